@@ -1,0 +1,37 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Expected failures at run time; bad arguments raise ``ValueError`` instead.
+"""
+
+
+class Da3Error(Exception):
+    """Base of every failure that the node reports and survives."""
+
+
+class WeightsError(Da3Error):
+    """A checkpoint is missing, truncated or belongs to another variant."""
+
+
+class MemoryBudgetError(Da3Error):
+    """No window of the asked size fits the memory that is free."""
+
+
+class AlignmentError(Da3Error):
+    """Two windows could not be brought into one frame."""
+
+
+class PredictionError(Da3Error):
+    """The network returned values that cannot be used (all NaN, all infinite)."""

@@ -1,0 +1,52 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What the engine returns for one window."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class WindowPrediction:
+    """
+    Depth and cameras of N jointly inferred views, at process resolution (H, W).
+
+    Lengths are in window units (an arbitrary scale, one for all views) unless ``is_metric``.
+    The window frame is the network's: the axes of an optical frame.
+
+    :param images: (N, H, W, 3) uint8 RGB, the views as the network saw them.
+    :param depth: (N, H, W) float32, z along the optical axis.
+    :param confidence: (N, H, W) float32, 1 = none, or None where the variant gives none.
+    :param sky: (N, H, W) bool, or None where the variant has no sky head.
+    :param intrinsics: (N, 3, 3) float64 [px], corner-origin (see ``geometry.camera``), or None
+        where the variant estimates no cameras and none were given.
+    :param poses: (N, 4, 4) float64 world_T_camera in the window's own world, or None likewise.
+    :param is_metric: whether lengths are metres.
+    """
+
+    images: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    confidence: NDArray[np.float32] | None
+    sky: NDArray[np.bool_] | None
+    intrinsics: NDArray[np.float64] | None
+    poses: NDArray[np.float64] | None
+    is_metric: bool = False
+
+    @property
+    def num_views(self) -> int:
+        """Number of views in the window."""
+        return int(self.depth.shape[0])

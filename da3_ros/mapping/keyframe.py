@@ -1,0 +1,107 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What enters and leaves the mapping layer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from da3_ros.inference.prediction import WindowPrediction
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """
+    One received, rectified camera image.
+
+    :param stamp_ns: time of exposure as in the message's header, in nanoseconds.
+    :param image: (H, W, 3) uint8 RGB.
+    :param intrinsics: (3, 3) float64 [px] of ``image``, or None where unknown.
+    :param frame_id: name of the camera's optical frame.
+    """
+
+    stamp_ns: int
+    image: NDArray[np.uint8]
+    intrinsics: NDArray[np.float64] | None = None
+    frame_id: str = 'camera_optical_frame'
+
+
+@dataclass(frozen=True, eq=False)
+class Keyframe:
+    """
+    A frame that was kept.
+
+    :param id: unique and increasing within a process; overlaps are matched by it.
+    :param frame: the frame itself.
+    """
+
+    id: int
+    frame: Frame
+
+
+@dataclass(frozen=True, eq=False)
+class PosedKeyframe:
+    """
+    A keyframe with its geometry in the world: what is published, once per keyframe.
+
+    Depth, pose and points share one scale. ``odom`` is continuous; its axes follow REP-103
+    (x forward as the first camera looks, z up).
+
+    :param id: the keyframe's.
+    :param stamp_ns: the frame's.
+    :param frame_id: the frame's.
+    :param image: (h, w, 3) uint8 RGB at the depth's size.
+    :param depth: (h, w) float32, NaN where unknown, +inf in the sky.
+    :param confidence: (h, w) float32 in [1, inf), 1 = none, or None.
+    :param intrinsics: (3, 3) float64 [px] of ``depth``, pixel centres at integers.
+    :param odom_T_camera: (4, 4) float64.
+    :param segment: number of the continuous piece of world it belongs to; poses of different
+        segments are unrelated until a loop joins them.
+    :param is_metric: whether lengths are metres.
+    """
+
+    id: int
+    stamp_ns: int
+    frame_id: str
+    image: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    confidence: NDArray[np.float32] | None
+    intrinsics: NDArray[np.float64]
+    odom_T_camera: NDArray[np.float64]
+    segment: int
+    is_metric: bool
+
+
+class WindowEngine(Protocol):
+    """Joint inference over one window; ``inference.InferenceEngine`` is the real one."""
+
+    def infer(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        *,
+        poses: NDArray[np.float64] | None = None,
+        intrinsics: NDArray[np.float64] | None = None,
+    ) -> WindowPrediction:
+        """
+        Infer all images together.
+
+        :param images: N RGB images (H, W, 3) uint8.
+        :param poses: (N, 4, 4) world_T_camera to condition on, or None.
+        :param intrinsics: (N, 3, 3) [px] of ``images``, corner-origin, or None.
+        """
+        ...
