@@ -13,3 +13,19 @@
 # limitations under the License.
 
 """The Depth Anything 3 network in torch, equal to upstream's to rounding."""
+
+from da3_ros.model.build import build_network, Network
+from da3_ros.model.config import ModelConfig, MODELS
+from da3_ros.model.network import DepthAnything3, NetworkOutput, RawOutput
+from da3_ros.model.nested import NestedDepthAnything3
+
+__all__ = [
+    'build_network',
+    'DepthAnything3',
+    'ModelConfig',
+    'MODELS',
+    'NestedDepthAnything3',
+    'Network',
+    'NetworkOutput',
+    'RawOutput',
+]
