@@ -21,7 +21,10 @@ import time
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from diagnostic_updater import (
-    DiagnosticStatusWrapper, DiagnosticTask, FunctionDiagnosticTask, Updater,
+    DiagnosticStatusWrapper,
+    DiagnosticTask,
+    FunctionDiagnosticTask,
+    Updater,
 )
 import pytest
 import rclpy
