@@ -44,7 +44,7 @@ setup(
     maintainer_email='da3-ros-maintainers@users.noreply.github.com',
     description='Depth Anything 3 for ROS 2, with joint inference over windows of keyframes',
     license='Apache-2.0',
-    tests_require=['pytest'],
+    extras_require={'test': ['pytest']},
     entry_points={
         'console_scripts': [
             'node = da3_ros.node:main',
