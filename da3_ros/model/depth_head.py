@@ -26,7 +26,7 @@ import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
 
-from da3_ros.model.config import ModelConfig, PATCH_SIZE
+from da3_ros.model.config import ModelConfig
 
 Size = tuple[int, int]
 
@@ -127,31 +127,31 @@ class PyramidHead(nn.Module):
         self._add_branch(features)
         self.scratch.output_conv1 = _conv3(features, features // 2)
 
-    def project(self, level: int, tokens: Tensor) -> Tensor:
+    def project(self, level: int, tokens: Tensor, grid: Size) -> Tensor:
         """
         Norm the tokens of one level and narrow them to what the head keeps.
 
         :param level: 0 to 3.
-        :param tokens: (..., F), of any patches.
-        :returns: (..., channels of that level).
+        :param tokens: (V, P, F).
+        :param grid: rows and columns of patches.
+        :returns: (V, channels of that level, rows, columns).
         """
-        layer = self.projects[level]
-        return F.linear(self.norm(tokens), layer.weight.flatten(1), layer.bias)
+        maps = self.norm(tokens).transpose(1, 2).unflatten(2, grid)
+        result: Tensor = self.projects[level](maps)
+        return result
 
     def laterals(self, projected: Sequence[Tensor], image_size: Size) -> list[Tensor]:
         """
         Bring the levels to their scales: 4, 2, 1 and 1/2 times the grid of patches.
 
-        :param projected: four (V, P, channels of that level).
+        :param projected: four (V, channels of that level, rows, columns).
         :param image_size: height and width [px].
         :returns: four (V, features, h, w), finest first.
         """
-        grid = (image_size[0] // PATCH_SIZE, image_size[1] // PATCH_SIZE)
         result = []
-        for level, tokens in enumerate(projected):
-            x = tokens.transpose(1, 2).unflatten(2, grid)
-            x = self.resize_layers[level](self._with_uv(x, image_size))
-            result.append(self.scratch.get_submodule(f'layer{level + 1}_rn')(x))
+        for level, maps in enumerate(projected):
+            resized = self.resize_layers[level](self._with_uv(maps, image_size))
+            result.append(self.scratch.get_submodule(f'layer{level + 1}_rn')(resized))
         return result
 
     def fuse(self, laterals: Sequence[Tensor], branch: str = '') -> Tensor:
@@ -301,5 +301,5 @@ def _sine_embedding(length: int, span: float, channels: int, device: torch.devic
     end = span * (length - 1) / length
     places = torch.linspace(-end, end, length, device=device)
     exponents = torch.arange(channels // 2, device=device) / (channels / 2)
-    angles = places / (_UV_BASE**exponents)[:, None]
+    angles = places * (1.0 / _UV_BASE**exponents)[:, None]
     return torch.cat((angles.sin(), angles.cos()))

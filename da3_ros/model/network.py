@@ -148,8 +148,9 @@ class DepthAnything3(nn.Module):
         features = self.backbone(images, camera_tokens, ref_view_strategy=ref_view_strategy)
         camera = None if self.cam_dec is None else self.cam_dec(features.camera)
 
+        grid = (size[0] // PATCH_SIZE, size[1] // PATCH_SIZE)
         projected = [
-            self.head.project(level, tokens.flatten(0, 1))
+            self.head.project(level, tokens.flatten(0, 1), grid)
             for level, tokens in enumerate(features.levels)
         ]
         laterals = self.head.laterals(projected, size)

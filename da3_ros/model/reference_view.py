@@ -75,6 +75,28 @@ def select_reference_view(
     return imbalance.sum(dim=0).argmin(dim=1)
 
 
+def take_views(x: Tensor, order: Tensor) -> Tensor:
+    """
+    Reorder the views of every window.
+
+    :param x: (B, N, ...).
+    :param order: (B, N) int64, which view comes to each place.
+    """
+    windows = torch.arange(len(x), device=x.device)[:, None]
+    return x[windows, order]
+
+
+def reference_first(reference: Tensor, num_views: int) -> Tensor:
+    """
+    Order views with the reference before all others, which keep their order.
+
+    :param reference: (B,) int64.
+    :returns: (B, N) int64, for ``take_views``; its argsort is the way back.
+    """
+    views = torch.arange(num_views, device=reference.device)
+    return (views != reference[:, None]).long().argsort(dim=1, stable=True)
+
+
 def _stretch(metric: Tensor) -> Tensor:
     """Map (B, N) to the range 0 to 1 over the views."""
     low = metric.amin(dim=1, keepdim=True)
