@@ -48,14 +48,14 @@ Share p of colour b in the mix colour = (1 - p) * a + p * b:
     STRIPES  p = wave(U, w)
     BRICKS   y = 2.4 V, r = floor(y), x = U + 0.5 (r mod 2), c = floor(x); e = distance in cells to
              the nearest joint = min(min(x-c, c+1-x), min(y-r, r+1-y) / 2.4);
-             p = 1 - clamp((e - 0.03) / max(w, 0.02), 0, 1) * fade(w) ; colour a is first
-             multiplied by 1 + (hash(c, r, s + 11) - 0.5) * fade(w / 2)
+             p = 0.25 + fade(w) * (clamp((0.04 - e) / max(w, 0.02) + 0.5, 0, 1) - 0.25);
+             colour a is first multiplied by 1 + (hash(c, r, s + 11) - 0.5) * fade(w / 2)
     SPOTS    i, j = floor(U), floor(V); centre (0.3 + 0.4 hash(i, j, s + 11),
              0.3 + 0.4 hash(i, j, s + 12)); radius 0.12 + 0.16 hash(i, j, s + 13); d = distance;
-             p = 0.12 + fade(w) * (clamp((radius - d) / max(w, 0.02) + 0.5, 0, 1) - 0.12)
-    PATCHES  i, j = floor(U), floor(V); channel n of colour a is replaced by
-             (1 - g) a + g hash(i, j, s + 11 + n), n = 0, 1, 2, g = fade(w / 2); p = 0.35 *
-             (hash(i, j, s + 14) < 0.4) * g
+             p = 0.13 + fade(w) * (clamp((radius - d) / max(w, 0.02) + 0.5, 0, 1) - 0.13)
+    PATCHES  i, j = floor(U), floor(V), g = fade(w / 2); channel n = 0, 1, 2 of colour a is
+             replaced by 0.5 + g * (hash(i, j, s + 11 + n) - 0.5);
+             p = 0.14 + g * (0.35 * (hash(i, j, s + 14) < 0.4) - 0.14)
 
 and at last colour *= max(0, 1 + 1.6 detail * fine).
 """
@@ -108,7 +108,7 @@ def colour(
     elif kind is Texture.SPOTS:
         share = _spots(x, y, width, seed)
     else:
-        colour_a, share = _patches(colour_a, x, y, width, seed)
+        colour_a, share = _patches(x, y, width, seed)
     fine = 0.6 * octaves[0] + 0.8 * octaves[1] + 0.7 * octaves[2]
     gain = np.maximum(1.0 + (1.6 * material[11]) * fine, 0.0)
     mixed: Floats = colour_a + share[:, None] * (material[4:7] - colour_a)
@@ -125,7 +125,8 @@ def _bricks(
     column = np.floor(x)
     a, b = x - column, y - row
     edge = np.minimum(np.minimum(a, 1.0 - a), np.minimum(b, 1.0 - b) / 2.4)
-    share = _fade(width) * (1.0 - np.clip((edge - 0.03) / np.maximum(width, 0.02), 0.0, 1.0))
+    joint = np.clip((0.04 - edge) / np.maximum(width, 0.02) + 0.5, 0.0, 1.0)
+    share = 0.25 + _fade(width) * (joint - 0.25)
     tint = _hash(_cell(column), _cell(row), seed, 11)
     return colour_a * (1.0 + (tint - 0.5) * _fade(0.5 * width))[:, None], share
 
@@ -137,18 +138,16 @@ def _spots(x: Floats, y: Floats, width: Floats, seed: Hashes) -> Floats:
     dy = y - row - 0.3 - 0.4 * _hash(i, j, seed, 12)
     radius = 0.12 + 0.16 * _hash(i, j, seed, 13)
     inside = (radius - np.sqrt(dx * dx + dy * dy)) / np.maximum(width, 0.02) + 0.5
-    share: Floats = 0.12 + _fade(width) * (np.clip(inside, 0.0, 1.0) - 0.12)
+    share: Floats = 0.13 + _fade(width) * (np.clip(inside, 0.0, 1.0) - 0.13)
     return share
 
 
-def _patches(
-    colour_a: Floats, x: Floats, y: Floats, width: Floats, seed: Hashes,
-) -> tuple[Floats, Floats]:
+def _patches(x: Floats, y: Floats, width: Floats, seed: Hashes) -> tuple[Floats, Floats]:
     i, j = _cell(np.floor(x)), _cell(np.floor(y))
     fade = _fade(0.5 * width)
     own = np.stack([_hash(i, j, seed, 11 + n) for n in range(3)], axis=1)
-    share = np.where(_hash(i, j, seed, 14) < 0.4, 0.35 * fade, np.float32(0.0))
-    return colour_a + fade[:, None] * (own - colour_a), share
+    marked = 0.35 * (_hash(i, j, seed, 14) < 0.4).astype(np.float32)
+    return 0.5 + fade[:, None] * (own - 0.5), 0.14 + fade * (marked - 0.14)
 
 
 def _octave(x: Floats, y: Floats, width: Floats, seed: Hashes, k: int) -> Floats:

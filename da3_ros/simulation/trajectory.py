@@ -54,7 +54,7 @@ class PathLimits:
     What the robot can do.
 
     :param speed_m_s: greatest mean speed along the curve [m/s].
-    :param turn_deg_s: greatest mean yaw rate of a turn in place [deg/s].
+    :param turn_deg_s: greatest mean yaw rate; where time is short, a turn stays unfinished.
     :param clearance_m: least distance of the camera to solids [m].
     :param height_m: range of the camera's height [m].
     :param num_pauses: greatest number of stops on the way.
@@ -160,6 +160,11 @@ def _length(rng: np.random.Generator, duration_s: float, limits: PathLimits) -> 
     return float(rng.uniform(0.35, 1.0) * limits.speed_m_s * duration_s)
 
 
+def _share(angle: float, duration_s: float, limits: PathLimits) -> float:
+    """Return which share of a turn [rad] there is time for."""
+    return float(min(1.0, np.radians(limits.turn_deg_s) * duration_s / angle))
+
+
 def _side(rng: np.random.Generator) -> float:
     return float(rng.choice((-1.0, 1.0)))
 
@@ -208,7 +213,7 @@ def _orbit(
 def _turn(
     rng: np.random.Generator, progress: Array, duration_s: float, limits: PathLimits, scale: float,
 ) -> Array:
-    most = min(np.radians(limits.turn_deg_s) * duration_s, 2.0 * np.pi)
+    most = 2.0 * np.pi * _share(2.0 * np.pi, duration_s, limits)
     turned = _side(rng) * rng.uniform(0.3, 1.0) * most * progress
     return np.column_stack([0.0 * turned, 0.0 * turned, turned])
 
@@ -228,9 +233,10 @@ def _slalom(
 def _loop(
     rng: np.random.Generator, progress: Array, duration_s: float, limits: PathLimits, scale: float,
 ) -> Array:
-    radius = min(limits.speed_m_s * duration_s / (2.0 * np.pi), rng.uniform(0.5, 1.4)) * scale
+    angle = 2.0 * np.pi * _share(2.0 * np.pi, duration_s, limits)
+    radius = min(limits.speed_m_s * duration_s / angle, rng.uniform(0.5, 1.4)) * scale
     side = _side(rng)
-    turned = 2.0 * np.pi * progress
+    turned = angle * progress
     return np.column_stack([
         radius * np.sin(turned), side * radius * (1.0 - np.cos(turned)), side * turned])
 
@@ -238,10 +244,11 @@ def _loop(
 def _figure_eight(
     rng: np.random.Generator, progress: Array, duration_s: float, limits: PathLimits, scale: float,
 ) -> Array:
-    """Follow Gerono's lemniscate, starting at its crossing; 6.1 a is its length."""
-    size = min(limits.speed_m_s * duration_s / 6.1, rng.uniform(0.7, 1.6)) * scale
+    """Follow Gerono's lemniscate from its crossing: 6.1 sizes long, it turns by 3 pi in all."""
+    share = _share(3.0 * np.pi, duration_s, limits)
+    size = min(limits.speed_m_s * duration_s / (6.1 * share), rng.uniform(0.7, 1.6)) * scale
     side = _side(rng)
-    phase = 2.0 * np.pi * progress
+    phase = 2.0 * np.pi * share * progress
     heading = np.unwrap(np.arctan2(side * np.cos(2.0 * phase), np.cos(phase)))
     return np.column_stack([
         size * np.sin(phase), 0.5 * side * size * np.sin(2.0 * phase), heading])
