@@ -81,7 +81,7 @@ def to_quaternion(rotation: Array) -> Array:
         [m[0, 2] + m[2, 0], m[1, 2] + m[2, 1], squares[2], m[1, 0] - m[0, 1]],
         [m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], squares[3]],
     ])
-    quaternion = products[int(np.argmax(squares))]
+    quaternion: Array = products[int(np.argmax(squares))]
     quaternion = quaternion / np.linalg.norm(quaternion)
     return quaternion if quaternion[3] >= 0.0 else -quaternion
 

@@ -18,10 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from da3_ros.inference.prediction import WindowPrediction
 import numpy as np
 from numpy.typing import NDArray
-
-from da3_ros.inference.prediction import WindowPrediction
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +72,8 @@ class PosedKeyframe:
     :param segment: number of the continuous piece of world it belongs to; poses of different
         segments are unrelated until a loop joins them.
     :param is_metric: whether lengths are metres.
+    :param has_pose: False where the network estimates no cameras; ``odom_T_camera`` is then the
+        same level pose at the origin for every keyframe.
     """
 
     id: int
@@ -85,6 +86,7 @@ class PosedKeyframe:
     odom_T_camera: NDArray[np.float64]
     segment: int
     is_metric: bool
+    has_pose: bool = True
 
 
 class WindowEngine(Protocol):
@@ -102,6 +104,9 @@ class WindowEngine(Protocol):
 
         :param images: N RGB images (H, W, 3) uint8.
         :param poses: (N, 4, 4) world_T_camera to condition on, or None.
-        :param intrinsics: (N, 3, 3) [px] of ``images``, corner-origin, or None.
+        :param intrinsics: (N, 3, 3) [px] of ``images``, corner-origin, or None. Given ones come
+            back in the prediction, carried to its size, in place of the network's own.
+        :raises MemoryBudgetError: if so many images do not fit; fewer may.
+        :raises Da3Error: if this window cannot be inferred; the next may.
         """
         ...

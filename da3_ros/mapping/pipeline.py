@@ -13,3 +13,238 @@
 # limitations under the License.
 
 """Frames in, posed depth out: the whole product without ROS."""
+
+from collections.abc import Sequence
+import logging
+import time
+
+from da3_ros.errors import Da3Error, MemoryBudgetError
+from da3_ros.geometry import camera
+from da3_ros.inference.prediction import WindowPrediction
+from da3_ros.mapping.config import PipelineConfig
+from da3_ros.mapping.keyframe import Frame, Keyframe, PosedKeyframe, WindowEngine
+from da3_ros.mapping.keyframe_selector import KeyframeSelector
+from da3_ros.mapping.update import DroppedKeyframe, DropReason, PipelineUpdate, WindowReport
+from da3_ros.mapping.view import read_views, View
+from da3_ros.mapping.view_budget import ViewBudget
+from da3_ros.mapping.window import SlidingWindow, Window
+from da3_ros.mapping.world import FIRST_CAMERA, Placement, World
+import numpy as np
+from numpy.typing import NDArray
+
+_logger = logging.getLogger(__name__)
+
+
+class DepthPipeline:
+    """
+    Turn a stream of frames into posed depth in one continuous world.
+
+    Threads: ``select`` belongs to the thread that receives images; ``add``, ``flush``, ``reset``
+    and the properties belong to one worker. The two sides share the selector alone, which
+    ``reset`` reaches through a flag.
+
+    Every keyframe given to ``add`` comes out exactly once: posed, or dropped with a reason. A
+    change of the image size or of the frame id, and a stamp that runs backwards, begin a new
+    session by themselves.
+
+    Networks that estimate no cameras (the monocular ones) give depth alone: every keyframe comes
+    out with ``has_pose`` False and the same level pose at the origin.
+    """
+
+    def __init__(self, engine: WindowEngine, config: PipelineConfig | None = None) -> None:
+        """
+        Start an empty session.
+
+        :param engine: infers windows.
+        :param config: settings; the defaults if None.
+        """
+        self._engine = engine
+        self._config = PipelineConfig() if config is None else config
+        self._selector = KeyframeSelector(self._config.keyframe)
+        self._window = SlidingWindow(self._config.window)
+        self._budget = ViewBudget(self._config.window.size)
+        self._world = World(self._config.alignment, first_scale=self._fixed_scale)
+        self._newest: Frame | None = None
+        self._posed: list[PosedKeyframe] = []
+        self._dropped: list[DroppedKeyframe] = []
+        self._report: WindowReport | None = None
+
+    @property
+    def waiting(self) -> tuple[Keyframe, ...]:
+        """The keyframes that wait for their window, oldest first."""
+        return self._window.waiting
+
+    def select(self, frame: Frame) -> Keyframe | None:
+        """
+        Decide whether a frame is kept; cheap enough for every frame.
+
+        :param frame: the newest frame.
+        :returns: the keyframe to hand to ``add``, or None.
+        """
+        return self._selector.select(frame)
+
+    def add(self, keyframe: Keyframe) -> PipelineUpdate:
+        """
+        Take in a keyframe and run the windows that are due.
+
+        :param keyframe: from ``select``.
+        """
+        change = _session_change(self._newest, keyframe.frame)
+        if change is not None:
+            self._run_all()
+            self._begin_session(change)
+        self._newest = keyframe.frame
+        self._window.add(keyframe)
+        while self._window.is_due:
+            self._run_window()
+        return self._take_update()
+
+    def flush(self) -> PipelineUpdate:
+        """Run windows over whatever waits, for a stream that stopped."""
+        self._run_all()
+        return self._take_update()
+
+    def reset(self, reason: str) -> None:
+        """
+        Begin a new session at the origin of ``odom``.
+
+        What waits is dropped; the next update says so.
+
+        :param reason: for the log.
+        """
+        self._selector.request_reset()
+        self._begin_session(reason)
+
+    @property
+    def _fixed_scale(self) -> float:
+        scale = self._config.scale
+        return scale.fixed_factor if scale.source == 'fixed' else 1.0
+
+    def _begin_session(self, reason: str) -> None:
+        waiting = self._window.clear()
+        _logger.info('new session: %s; %d waiting keyframes dropped', reason, len(waiting))
+        self._drop(waiting, DropReason.RESET, reason)
+        self._world.clear()
+        self._newest = None
+
+    def _take_update(self) -> PipelineUpdate:
+        update = PipelineUpdate(
+            tuple(self._posed), np.eye(4), self._report, tuple(self._dropped)
+        )
+        self._posed, self._dropped, self._report = [], [], None
+        return update
+
+    def _run_all(self) -> None:
+        while self._window.waiting:
+            self._run_window()
+
+    def _run_window(self) -> None:
+        """
+        Run one window, or make it smaller for the next try.
+
+        Whatever happens, either the budget shrinks or keyframes stop waiting, so that loops over
+        this end.
+        """
+        window = self._window.propose(self._budget.limit)
+        try:
+            self._place(window)
+        except MemoryBudgetError as error:
+            self._shrink(window, error)
+        except Da3Error as error:
+            _logger.warning('window of %d views dropped: %s', len(window.keyframes), error)
+            self._window.discard(window)
+            self._drop(window.new, DropReason.INFERENCE_FAILED, str(error))
+        except Exception:
+            # A programming error is the caller's to report, but must not come again for ever.
+            self._window.discard(window)
+            self._drop(window.new, DropReason.INFERENCE_FAILED, 'unexpected error')
+            raise
+
+    def _place(self, window: Window) -> None:
+        """Infer a window, place it in the world and pose its new keyframes."""
+        num_views = len(window.keyframes)
+        started = time.monotonic()
+        prediction = self._engine.infer(
+            [keyframe.frame.image for keyframe in window.keyframes],
+            intrinsics=_known_intrinsics(window.keyframes),
+        )
+        inference_s = time.monotonic() - started
+        views = read_views(prediction, window.keyframes)
+        placement = self._world.place(views)
+        self._window.complete(window)
+        self._budget.note_success(num_views)
+        is_metric = self._is_metric(prediction)
+        self._posed.extend(
+            _pose(view, placement, is_metric) for view in views[-window.num_new:]
+        )
+        self._report = WindowReport(
+            num_views, window.num_new, self._budget.limit, inference_s, placement.alignment,
+            placement.rejection, placement.segment,
+        )
+
+    def _is_metric(self, prediction: WindowPrediction) -> bool:
+        source = self._config.scale.source
+        return source == 'fixed' or (source == 'model' and prediction.is_metric)
+
+    def _shrink(self, window: Window, error: MemoryBudgetError) -> None:
+        num_views = len(window.keyframes)
+        if self._budget.shrink(num_views):
+            _logger.warning('%d views do not fit, retrying with at most %d: %s', num_views,
+                            self._budget.limit, error)
+            return
+        _logger.error('not even one view fits: %s', error)
+        self._window.discard(window)
+        self._drop(window.new, DropReason.OUT_OF_MEMORY, str(error))
+
+    def _drop(self, keyframes: Sequence[Keyframe], reason: DropReason, detail: str) -> None:
+        self._dropped.extend(
+            DroppedKeyframe(keyframe.id, keyframe.frame.stamp_ns, reason, detail)
+            for keyframe in keyframes
+        )
+
+
+def _session_change(last: Frame | None, frame: Frame) -> str | None:
+    """Say why a frame cannot continue the session, or return None if it can."""
+    if last is None:
+        return None
+    if frame.image.shape != last.image.shape:
+        return f'the image size changed from {last.image.shape} to {frame.image.shape}'
+    if frame.frame_id != last.frame_id:
+        return f'the camera frame changed from {last.frame_id!r} to {frame.frame_id!r}'
+    if frame.stamp_ns <= last.stamp_ns:
+        return f'time went back from {last.stamp_ns} to {frame.stamp_ns} ns'
+    return None
+
+
+def _known_intrinsics(keyframes: Sequence[Keyframe]) -> NDArray[np.float64] | None:
+    """
+    Return the corner-origin intrinsics of one window's images, or None where none are known.
+
+    All are of one camera: a frame that came without takes those of the others.
+    """
+    known = [k.frame.intrinsics for k in keyframes if k.frame.intrinsics is not None]
+    if not known:
+        return None
+    own = [known[-1] if k.frame.intrinsics is None else k.frame.intrinsics for k in keyframes]
+    return camera.to_network(np.stack(own))
+
+
+def _pose(view: View, placement: Placement, is_metric: bool) -> PosedKeyframe:
+    """Express one view in ``odom``: the same scale for its depth and its position."""
+    frame = view.keyframe.frame
+    return PosedKeyframe(
+        id=view.keyframe.id,
+        stamp_ns=frame.stamp_ns,
+        frame_id=frame.frame_id,
+        image=view.image,
+        depth=view.depth * np.float32(placement.odom_S_window.scale),
+        confidence=view.confidence,
+        intrinsics=view.intrinsics,
+        odom_T_camera=(
+            FIRST_CAMERA if view.window_T_camera is None
+            else placement.odom_S_window.transform_pose(view.window_T_camera)
+        ),
+        segment=placement.segment,
+        is_metric=is_metric,
+        has_pose=view.window_T_camera is not None,
+    )

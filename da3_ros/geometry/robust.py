@@ -1,0 +1,90 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Statistics that a large minority of wrong values does not move."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+_MAD_TO_SIGMA = 1.4826
+# Tukey's biweight at 95 % efficiency under normal noise.
+_TUKEY_CUTOFF = 4.685
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """
+    Where most values lie.
+
+    :param centre: their middle.
+    :param spread: standard deviation of single values around it.
+    """
+
+    centre: float
+    spread: float
+
+
+def weighted_median(values: Array, weights: Array) -> float:
+    """
+    Return the value with half of the weight on each side.
+
+    :param values: (N,), N at least 1.
+    :param weights: (N,) not negative.
+    """
+    order = np.argsort(values)
+    cumulative = np.cumsum(weights[order])
+    return float(values[order[np.searchsorted(cumulative, 0.5 * cumulative[-1])]])
+
+
+def tukey_weights(residuals: Array, sigma: float) -> Array:
+    """
+    Return Tukey's biweight of each residual: 1 at zero, 0 beyond 4.685 sigma.
+
+    :param residuals: (N,).
+    :param sigma: standard deviation of the good residuals.
+    """
+    ratio = np.minimum(np.abs(residuals) / (_TUKEY_CUTOFF * sigma), 1.0)
+    weights: Array = np.square(1.0 - np.square(ratio))
+    return weights
+
+
+def location(
+    values: Array, weights: Array, *, min_sigma: float, num_iterations: int = 10
+) -> Cluster:
+    """
+    Find the main cluster of the main cluster of weighted values.
+
+    The median starts, a redescending estimator (Tukey's biweight) ends: wrong values that all
+    lie on one side do not bias it.
+
+    :param values: (N,), N at least 1.
+    :param weights: (N,) not negative, not all zero.
+    :param min_sigma: smallest spread to believe in.
+    :param num_iterations: re-weightings.
+    """
+    centre = weighted_median(values, weights)
+    spread = _MAD_TO_SIGMA * weighted_median(np.abs(values - centre), weights)
+    for _ in range(num_iterations):
+        spread = max(spread, min_sigma)
+        kept = weights * tukey_weights(values - centre, spread)
+        centre = float(kept @ values / kept.sum())
+        near = np.abs(values - centre) < _TUKEY_CUTOFF * spread
+        spread = _MAD_TO_SIGMA * weighted_median(
+            np.abs(values[near] - centre), weights[near]
+        )
+    return Cluster(centre, max(spread, min_sigma))

@@ -1,0 +1,190 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Camera images become network input, as upstream's four ``process_res_method``s do it.
+
+Shapes: N views, H W pixels. Intrinsics are corner-origin (the network's convention), so that a
+resize is a plain scaling and a crop a plain shift.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+import torch
+from torch import Tensor
+
+from da3_ros.model.config import PATCH_SIZE
+
+ProcessMethod = Literal[
+    'upper_bound_resize', 'upper_bound_crop', 'lower_bound_resize', 'lower_bound_crop'
+]
+
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class ProcessPlan:
+    """
+    How images of one size reach the network.
+
+    :param resized: heights and widths of the successive resizes [px].
+    :param size: final height and width [px], multiples of the patch size.
+    """
+
+    resized: tuple[tuple[int, int], ...]
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class ProcessedImages:
+    """
+    Views as the network will see them.
+
+    :param images: (N, H, W, 3) uint8 RGB, H and W multiples of the patch size.
+    :param intrinsics: (N, 3, 3) float64 [px] of ``images``, corner-origin, or None.
+    """
+
+    images: NDArray[np.uint8]
+    intrinsics: NDArray[np.float64] | None
+
+
+def plan_processing(
+    height: int, width: int, *, size: int = 504, method: str = 'upper_bound_resize'
+) -> ProcessPlan:
+    """
+    Decide the sizes that an image passes through.
+
+    :param height: of the camera's image [px].
+    :param width: of the camera's image [px].
+    :param size: target length [px] of the longest side (upper bound) or shortest (lower bound).
+    :param method: one of ``ProcessMethod``; ``*_resize`` rounds the sides to the nearest multiple
+        of the patch size, ``*_crop`` cuts them down to one.
+    :raises ValueError: if the method is unknown or the result would be thinner than a patch.
+    """
+    if method not in get_args(ProcessMethod):
+        expected = ', '.join(get_args(ProcessMethod))
+        raise ValueError(f'method: got {method!r}, expected one of {expected}')
+    bound = max(height, width) if method.startswith('upper') else min(height, width)
+    scale = size / bound
+    bounded = (max(1, round(height * scale)), max(1, round(width * scale)))
+    if method.endswith('crop'):
+        final = tuple(side // PATCH_SIZE * PATCH_SIZE for side in bounded)
+        resized = (bounded,)
+    else:
+        # A side in the middle between two multiples goes up.
+        final = tuple((2 * side + PATCH_SIZE) // (2 * PATCH_SIZE) * PATCH_SIZE for side in bounded)
+        resized = (bounded, (final[0], final[1]))
+    if min(final) < PATCH_SIZE:
+        raise ValueError(
+            f'size: got {size} for images of {width}x{height}, which leaves {bounded[1]}x'
+            f'{bounded[0]} pixels, expected at least {PATCH_SIZE} on every side'
+        )
+    return ProcessPlan(resized, (final[0], final[1]))
+
+
+def preprocess(
+    images: Sequence[NDArray[np.uint8]],
+    *,
+    intrinsics: NDArray[np.float64] | None = None,
+    size: int = 504,
+    method: str = 'upper_bound_resize',
+) -> ProcessedImages:
+    """
+    Resize and crop the images of a window; different sizes are cropped to the smallest.
+
+    :param images: N RGB images (H, W, 3) uint8.
+    :param intrinsics: (N, 3, 3) [px] of ``images``, corner-origin, or None.
+    :param size: as in ``plan_processing``.
+    :param method: as in ``plan_processing``.
+    :raises ValueError: if an argument has the wrong shape or type.
+    """
+    _check(images, intrinsics)
+    processed = []
+    cameras = []
+    for i, image in enumerate(images):
+        plan = plan_processing(*image.shape[:2], size=size, method=method)
+        camera = np.eye(3) if intrinsics is None else np.array(intrinsics[i], dtype=np.float64)
+        for height, width in plan.resized:
+            camera[0] *= width / image.shape[1]
+            camera[1] *= height / image.shape[0]
+            image = _resize(image, height, width)
+        image, camera = _crop_center(image, camera, *plan.size)
+        processed.append(image)
+        cameras.append(camera)
+
+    height, width = (min(image.shape[axis] for image in processed) for axis in (0, 1))
+    cropped = [_crop_center(*view, height, width) for view in zip(processed, cameras)]
+    return ProcessedImages(
+        images=np.stack([image for image, _ in cropped]),
+        intrinsics=None if intrinsics is None else np.stack([camera for _, camera in cropped]),
+    )
+
+
+def normalize(images: Tensor) -> Tensor:
+    """
+    Turn pixels into the network's input.
+
+    :param images: (..., H, W, 3) uint8 RGB, on any device.
+    :returns: (..., 3, H, W) fp32 with ImageNet's mean and deviation.
+    """
+    mean = torch.tensor(_MEAN, device=images.device)
+    std = torch.tensor(_STD, device=images.device)
+    return ((images.float() / 255.0 - mean) / std).movedim(-1, -3)
+
+
+def _resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Resize as upstream: cubic if any side grows, by area otherwise."""
+    if image.shape[:2] == (height, width):
+        return image
+    grows = height > image.shape[0] or width > image.shape[1]
+    interpolation = cv2.INTER_CUBIC if grows else cv2.INTER_AREA
+    resized = cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=interpolation)
+    return np.asarray(resized, dtype=np.uint8)
+
+
+def _crop_center(
+    image: NDArray[np.uint8], camera: NDArray[np.float64], height: int, width: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Cut an image to a size about its middle, and shift its principal point."""
+    top = (image.shape[0] - height) // 2
+    left = (image.shape[1] - width) // 2
+    bottom, right = top + height, left + width
+    shift = np.array([[1.0, 0.0, -left], [0.0, 1.0, -top], [0.0, 0.0, 1.0]])
+    return image[top:bottom, left:right], shift @ camera
+
+
+def _check(
+    images: Sequence[NDArray[np.uint8]], intrinsics: NDArray[np.float64] | None
+) -> None:
+    if len(images) == 0:
+        raise ValueError('images: got none, expected at least one')
+    for image in images:
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+            raise ValueError(
+                f'images: got {image.dtype} of shape {image.shape}, expected uint8 (H, W, 3)'
+            )
+    if intrinsics is None:
+        return
+    if np.shape(intrinsics) != (len(images), 3, 3):
+        raise ValueError(
+            f'intrinsics: got shape {np.shape(intrinsics)}, expected ({len(images)}, 3, 3)'
+        )
+    if not (np.isfinite(intrinsics).all() and (intrinsics[:, [0, 1], [0, 1]] > 0.0).all()):
+        raise ValueError('intrinsics: got non-finite or non-positive focal lengths')

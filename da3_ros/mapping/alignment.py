@@ -1,0 +1,289 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Join two windows through the keyframes that both saw.
+
+Both windows saw the same pixels of a shared keyframe. The scale is therefore the robust ratio of
+the two depths of each pixel: it needs no camera motion, so it works for rotation in place, for
+straight lines and for planar scenes. With the scale known, the shared cameras give rotation and
+translation; they are compared at the points that the cameras see, so that an error of angle and
+one of position weigh as they displace the scene, and the depth's own noise cancels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from da3_ros.errors import AlignmentError
+from da3_ros.geometry import camera, rigid, robust
+from da3_ros.geometry.sim3 import fit_sim3, Sim3
+from da3_ros.mapping.config import AlignmentConfig
+from da3_ros.mapping.view import View
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# Confidence is heavy-tailed: no pixel counts for more than a few ordinary ones.
+_MAX_RELATIVE_CONFIDENCE = 3.0
+# Spreads below these are not believed: float32 depth, and poses good to a ten-thousandth of the
+# distance of the scene.
+_MIN_LOG_DEPTH_SIGMA = 1e-5
+_MIN_POSE_SIGMA = 1e-4
+_MIN_WEIGHT = 1e-9
+_NUM_POSE_ITERATIONS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class ViewSamples:
+    """
+    Depth and camera of one keyframe as one window saw it, on a fixed grid of M pixels.
+
+    :param id: the keyframe's.
+    :param depth: (M,) z, NaN where unknown.
+    :param weights: (M,) trust in each pixel, 1 for an ordinary one.
+    :param rays: (M, 3) optical-frame points at depth 1.
+    :param world_T_camera: (4, 4), in the unit of the depth.
+    """
+
+    id: int
+    depth: Array
+    weights: Array
+    rays: Array
+    world_T_camera: Array
+
+    def transformed(self, a_S_world: Sim3) -> 'ViewSamples':
+        """
+        Express the view in another frame and unit.
+
+        :param a_S_world: from this view's world.
+        """
+        return replace(
+            self, depth=a_S_world.scale * self.depth,
+            world_T_camera=a_S_world.transform_pose(self.world_T_camera),
+        )
+
+    def only(self, kept: NDArray[np.bool_]) -> 'ViewSamples':
+        """
+        Keep some of the pixels.
+
+        :param kept: (M,).
+        """
+        return replace(
+            self, depth=self.depth[kept], weights=self.weights[kept], rays=self.rays[kept]
+        )
+
+    def points(self, depth: Array | None = None) -> Array:
+        """
+        Back-project the pixels into this view's world.
+
+        :param depth: (M,) depth to use instead of the view's own.
+        :returns: (M, 3).
+        """
+        z = self.depth if depth is None else depth
+        return rigid.transform_points(self.world_T_camera, self.rays * z[:, None])
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """
+    How a window joins what came before.
+
+    :param reference_S_window: the similarity.
+    :param residual: median distance between the two positions of a shared point, as a share of
+        its depth.
+    :param inlier_share: share of shared points below the threshold.
+    :param scale_sigma: relative standard deviation of the scale.
+    :param num_shared: keyframes seen by both.
+    """
+
+    reference_S_window: Sim3
+    residual: float
+    inlier_share: float
+    scale_sigma: float
+    num_shared: int
+
+
+def sample_view(view: View, num_samples: int) -> ViewSamples:
+    """
+    Thin a posed view out to a grid that depends on its size alone.
+
+    :param view: with a pose.
+    :param num_samples: about how many pixels to keep.
+    """
+    assert view.window_T_camera is not None
+    height, width = view.depth.shape
+    step = max(1, round(np.sqrt(height * width / num_samples)))
+    grid = np.s_[step // 2::step, step // 2::step]
+    depth = view.depth[grid].ravel().astype(np.float64)
+    depth[~np.isfinite(depth)] = np.nan
+    rays = camera.unproject(np.ones_like(view.depth), view.intrinsics)[grid].reshape(-1, 3)
+    return ViewSamples(
+        view.keyframe.id, depth, _trust(view.confidence, grid, len(depth)),
+        rays.astype(np.float64), view.window_T_camera,
+    )
+
+
+def _trust(
+    confidence: NDArray[np.float32] | None, grid: tuple[slice, slice], num_samples: int
+) -> Array:
+    if confidence is None:
+        return np.ones(num_samples)
+    above_none = np.nan_to_num(confidence[grid].ravel().astype(np.float64) - 1.0)
+    ordinary = max(float(np.median(above_none)), 1e-6)
+    return np.clip(above_none / ordinary, 0.0, _MAX_RELATIVE_CONFIDENCE)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """
+    One shared keyframe: the pixels that both windows know.
+
+    :param reference: the view in the reference, valid pixels only.
+    :param window: the same pixels in the window.
+    :param weights: (M,) trust of both.
+    """
+
+    reference: ViewSamples
+    window: ViewSamples
+    weights: Array
+
+    @property
+    def log_ratio(self) -> Array:
+        """Logarithm of the reference's depth over the window's, (M,)."""
+        ratio: Array = np.log(self.reference.depth / self.window.depth)
+        return ratio
+
+
+def align(
+    reference: Sequence[ViewSamples], window: Sequence[ViewSamples], config: AlignmentConfig
+) -> Alignment:
+    """
+    Fit ``reference_S_window`` to the keyframes that both hold.
+
+    :param reference: views in the reference's frame and unit.
+    :param window: views in the window's.
+    :param config: what counts as an inlier.
+    :raises AlignmentError: if they share no known pixel.
+    """
+    pairs = _shared_pairs(reference, window)
+    if not pairs:
+        raise AlignmentError('the windows share no keyframe with known depth')
+    log_scale = robust.location(
+        np.concatenate([pair.log_ratio for pair in pairs]),
+        np.concatenate([pair.weights for pair in pairs]),
+        min_sigma=_MIN_LOG_DEPTH_SIGMA,
+    )
+    reference_S_window = _fit_cameras(pairs, log_scale)
+    errors = np.concatenate([_point_errors(pair, reference_S_window) for pair in pairs])
+    weights = np.concatenate([pair.weights for pair in pairs])
+    inlier_share = float(weights @ (errors < config.inlier_threshold) / weights.sum())
+    return Alignment(
+        reference_S_window,
+        residual=robust.weighted_median(errors, weights),
+        inlier_share=inlier_share,
+        scale_sigma=_scale_sigma(pairs, log_scale),
+        num_shared=len(pairs),
+    )
+
+
+def rejection(alignment: Alignment, config: AlignmentConfig) -> str | None:
+    """
+    Say why an alignment must not be used, or return None if it may.
+
+    :param alignment: of two windows.
+    :param config: thresholds.
+    """
+    scale = alignment.reference_S_window.scale
+    if alignment.residual > config.max_residual:
+        return f'residual {alignment.residual:.3f} above {config.max_residual}'
+    if alignment.inlier_share < config.min_inlier_share:
+        return f'inlier share {alignment.inlier_share:.2f} below {config.min_inlier_share}'
+    if not 1.0 / config.max_scale_ratio <= scale <= config.max_scale_ratio:
+        return f'scale {scale:.3g} beyond a factor of {config.max_scale_ratio}'
+    return None
+
+
+def _shared_pairs(
+    reference: Sequence[ViewSamples], window: Sequence[ViewSamples]
+) -> list[_Pair]:
+    by_id = {view.id: view for view in reference}
+    pairs = []
+    for ours in window:
+        theirs = by_id.get(ours.id)
+        if theirs is None or theirs.depth.shape != ours.depth.shape:
+            continue
+        weights = np.sqrt(theirs.weights * ours.weights)
+        known = np.isfinite(theirs.depth) & np.isfinite(ours.depth) & (weights > 0.0)
+        if known.any():
+            pairs.append(_Pair(theirs.only(known), ours.only(known), weights[known]))
+    return pairs
+
+
+def _fit_cameras(pairs: Sequence[_Pair], log_scale: robust.Cluster) -> Sim3:
+    """
+    Fit rotation and translation at a known scale.
+
+    Every camera is compared at the points it sees, at the depth on which both windows agree, in
+    units of that depth. A camera that disagrees with the others counts less (least absolute
+    instead of least squared deviations, by re-weighting).
+    """
+    scale = float(np.exp(log_scale.centre))
+    targets, sources, weights = [], [], []
+    for pair in pairs:
+        agreement = robust.tukey_weights(pair.log_ratio - log_scale.centre, log_scale.spread)
+        fused = np.sqrt(pair.reference.depth * scale * pair.window.depth)
+        targets.append(pair.reference.points(fused))
+        scaled = replace(pair.window, rays=pair.reference.rays)
+        scaled = scaled.transformed(Sim3(scale, np.eye(3), np.zeros(3)))
+        sources.append(scaled.points(fused))
+        weights.append((pair.weights * agreement + _MIN_WEIGHT) / np.square(fused))
+    trust = np.ones(len(pairs))
+    for _ in range(_NUM_POSE_ITERATIONS):
+        fit = fit_sim3(
+            np.concatenate(targets), np.concatenate(sources),
+            np.concatenate([t * w for t, w in zip(trust, weights)]), scale=1.0,
+        )
+        misses = [
+            np.square(target - fit.transform_points(source)).sum(axis=1) @ w / w.size
+            for target, source, w in zip(targets, sources, weights)
+        ]
+        trust = 1.0 / np.maximum(np.sqrt(misses), _MIN_POSE_SIGMA)
+    return Sim3(scale, fit.rotation, fit.translation)
+
+
+def _point_errors(pair: _Pair, reference_S_window: Sim3) -> Array:
+    """Return the distance of each point's two positions over its depth, (M,)."""
+    moved = pair.window.transformed(reference_S_window)
+    distance = np.linalg.norm(pair.reference.points() - moved.points(), axis=1)
+    errors: Array = distance / pair.reference.depth
+    return errors
+
+
+def _scale_sigma(pairs: Sequence[_Pair], log_scale: robust.Cluster) -> float:
+    """
+    Return the relative standard deviation of the scale.
+
+    Errors of neighbouring pixels are alike, so that the number of pixels alone would promise too
+    much: the scatter between keyframes is a second opinion, and the larger one counts.
+    """
+    means, total = [], 0.0
+    for pair in pairs:
+        offsets = pair.log_ratio - log_scale.centre
+        kept = pair.weights * robust.tukey_weights(offsets, log_scale.spread)
+        total += float(kept.sum())
+        means.append(float(kept @ offsets / max(float(kept.sum()), _MIN_WEIGHT)))
+    by_pixels = log_scale.spread / np.sqrt(max(total, 1.0))
+    by_views = float(np.std(means)) / np.sqrt(len(means))
+    return float(max(by_pixels, by_views))

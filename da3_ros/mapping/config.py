@@ -1,0 +1,179 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Settings of the mapping layer, checked where they are made."""
+
+from dataclasses import dataclass, field
+import math
+
+KEYFRAME_MODES = ('motion', 'time')
+SCALE_SOURCES = ('none', 'fixed', 'model')
+
+
+def _require(condition: bool, name: str, got: object, expected: str) -> None:
+    if not condition:
+        raise ValueError(f'{name}: got {got!r}, expected {expected}')
+
+
+def _require_share(name: str, value: float) -> None:
+    _require(0.0 < value <= 1.0, name, value, 'a share in (0, 1]')
+
+
+@dataclass(frozen=True)
+class KeyframeConfig:
+    """
+    Which frames are kept.
+
+    :param mode: ``motion`` (what the camera sees must have changed) or ``time``.
+    :param min_interval_s: no two keyframes are closer than this.
+    :param max_interval_s: after this long a small motion is enough (``motion`` only).
+    :param min_parallax: median image motion since the last keyframe that makes the next one,
+        as a share of the image width.
+    :param min_overlap: a keyframe is made when fewer than this share of the last one's features
+        are still in view.
+    :param min_sharpness: a frame with less than this share of the usual sharpness is blurred
+        and waits for a sharper one; 0 accepts all.
+    """
+
+    mode: str = 'motion'
+    min_interval_s: float = 0.1
+    max_interval_s: float = 2.0
+    min_parallax: float = 0.05
+    min_overlap: float = 0.7
+    min_sharpness: float = 0.4
+
+    def __post_init__(self) -> None:
+        """
+        Check the values.
+
+        :raises ValueError: if one is out of its range.
+        """
+        _require(self.mode in KEYFRAME_MODES, 'keyframe.mode', self.mode,
+                 f'one of {KEYFRAME_MODES}')
+        _require(0.0 <= self.min_interval_s < math.inf, 'keyframe.min_interval_s',
+                 self.min_interval_s, 'at least 0')
+        _require(self.max_interval_s >= self.min_interval_s, 'keyframe.max_interval_s',
+                 self.max_interval_s, f'at least keyframe.min_interval_s {self.min_interval_s}')
+        _require_share('keyframe.min_parallax', self.min_parallax)
+        _require_share('keyframe.min_overlap', self.min_overlap)
+        _require(0.0 <= self.min_sharpness < 1.0, 'keyframe.min_sharpness', self.min_sharpness,
+                 'in [0, 1)')
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """
+    Which keyframes are inferred together.
+
+    :param size: most views in one inference.
+    :param stride: new keyframes per inference; the other views overlap with earlier windows.
+    :param min_views: views of the very first window, which then grows up to ``size``.
+    :param max_age_s: a keyframe waits at most this long for its window to fill.
+    """
+
+    size: int = 12
+    stride: int = 4
+    min_views: int = 3
+    max_age_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        """
+        Check the values.
+
+        :raises ValueError: if one is out of its range.
+        """
+        _require(self.size >= 1, 'window.size', self.size, 'at least 1')
+        most_new = max(self.size - 1, 1)
+        _require(1 <= self.stride <= most_new, 'window.stride', self.stride,
+                 f'1 to {most_new}, so that windows of {self.size} overlap')
+        _require(1 <= self.min_views <= self.size, 'window.min_views', self.min_views,
+                 f'1 to window.size {self.size}')
+        _require(self.max_age_s > 0.0, 'window.max_age_s', self.max_age_s, 'above 0')
+
+
+@dataclass(frozen=True)
+class AlignmentConfig:
+    """
+    When two windows count as joined.
+
+    :param samples_per_view: pixels compared in each shared keyframe.
+    :param inlier_threshold: a shared point is an inlier if its two positions differ by less than
+        this share of its depth.
+    :param max_residual: largest accepted median difference, as a share of the depth.
+    :param min_inlier_share: smallest accepted share of inliers.
+    :param max_scale_ratio: largest accepted factor between the units of two windows.
+    """
+
+    samples_per_view: int = 4096
+    inlier_threshold: float = 0.1
+    max_residual: float = 0.1
+    min_inlier_share: float = 0.4
+    max_scale_ratio: float = 10.0
+
+    def __post_init__(self) -> None:
+        """
+        Check the values.
+
+        :raises ValueError: if one is out of its range.
+        """
+        _require(self.samples_per_view >= 16, 'alignment.samples_per_view',
+                 self.samples_per_view, 'at least 16')
+        _require_share('alignment.inlier_threshold', self.inlier_threshold)
+        _require_share('alignment.max_residual', self.max_residual)
+        _require_share('alignment.min_inlier_share', self.min_inlier_share)
+        _require(self.max_scale_ratio > 1.0, 'alignment.max_scale_ratio', self.max_scale_ratio,
+                 'above 1')
+
+
+@dataclass(frozen=True)
+class ScaleConfig:
+    """
+    Where metres come from.
+
+    :param source: ``none`` (lengths stay in the unit of the first window), ``fixed`` (that unit
+        times ``fixed_factor``) or ``model`` (metres where the network gives them, else as
+        ``none``).
+    :param fixed_factor: metres per unit of the first window, for ``fixed``.
+    """
+
+    source: str = 'model'
+    fixed_factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        """
+        Check the values.
+
+        :raises ValueError: if one is out of its range.
+        """
+        _require(self.source in SCALE_SOURCES, 'scale.source', self.source,
+                 f'one of {SCALE_SOURCES}')
+        _require(0.0 < self.fixed_factor < math.inf, 'scale.fixed_factor', self.fixed_factor,
+                 'above 0')
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """
+    All settings of ``DepthPipeline``.
+
+    :param keyframe: which frames are kept.
+    :param window: which keyframes are inferred together.
+    :param alignment: when two windows count as joined.
+    :param scale: where metres come from.
+    """
+
+    keyframe: KeyframeConfig = field(default_factory=KeyframeConfig)
+    window: WindowConfig = field(default_factory=WindowConfig)
+    alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
+    scale: ScaleConfig = field(default_factory=ScaleConfig)

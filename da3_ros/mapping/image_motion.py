@@ -1,0 +1,143 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""How far the picture has moved since a reference picture, cheaply."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+GrayImage = NDArray[np.uint8]
+
+# Motion is measured on images of this width: a 1080p frame costs as much as a VGA one.
+_WIDTH_PX = 320
+_MAX_FEATURES = 200
+_MIN_FEATURES = 12
+_FLOW_WINDOW_PX = (15, 15)
+_FLOW_LEVELS = 3
+# Tracks that do not return to where they came from are wrong.
+_MAX_ROUND_TRIP_PX = 1.0
+# Without features, a mean change of the grey values this large counts as leaving the view.
+_MAX_GRAY_CHANGE = 40.0
+
+
+@dataclass(frozen=True)
+class Motion:
+    """
+    Motion of the picture since the reference.
+
+    :param parallax: median displacement of what is still in view, as a share of the image width.
+    :param overlap: share of the reference's features that are still in view.
+    """
+
+    parallax: float
+    overlap: float
+
+
+def small_gray(image: NDArray[np.uint8]) -> GrayImage:
+    """
+    Shrink an image for motion and sharpness.
+
+    :param image: (H, W, 3) uint8 RGB.
+    :returns: (h, 320) uint8.
+    """
+    height, width = image.shape[:2]
+    # Skipping pixels first makes the cost of averaging independent of the camera's resolution.
+    step = max(1, width // (2 * _WIDTH_PX))
+    size = (_WIDTH_PX, max(1, round(height * _WIDTH_PX / width)))
+    gray = cv2.cvtColor(np.ascontiguousarray(image[::step, ::step]), cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def sharpness(gray: GrayImage) -> float:
+    """
+    Measure the sharpness of a picture: the variance of its Laplacian over that of its greys.
+
+    :param gray: from ``small_gray``.
+    """
+    contrast = float(gray.var()) + 1.0
+    return float(cv2.Laplacian(gray, cv2.CV_32F).var()) / contrast
+
+
+class ImageMotion:
+    """
+    Track corners of a reference picture through the pictures that follow.
+
+    Every picture is compared with the reference itself, not with the one before, so that
+    nothing drifts while the camera stands still.
+    """
+
+    def __init__(self, reference: GrayImage) -> None:
+        """
+        Find the corners to track.
+
+        :param reference: from ``small_gray``.
+        """
+        self._reference = reference
+        corners = cv2.goodFeaturesToTrack(
+            reference, maxCorners=_MAX_FEATURES, qualityLevel=0.01, minDistance=8
+        )
+        found = np.empty((0, 1, 2)) if corners is None else corners
+        self._corners = found.astype(np.float32)
+        self._guess = self._corners.copy()
+
+    def measure(self, gray: GrayImage) -> Motion:
+        """
+        Compare a picture with the reference.
+
+        :param gray: of the reference's size.
+        """
+        if len(self._corners) < _MIN_FEATURES:
+            return self._measure_without_features(gray)
+        tracked, found = self._track(gray)
+        self._guess = np.where(found[:, None, None], tracked, self._guess)
+        overlap = float(found.mean())
+        if not found.any():
+            return Motion(1.0, 0.0)
+        displacement = np.linalg.norm((tracked - self._corners)[found, 0], axis=1)
+        return Motion(float(np.median(displacement)) / _WIDTH_PX, overlap)
+
+    def _track(self, gray: GrayImage) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return where the corners are now (M, 1, 2), and which are still in view (M,)."""
+        forth, found = _flow(self._reference, gray, self._corners, guess=self._guess)
+        back, returned = _flow(gray, self._reference, forth, guess=self._corners)
+        round_trip = np.linalg.norm((back - self._corners)[:, 0], axis=1)
+        height, width = gray.shape
+        x, y = forth[:, 0, 0], forth[:, 0, 1]
+        inside = (x >= 0.0) & (x < width) & (y >= 0.0) & (y < height)
+        is_steady = round_trip < _MAX_ROUND_TRIP_PX
+        return forth, found & returned & inside & is_steady
+
+    def _measure_without_features(self, gray: GrayImage) -> Motion:
+        """Judge a bare picture (a white wall) by its grey values."""
+        change = float(cv2.absdiff(gray, self._reference).mean())
+        overlap = max(0.0, 1.0 - change / _MAX_GRAY_CHANGE)
+        return Motion(0.0, overlap)
+
+
+def _flow(
+    source: GrayImage,
+    target: GrayImage,
+    points: NDArray[np.float32],
+    *,
+    guess: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Follow points (M, 1, 2) from one picture to another; say which were found, (M,)."""
+    moved, status, _ = cv2.calcOpticalFlowPyrLK(
+        source, target, points, guess.copy(), winSize=_FLOW_WINDOW_PX, maxLevel=_FLOW_LEVELS,
+        flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+    )
+    return np.asarray(moved, dtype=np.float32), np.asarray(status)[:, 0] > 0

@@ -1,0 +1,90 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What the pipeline reports after each step."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from da3_ros.mapping.alignment import Alignment
+from da3_ros.mapping.keyframe import PosedKeyframe
+import numpy as np
+from numpy.typing import NDArray
+
+
+class DropReason(Enum):
+    """Why a keyframe never comes out."""
+
+    OUT_OF_MEMORY = 'not even this keyframe alone fits the memory'
+    INFERENCE_FAILED = 'its window could not be inferred'
+    RESET = 'it still waited when the pipeline was reset'
+
+
+@dataclass(frozen=True)
+class DroppedKeyframe:
+    """
+    A keyframe that will never be published.
+
+    :param id: the keyframe's.
+    :param stamp_ns: the frame's.
+    :param reason: why.
+    :param detail: the error's message, or empty.
+    """
+
+    id: int
+    stamp_ns: int
+    reason: DropReason
+    detail: str = ''
+
+
+@dataclass(frozen=True, eq=False)
+class WindowReport:
+    """
+    How one window went.
+
+    :param num_views: views inferred together.
+    :param num_new: those of them seen for the first time.
+    :param max_views: views that a window may have now; below ``window.size`` while memory is
+        short.
+    :param inference_s: duration of the engine's call.
+    :param alignment: how it joined the previous window; None for the first window of a session,
+        where nothing is shared, and where the network estimates no cameras.
+    :param rejection: why it could not join and opened a new segment, or None.
+    :param segment: number of the segment it belongs to.
+    """
+
+    num_views: int
+    num_new: int
+    max_views: int
+    inference_s: float
+    alignment: Alignment | None
+    rejection: str | None
+    segment: int
+
+
+@dataclass(frozen=True, eq=False)
+class PipelineUpdate:
+    """
+    The outcome of one call.
+
+    :param keyframes: newly posed keyframes, oldest first; each comes out exactly once.
+    :param map_T_odom: (4, 4) float64 correction of everything in ``odom``; it may jump.
+    :param window: the last window that ran, or None.
+    :param dropped: keyframes that will never come out.
+    """
+
+    keyframes: tuple[PosedKeyframe, ...]
+    map_T_odom: NDArray[np.float64]
+    window: WindowReport | None
+    dropped: tuple[DroppedKeyframe, ...] = ()

@@ -1,0 +1,104 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The engine's answer for one window, in the conventions of the mapping layer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from da3_ros.errors import PredictionError
+from da3_ros.geometry import camera
+from da3_ros.inference.prediction import WindowPrediction
+from da3_ros.mapping.keyframe import Keyframe
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """
+    One keyframe as one window saw it, in the window's frame and unit.
+
+    :param keyframe: the keyframe.
+    :param image: (h, w, 3) uint8 RGB at the depth's size.
+    :param depth: (h, w) float32 z, NaN where unknown, +inf in the sky.
+    :param confidence: (h, w) float32, or None.
+    :param intrinsics: (3, 3) float64 [px] of ``depth``, pixel centres at integers.
+    :param window_T_camera: (4, 4) float64, or None where the network estimates no cameras.
+    """
+
+    keyframe: Keyframe
+    image: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    confidence: NDArray[np.float32] | None
+    intrinsics: NDArray[np.float64]
+    window_T_camera: NDArray[np.float64] | None
+
+
+def read_views(
+    prediction: WindowPrediction, keyframes: Sequence[Keyframe]
+) -> tuple[View, ...]:
+    """
+    Pair a prediction with the keyframes it was made from.
+
+    :param prediction: of these keyframes, in this order.
+    :param keyframes: N keyframes.
+    :returns: N views.
+    :raises PredictionError: if views are missing, a view has no usable depth or no intrinsics,
+        or a pose is not finite.
+    """
+    if prediction.num_views != len(keyframes):
+        raise PredictionError(
+            f'window: got {prediction.num_views} views for {len(keyframes)} keyframes'
+        )
+    return tuple(_read_view(prediction, i, keyframe) for i, keyframe in enumerate(keyframes))
+
+
+def _read_view(prediction: WindowPrediction, index: int, keyframe: Keyframe) -> View:
+    pose = None if prediction.poses is None else prediction.poses[index]
+    if pose is not None and not np.isfinite(pose).all():
+        raise PredictionError(f'keyframe {keyframe.id}: the pose is not finite')
+    confidence = None if prediction.confidence is None else prediction.confidence[index]
+    return View(
+        keyframe, prediction.images[index], _read_depth(prediction, index, keyframe),
+        confidence, _read_intrinsics(prediction, index, keyframe), pose,
+    )
+
+
+def _read_depth(
+    prediction: WindowPrediction, index: int, keyframe: Keyframe
+) -> NDArray[np.float32]:
+    depth: NDArray[np.float32] = prediction.depth[index].astype(np.float32)
+    depth[~(np.isfinite(depth) & (depth > 0.0))] = np.nan
+    if np.isnan(depth).all():
+        raise PredictionError(f'keyframe {keyframe.id}: no depth is finite and positive')
+    if prediction.sky is not None:
+        depth[prediction.sky[index]] = np.inf
+    return depth
+
+
+def _read_intrinsics(
+    prediction: WindowPrediction, index: int, keyframe: Keyframe
+) -> NDArray[np.float64]:
+    """
+    Return the intrinsics of a view's depth: the CameraInfo's, else the network's.
+
+    The engine gives known intrinsics back as its preprocessing carried them along (resized or
+    cropped), so that only it needs to know how it resizes.
+    """
+    if prediction.intrinsics is None:
+        raise PredictionError(
+            f'keyframe {keyframe.id}: this network needs the camera intrinsics (CameraInfo)'
+        )
+    return camera.from_network(prediction.intrinsics[index])

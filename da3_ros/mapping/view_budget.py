@@ -1,0 +1,73 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""How many views fit at the moment."""
+
+
+class ViewBudget:
+    """
+    Shrink the window when memory runs out and grow it back later.
+
+    After a failure the limit falls by a quarter. It rises by one view after a run of windows at
+    the limit without a failure; if that fails again, the next attempt waits twice as long.
+    """
+
+    _FIRST_PATIENCE = 8
+    _MAX_PATIENCE = 1024
+
+    def __init__(self, size: int) -> None:
+        """
+        Start with the whole window.
+
+        :param size: most views that are ever wanted.
+        """
+        self._size = size
+        self._limit = size
+        self._patience = self._FIRST_PATIENCE
+        self._num_good = 0
+        self._is_probing = False
+
+    @property
+    def limit(self) -> int:
+        """The most views to infer together now."""
+        return self._limit
+
+    def shrink(self, num_views: int) -> bool:
+        """
+        Note that a window did not fit.
+
+        :param num_views: views of that window.
+        :returns: whether fewer views can be tried.
+        """
+        if self._is_probing:
+            self._patience = min(2 * self._patience, self._MAX_PATIENCE)
+        self._is_probing = False
+        self._num_good = 0
+        self._limit = max(min(num_views * 3 // 4, num_views - 1), 1)
+        return num_views > 1
+
+    def note_success(self, num_views: int) -> None:
+        """
+        Note that a window fitted.
+
+        :param num_views: views of that window.
+        """
+        if num_views < self._limit or self._limit == self._size:
+            return
+        self._is_probing = False
+        self._num_good += 1
+        if self._num_good >= self._patience:
+            self._num_good = 0
+            self._limit += 1
+            self._is_probing = True

@@ -1,0 +1,127 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The bounded window of keyframes that slides along the stream."""
+
+from collections import deque
+from dataclasses import dataclass
+
+from da3_ros.mapping.config import WindowConfig
+from da3_ros.mapping.keyframe import Keyframe
+
+_NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """
+    Keyframes to infer together.
+
+    :param keyframes: oldest first; all but the last ``num_new`` were in an earlier window.
+    :param num_new: keyframes that no window has covered yet, at least 1.
+    """
+
+    keyframes: tuple[Keyframe, ...]
+    num_new: int
+
+    @property
+    def new(self) -> tuple[Keyframe, ...]:
+        """The keyframes that no window has covered yet."""
+        return self.keyframes[-self.num_new:]
+
+
+class SlidingWindow:
+    """
+    Keep the keyframes that wait for a window and those that the next window overlaps with.
+
+    A window runs after every ``stride`` new keyframes, over the last ``size`` ones; the first
+    runs as soon as there are ``min_views``. Memory is bounded by ``size`` covered keyframes plus
+    those waiting.
+    """
+
+    def __init__(self, config: WindowConfig) -> None:
+        """
+        Start empty.
+
+        :param config: sizes.
+        """
+        self._config = config
+        self._covered: deque[Keyframe] = deque(maxlen=config.size)
+        self._waiting: list[Keyframe] = []
+
+    @property
+    def waiting(self) -> tuple[Keyframe, ...]:
+        """The keyframes that no window has covered yet, oldest first."""
+        return tuple(self._waiting)
+
+    def add(self, keyframe: Keyframe) -> None:
+        """
+        Append a keyframe.
+
+        :param keyframe: with a larger id than all before.
+        """
+        self._waiting.append(keyframe)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a window should run now."""
+        if not self._covered:
+            return len(self._waiting) >= self._config.min_views
+        if not self._waiting:
+            return False
+        age_ns = self._waiting[-1].frame.stamp_ns - self._waiting[0].frame.stamp_ns
+        is_old = age_ns >= self._config.max_age_s * _NS_PER_S
+        return is_old or len(self._waiting) >= self._config.stride
+
+    def propose(self, max_views: int) -> Window:
+        """
+        Choose the next window without changing anything.
+
+        As many waiting keyframes as fit come in, oldest first, but the overlap keeps up to half
+        of the views: it is what joins the window to the world.
+
+        :param max_views: upper limit, at least 1; at most ``size`` are taken.
+        :raises ValueError: if nothing waits.
+        """
+        if not self._waiting:
+            raise ValueError('window: got no waiting keyframe, expected at least one')
+        limit = min(max_views, self._config.size)
+        overlap = min(len(self._covered), self._config.size - self._config.stride, limit // 2)
+        num_new = min(len(self._waiting), max(limit - overlap, 1))
+        together = (*self._covered, *self._waiting[:num_new])
+        return Window(together[-limit:], num_new)
+
+    def complete(self, window: Window) -> None:
+        """
+        Note that a proposed window was inferred.
+
+        :param window: the last one proposed.
+        """
+        self.discard(window)
+        self._covered.extend(window.new)
+
+    def discard(self, window: Window) -> None:
+        """
+        Give up the new keyframes of a proposed window.
+
+        :param window: the last one proposed.
+        """
+        del self._waiting[:window.num_new]
+
+    def clear(self) -> tuple[Keyframe, ...]:
+        """Forget everything and return the keyframes that waited."""
+        waiting = self.waiting
+        self._waiting.clear()
+        self._covered.clear()
+        return waiting

@@ -1,0 +1,43 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Networks by name.
+"""
+
+import torch
+
+from da3_ros.model.config import MODELS
+from da3_ros.model.nested import NestedDepthAnything3
+from da3_ros.model.network import DepthAnything3
+
+Network = DepthAnything3 | NestedDepthAnything3
+
+
+def build_network(name: str, *, device: torch.device | str = 'cpu') -> Network:
+    """
+    Build a network with random weights, in evaluation mode.
+
+    Names of weights are the published ones without the leading ``model.``.
+
+    :param name: a key of ``MODELS``.
+    :param device: where the weights are made; 'meta' makes none, for ``load_weights`` to fill.
+    :raises ValueError: if there is no such variant.
+    """
+    config = MODELS.get(name)
+    if config is None:
+        raise ValueError(f'name: got {name!r}, expected one of {", ".join(MODELS)}')
+    network_type = DepthAnything3 if config.metric_branch is None else NestedDepthAnything3
+    with torch.device(device):
+        return network_type(config).eval()

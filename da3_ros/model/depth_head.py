@@ -1,0 +1,305 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+The dense heads: four levels of tokens in, maps at image size out (DPT, Ranftl et al. 2021).
+
+Shapes: V views, P = rows * columns patches, F backbone channels, H W pixels. Everything is fp32.
+Submodules have the names of the published weights.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn, Tensor
+import torch.nn.functional as F
+
+from da3_ros.model.config import ModelConfig
+
+Size = tuple[int, int]
+
+_OUTPUT_FEATURES = 32
+_UV_BASE = 100.0
+_UV_WEIGHT = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class DenseMaps:
+    """
+    Maps at image size; None where the head has no such map.
+
+    :param depth: (V, H, W), > 0.
+    :param confidence: (V, H, W), > 1.
+    :param sky: (V, H, W), 0 = none.
+    """
+
+    depth: Tensor
+    confidence: Tensor | None = None
+    sky: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class RayMaps:
+    """
+    Rays of every view on a grid of 8 x 8 points for every patch.
+
+    :param rays: (V, 8 rows, 8 columns, 6), direction and moment in the reference's axes.
+    :param confidence: (V, 8 rows, 8 columns), > 1.
+    """
+
+    rays: Tensor
+    confidence: Tensor
+
+
+class ResidualUnit(nn.Module):
+    """Two convolutions beside an identity."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.conv1 = _conv3(features, features)
+        self.conv2 = _conv3(features, features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Refine (V, features, h, w)."""
+        result: Tensor = self.conv2(F.relu(self.conv1(F.relu(x)))) + x
+        return result
+
+
+class Fusion(nn.Module):
+    """One step up the pyramid."""
+
+    def __init__(self, features: int, *, has_lateral: bool) -> None:
+        super().__init__()
+        if has_lateral:
+            self.resConfUnit1 = ResidualUnit(features)
+        self.resConfUnit2 = ResidualUnit(features)
+        self.out_conv = nn.Conv2d(features, features, kernel_size=1)
+
+    def forward(self, x: Tensor, lateral: Tensor | None, size: Size) -> Tensor:
+        """
+        Add a level and resample to the size of the next one.
+
+        :param x: (V, features, h, w) from the coarser level.
+        :param lateral: (V, features, h, w) of this level, or None at the coarsest.
+        :param size: height and width of the result.
+        """
+        if lateral is not None:
+            x = x + self.resConfUnit1(lateral)
+        result: Tensor = self.out_conv(_resample(self.resConfUnit2(x), size))
+        return result
+
+
+class PyramidHead(nn.Module):
+    """What both heads share: the levels' projection and their fusion from coarse to fine."""
+
+    has_uv = False
+    """Whether features get the image coordinates of their place added."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        widths, features = config.head_channels, config.head_features
+        self.norm: nn.Module = nn.Identity()
+        self.projects = nn.ModuleList(
+            nn.Conv2d(config.feature_dim, width, kernel_size=1) for width in widths
+        )
+        self.resize_layers = nn.ModuleList([
+            nn.ConvTranspose2d(widths[0], widths[0], kernel_size=4, stride=4),
+            nn.ConvTranspose2d(widths[1], widths[1], kernel_size=2, stride=2),
+            nn.Identity(),
+            nn.Conv2d(widths[3], widths[3], kernel_size=3, stride=2, padding=1),
+        ])
+        self.scratch = nn.Module()
+        for level, width in enumerate(widths, start=1):
+            layer = nn.Conv2d(width, features, kernel_size=3, padding=1, bias=False)
+            self.scratch.add_module(f'layer{level}_rn', layer)
+        self._add_branch(features)
+        self.scratch.output_conv1 = _conv3(features, features // 2)
+
+    def project(self, level: int, tokens: Tensor, grid: Size) -> Tensor:
+        """
+        Norm the tokens of one level and narrow them to what the head keeps.
+
+        :param level: 0 to 3.
+        :param tokens: (V, P, F).
+        :param grid: rows and columns of patches.
+        :returns: (V, channels of that level, rows, columns).
+        """
+        maps = self.norm(tokens).transpose(1, 2).unflatten(2, grid)
+        result: Tensor = self.projects[level](maps)
+        return result
+
+    def laterals(self, projected: Sequence[Tensor], image_size: Size) -> list[Tensor]:
+        """
+        Bring the levels to their scales: 4, 2, 1 and 1/2 times the grid of patches.
+
+        :param projected: four (V, channels of that level, rows, columns).
+        :param image_size: height and width [px].
+        :returns: four (V, features, h, w), finest first.
+        """
+        result = []
+        for level, maps in enumerate(projected):
+            resized = self.resize_layers[level](self._with_uv(maps, image_size))
+            result.append(self.scratch.get_submodule(f'layer{level + 1}_rn')(resized))
+        return result
+
+    def fuse(self, laterals: Sequence[Tensor], branch: str = '') -> Tensor:
+        """
+        Run the pyramid from coarse to fine.
+
+        :param laterals: as ``laterals`` gives them.
+        :param branch: suffix of the branch's names.
+        :returns: (V, features, 8 rows, 8 columns).
+        """
+        x = laterals[3]
+        for level in (3, 2, 1, 0):
+            rows, columns = laterals[max(level - 1, 0)].shape[-2:]
+            size = (rows, columns) if level > 0 else (2 * rows, 2 * columns)
+            fusion = self.scratch.get_submodule(f'refinenet{level + 1}{branch}')
+            x = fusion(x, laterals[level] if level < 3 else None, size)
+        return x
+
+    def _add_branch(self, features: int, branch: str = '') -> None:
+        for level in (1, 2, 3, 4):
+            fusion = Fusion(features, has_lateral=level < 4)
+            self.scratch.add_module(f'refinenet{level}{branch}', fusion)
+
+    def _at_image_size(self, laterals: Sequence[Tensor], image_size: Size) -> Tensor:
+        fused = self.scratch.output_conv1(self.fuse(laterals))
+        return self._with_uv(_resample(fused, image_size), image_size)
+
+    def _with_uv(self, x: Tensor, image_size: Size) -> Tensor:
+        return x + _uv_embedding(x, image_size) if self.has_uv else x
+
+
+class Dpt(PyramidHead):
+    """Depth and sky."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        neck = config.head_features // 2
+        self.scratch.output_conv2 = _output(neck, 1)
+        self.scratch.sky_output_conv2 = _output(neck, 1)
+
+    def decode(self, laterals: Sequence[Tensor], image_size: Size) -> DenseMaps:
+        """
+        Predict the maps.
+
+        :param laterals: as ``laterals`` gives them.
+        :param image_size: height and width [px].
+        """
+        x = self._at_image_size(laterals, image_size)
+        depth = self.scratch.output_conv2(x)[:, 0].exp()
+        return DenseMaps(depth, sky=self.scratch.sky_output_conv2(x)[:, 0].relu())
+
+
+class DualDpt(PyramidHead):
+    """Depth with confidence, and rays with confidence by a second pyramid."""
+
+    has_uv = True
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        features = config.head_features
+        self.norm = nn.LayerNorm(config.feature_dim)
+        self.scratch.output_conv2 = _output(features // 2, 2)
+        self._add_branch(features, '_aux')
+        # The published weights hold outputs for all four levels; only the finest one is used.
+        self.scratch.output_conv1_aux = nn.ModuleList(_ray_neck(features) for _ in range(4))
+        self.scratch.output_conv2_aux = nn.ModuleList(_ray_output(features // 2) for _ in range(4))
+
+    def decode(self, laterals: Sequence[Tensor], image_size: Size) -> DenseMaps:
+        """
+        Predict depth and its confidence.
+
+        :param laterals: as ``laterals`` gives them.
+        :param image_size: height and width [px].
+        """
+        output = self.scratch.output_conv2(self._at_image_size(laterals, image_size))
+        return DenseMaps(depth=output[:, 0].exp(), confidence=output[:, 1].exp() + 1.0)
+
+    def decode_rays(self, laterals: Sequence[Tensor], image_size: Size) -> RayMaps:
+        """
+        Predict rays and their confidence.
+
+        :param laterals: as ``laterals`` gives them.
+        :param image_size: height and width [px].
+        """
+        x = self.scratch.output_conv1_aux[-1](self.fuse(laterals, '_aux'))
+        output = self.scratch.output_conv2_aux[-1](self._with_uv(x, image_size))
+        output = output.permute(0, 2, 3, 1)
+        return RayMaps(rays=output[..., :6], confidence=output[..., 6].exp() + 1.0)
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of (V, C, h, w)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Norm every place by itself."""
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def _conv3(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)
+
+
+def _output(inputs: int, outputs: int) -> nn.Sequential:
+    last = nn.Conv2d(_OUTPUT_FEATURES, outputs, kernel_size=1)
+    return nn.Sequential(_conv3(inputs, _OUTPUT_FEATURES), nn.ReLU(), last)
+
+
+def _ray_neck(features: int) -> nn.Sequential:
+    widths = (features, features // 2, features, features // 2, features, features // 2)
+    return nn.Sequential(*map(_conv3, widths[:-1], widths[1:]))
+
+
+def _ray_output(inputs: int) -> nn.Sequential:
+    output = nn.Sequential()
+    # The published names leave gaps where upstream permutes axes.
+    output.add_module('0', _conv3(inputs, _OUTPUT_FEATURES))
+    output.add_module('2', ChannelNorm(_OUTPUT_FEATURES))
+    output.add_module('4', nn.ReLU())
+    output.add_module('5', nn.Conv2d(_OUTPUT_FEATURES, 7, kernel_size=1))
+    return output
+
+
+def _resample(x: Tensor, size: Size) -> Tensor:
+    return F.interpolate(x, size=size, mode='bilinear', align_corners=True)
+
+
+def _uv_embedding(x: Tensor, image_size: Size) -> Tensor:
+    """
+    Embed the image coordinates of a feature map's places.
+
+    The image's half diagonal has length 1; x fills the first half of the channels, y the second,
+    so that sines are taken along each axis only.
+    """
+    channels, rows, columns = x.shape[-3:]
+    aspect = image_size[1] / image_size[0]
+    diagonal = (aspect**2 + 1.0) ** 0.5
+    along_x = _sine_embedding(columns, aspect / diagonal, channels // 2, x.device)
+    along_y = _sine_embedding(rows, 1.0 / diagonal, channels // 2, x.device)
+    embedding = torch.cat((
+        along_x[:, None, :].expand(-1, rows, -1), along_y[:, :, None].expand(-1, -1, columns)
+    ))
+    return (embedding * _UV_WEIGHT).to(x.dtype)
+
+
+def _sine_embedding(length: int, span: float, channels: int, device: torch.device) -> Tensor:
+    """Return sines, then cosines, of places from -span to span: (channels, length)."""
+    end = span * (length - 1) / length
+    places = torch.linspace(-end, end, length, device=device)
+    exponents = torch.arange(channels // 2, device=device) / (channels / 2)
+    angles = places * (1.0 / _UV_BASE**exponents)[:, None]
+    return torch.cat((angles.sin(), angles.cos()))

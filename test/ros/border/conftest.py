@@ -1,0 +1,27 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Fixtures of the tests at the border to other ROS packages.
+"""
+
+import os
+
+import pytest
+
+
+@pytest.fixture
+def domain_id() -> int:
+    """Give a DDS domain that no other run on this machine is likely to use."""
+    return 1 + os.getpid() % 100

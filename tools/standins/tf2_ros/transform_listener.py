@@ -1,0 +1,65 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Subscriber of /tf and /tf_static.
+"""
+
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from tf2_msgs.msg import TFMessage
+from tf2_ros.buffer import Buffer
+
+
+class TransformListener:
+    """Fill a buffer; the node is spun by whoever owns it."""
+
+    def __init__(
+        self,
+        buffer: Buffer,
+        node: Node,
+        *,
+        spin_thread: bool = False,
+        qos: QoSProfile | int | None = None,
+        static_qos: QoSProfile | int | None = None,
+    ) -> None:
+        if spin_thread:
+            raise NotImplementedError('spin_thread: got True, the stand-in has False only')
+        latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self.buffer = buffer
+        self.node = node
+        # Reentrant, so that a callback that waits for a transform does not keep it out.
+        self.group = ReentrantCallbackGroup()
+        self.tf_sub = node.create_subscription(
+            TFMessage, '/tf', self.callback, QoSProfile(depth=100) if qos is None else qos,
+            callback_group=self.group)
+        self.tf_static_sub = node.create_subscription(
+            TFMessage, '/tf_static', self.static_callback,
+            latched if static_qos is None else static_qos, callback_group=self.group)
+
+    def unregister(self) -> None:
+        """Stop listening."""
+        self.node.destroy_subscription(self.tf_sub)
+        self.node.destroy_subscription(self.tf_static_sub)
+
+    def callback(self, data: TFMessage) -> None:
+        """Store moving transforms."""
+        for transform in data.transforms:
+            self.buffer.set_transform(transform, 'default_authority')
+
+    def static_callback(self, data: TFMessage) -> None:
+        """Store static transforms."""
+        for transform in data.transforms:
+            self.buffer.set_transform_static(transform, 'default_authority')
