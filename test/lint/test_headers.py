@@ -12,16 +12,19 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-Fixtures of the tests at the border to other ROS packages.
-"""
-
-import os
+"""Every source file carries the same licence header; no other licence slips in."""
 
 import pytest
+from tracked import python_files, ROOT
+
+HEADER = (ROOT / 'da3_ros' / 'errors.py').read_text().split('\n\n')[0] + '\n'
 
 
-@pytest.fixture
-def domain_id() -> int:
-    """Give a DDS domain that no other run on this machine is likely to use."""
-    return 1 + os.getpid() % 100
+def test_header_is_the_apache_licence():
+    assert HEADER.startswith('# Copyright 2026 The da3_ros authors\n#\n')
+    assert 'Licensed under the Apache License, Version 2.0' in HEADER
+
+
+@pytest.mark.parametrize('path', python_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_file_has_header(path):
+    assert path.read_text().startswith(HEADER)
