@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 from da3_ros.model.config import ModelConfig, PATCH_SIZE
 from da3_ros.model.uv_embedding import uv_embedding
+import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
 
@@ -104,6 +105,9 @@ class PyramidHead(nn.Module):
     has_uv = False
     """Whether features get the image coordinates of their place added."""
 
+    memory_format = torch.contiguous_format
+    """Layout of the tokens' maps, upstream's: the last bits of a convolution depend on it."""
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         widths, features = config.head_channels, config.head_features
@@ -134,7 +138,7 @@ class PyramidHead(nn.Module):
         :returns: (V, P, channels of that level).
         """
         maps = self.norm(tokens).transpose(1, 2).unflatten(2, grid)
-        result: Tensor = self.projects[level](maps)
+        result: Tensor = self.projects[level](maps.contiguous(memory_format=self.memory_format))
         return result.flatten(2).transpose(1, 2)
 
     def laterals(self, projected: Sequence[Tensor], image_size: Size) -> list[Tensor]:
@@ -148,8 +152,8 @@ class PyramidHead(nn.Module):
         grid = (image_size[0] // PATCH_SIZE, image_size[1] // PATCH_SIZE)
         result = []
         for level, tokens in enumerate(projected):
-            maps = tokens.transpose(1, 2).unflatten(2, grid)
-            resized = self.resize_layers[level](self._with_uv(maps, image_size))
+            maps = self._with_uv(tokens.transpose(1, 2).unflatten(2, grid), image_size)
+            resized = self.resize_layers[level](maps)
             result.append(self.scratch[f'layer{level + 1}_rn'](resized))
         return result
 
@@ -207,6 +211,7 @@ class DualDpt(PyramidHead):
     """Depth with confidence, and rays with confidence by a second pyramid."""
 
     has_uv = True
+    memory_format = torch.channels_last
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
