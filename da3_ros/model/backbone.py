@@ -21,13 +21,16 @@ token, then P patches row by row), C channels, H W pixels.
 
 from dataclasses import dataclass
 
+from da3_ros.model.config import ModelConfig, PATCH_SIZE, POSITION_GRID
+from da3_ros.model.reference_view import (
+    reference_first,
+    select_reference_view,
+    take_views,
+)
+from da3_ros.model.transformer import Block, Rotation
 import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
-
-from da3_ros.model.config import ModelConfig, PATCH_SIZE, POSITION_GRID
-from da3_ros.model.reference_view import select_reference_view
-from da3_ros.model.transformer import Block, Rotation
 
 # The published position embeddings were trained with this offset in the interpolation's scale.
 _INTERPOLATION_OFFSET = 0.1
@@ -120,7 +123,7 @@ class Backbone(nn.Module):
 
     @property
     def compute_dtype(self) -> torch.dtype:
-        """The dtype of matrix products and attention."""
+        """Return the dtype of matrix products and attention."""
         return self.pretrained.patch_embed.proj.weight.dtype
 
     def forward(
@@ -147,10 +150,15 @@ class Backbone(nn.Module):
 
         levels: list[Tensor] = []
         camera = local = x
+        order = None
         for i, block in enumerate(self.pretrained.blocks):
             if start is not None and i == start - 1 and camera_tokens is None:
-                camera_tokens = self.learnt_camera_tokens(x[:, :, 0], ref_view_strategy)
-            if start is not None and i == start:
+                # Only last bits depend on the order of views; upstream has the reference first.
+                reference = self.select_reference(x[:, :, 0], ref_view_strategy)
+                order = reference_first(reference, num_views)
+                x = take_views(x, order)
+                camera_tokens = self.learnt_camera_tokens(x[:, :, 0], 'first')
+            if camera_tokens is not None and i == start:
                 x = torch.cat((camera_tokens[:, :, None], x[:, :, 1:]), dim=2)
             if self.config.is_global(i):
                 x = block(x.flatten(1, 2), global_rotation).unflatten(1, (num_views, -1))
@@ -161,18 +169,28 @@ class Backbone(nn.Module):
             if i in self.config.out_layers:
                 levels.append(self.level(local[:, :, 1:], x[:, :, 1:]))
                 camera = self.camera_feature(local[:, :, 0], x[:, :, 0])
-        return Features(tuple(levels), camera)
+        if order is None:
+            return Features(tuple(levels), camera)
+        back = order.argsort(dim=1)
+        return Features(tuple(take_views(x, back) for x in levels), take_views(camera, back))
 
-    def learnt_camera_tokens(self, class_tokens: Tensor, ref_view_strategy: str) -> Tensor:
+    def select_reference(self, class_tokens: Tensor, strategy: str) -> Tensor:
+        """
+        Choose the reference view of every window.
+
+        :param class_tokens: (B, N, C) fp32, at the entry of block ``alternate_from - 1``.
+        :returns: (B,) int64.
+        """
+        return select_reference_view(class_tokens, strategy, similarity_dtype=self.compute_dtype)
+
+    def learnt_camera_tokens(self, class_tokens: Tensor, strategy: str) -> Tensor:
         """
         Choose the reference view and give every view its learnt camera token.
 
-        :param class_tokens: (B, N, C) fp32, at the entry of block ``alternate_from - 1``.
+        :param class_tokens: as in ``select_reference``.
         :returns: (B, N, C) fp32.
         """
-        reference = select_reference_view(
-            class_tokens, ref_view_strategy, similarity_dtype=self.compute_dtype
-        )
+        reference = self.select_reference(class_tokens, strategy)
         views = torch.arange(class_tokens.shape[1], device=reference.device)
         is_other = (views != reference[:, None]).long()
         return self.pretrained.camera_token[0, is_other]
@@ -189,9 +207,7 @@ class Backbone(nn.Module):
         return torch.cat((local, normed), dim=-1) if self.config.has_cameras else normed
 
     def camera_feature(self, local: Tensor, x: Tensor) -> Tensor:
-        """
-        Form what the camera decoder reads: as ``level``, but not normed.
-        """
+        """Form what the camera decoder reads: as ``level``, but not normed."""
         return torch.cat((local, x), dim=-1) if self.config.has_cameras else x
 
     def local_rotation(self, rows: int, columns: int, *, device: torch.device) -> Rotation:

@@ -21,10 +21,9 @@ Shapes: B windows, N views, C channels. An encoding is (B, N, 9): translation an
 
 from dataclasses import dataclass
 
+from da3_ros.model.transformer import Block, Mlp
 import torch
 from torch import nn, Tensor
-
-from da3_ros.model.transformer import Block, Mlp
 
 ENCODING_DIM = 9
 
@@ -88,10 +87,12 @@ def encode_cameras(cameras: Cameras, image_size: tuple[int, int]) -> Tensor:
     :returns: (B, N, 9).
     """
     poses = invert_rigid(cameras.extrinsics)
-    focal = torch.stack((cameras.intrinsics[..., 1, 1], cameras.intrinsics[..., 0, 0]), dim=-1)
-    half_size = focal.new_tensor(image_size) / 2
-    fov = 2 * torch.atan(half_size / focal)
-    return torch.cat((poses[..., 3], rotation_to_quaternion(poses[..., :3]), fov), dim=-1)
+    height, width = image_size
+    fov_y = 2 * torch.atan(height / 2 / cameras.intrinsics[..., 1, 1])
+    fov_x = 2 * torch.atan(width / 2 / cameras.intrinsics[..., 0, 0])
+    quaternion = rotation_to_quaternion(poses[..., :3])
+    fov = torch.stack((fov_y, fov_x), dim=-1)
+    return torch.cat((poses[..., 3], quaternion, fov), dim=-1)
 
 
 def decode_cameras(encoding: Tensor, image_size: tuple[int, int]) -> Cameras:
@@ -104,8 +105,9 @@ def decode_cameras(encoding: Tensor, image_size: tuple[int, int]) -> Cameras:
     height, width = image_size
     translation, quaternion, fov = encoding.split((3, 4, 2), dim=-1)
     poses = torch.cat((quaternion_to_rotation(quaternion), translation[..., None]), dim=-1)
-    half_size = encoding.new_tensor(image_size) / 2
-    focal_y, focal_x = (half_size / (fov / 2).tan().clamp(_MIN_HALF_FOV_TANGENT)).unbind(-1)
+    fov_y, fov_x = fov.unbind(-1)
+    focal_y = height / 2 / torch.tan(fov_y / 2).clamp(_MIN_HALF_FOV_TANGENT)
+    focal_x = width / 2 / torch.tan(fov_x / 2).clamp(_MIN_HALF_FOV_TANGENT)
     intrinsics = build_intrinsics(
         torch.stack((focal_x, focal_y), dim=-1),
         encoding.new_tensor((width / 2, height / 2)).expand_as(fov),
@@ -151,7 +153,7 @@ def quaternion_to_rotation(quaternion: Tensor) -> Tensor:
         two_s * (x * y + z * w), 1 - two_s * (x * x + z * z), two_s * (y * z - x * w),
         two_s * (x * z - y * w), two_s * (y * z + x * w), 1 - two_s * (x * x + y * y),
     )
-    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+    return torch.stack(rows, dim=-1).reshape(*quaternion.shape[:-1], 3, 3)
 
 
 def rotation_to_quaternion(rotation: Tensor) -> Tensor:
@@ -167,15 +169,19 @@ def rotation_to_quaternion(rotation: Tensor) -> Tensor:
     xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
     xy, xz, yz = (m[..., i, j] + m[..., j, i] for i, j in ((0, 1), (0, 2), (1, 2)))
     wx, wy, wz = (m[..., i, j] - m[..., j, i] for i, j in ((2, 1), (0, 2), (1, 0)))
+    squares = torch.stack(
+        (1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz, 1 + xx + yy + zz), dim=-1
+    )
+    doubles = squares.clamp(min=0.0).sqrt()
+    x2, y2, z2, w2 = doubles.square().unbind(-1)
     # Row k is 4 * component k * (x, y, z, w).
     products = torch.stack((
-        torch.stack((1 + xx - yy - zz, xy, xz, wx), dim=-1),
-        torch.stack((xy, 1 - xx + yy - zz, yz, wy), dim=-1),
-        torch.stack((xz, yz, 1 - xx - yy + zz, wz), dim=-1),
-        torch.stack((wx, wy, wz, 1 + xx + yy + zz), dim=-1),
+        torch.stack((x2, xy, xz, wx), dim=-1),
+        torch.stack((xy, y2, yz, wy), dim=-1),
+        torch.stack((xz, yz, z2, wz), dim=-1),
+        torch.stack((wx, wy, wz, w2), dim=-1),
     ), dim=-2)
-    squares = products.diagonal(dim1=-2, dim2=-1)
-    largest = squares.argmax(dim=-1, keepdim=True)
+    largest = doubles.argmax(dim=-1, keepdim=True)
     row = products.gather(-2, largest[..., None].expand(*largest.shape, 4)).squeeze(-2)
-    quaternion = row / (2.0 * squares.gather(-1, largest).sqrt())
+    quaternion = row / (2.0 * doubles.gather(-1, largest))
     return torch.where(quaternion[..., 3:] < 0, -quaternion, quaternion)

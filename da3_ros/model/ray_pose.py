@@ -16,18 +16,17 @@
 Cameras from a map of rays.
 
 A view's ray directions are a homography of the directions of a camera with identity intrinsics:
-H = R K^-1. RANSAC finds it, and a QL decomposition splits it. Everything is deterministic: equal to
-upstream's estimate right after ``torch.manual_seed(0)``.
+H = R K^-1. RANSAC finds it, and a QL decomposition splits it. The random trials are the same in
+every call: those that upstream takes right after ``torch.manual_seed(0)``.
 
 Shapes: B windows, N views, G points of a view's ray grid, K trials.
 """
 
 from dataclasses import dataclass
 
+from da3_ros.model.camera_head import build_intrinsics, Cameras, invert_rigid
 import torch
 from torch import Tensor
-
-from da3_ros.model.camera_head import build_intrinsics, Cameras, invert_rigid
 
 _SEED = 0
 _NUM_TRIALS = 100
@@ -99,9 +98,10 @@ def _draw_trials(num_points: int, random: torch.Generator) -> Tensor:
 
 
 def _identity_camera_points(rows: int, columns: int, *, device: torch.device) -> Tensor:
-    """Return the points of an image that spans -1 to 1 on both axes: (G, 2) x, y."""
+    """Return the points of an image two wide and two high, from its middle: (G, 2) x, y."""
     y, x = (
-        torch.linspace(1 / side - 1, 1 - 1 / side, side, device=device) for side in (rows, columns)
+        torch.linspace(1 / side, 2 - 1 / side, side, device=device) - 1.0
+        for side in (rows, columns)
     )
     return torch.cartesian_prod(y, x).flip(-1)
 
@@ -134,14 +134,14 @@ def _fit(source: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     :param weights: (..., n).
     :returns: (..., 3, 3), last entry 1.
     """
-    left = _homogeneous(source) * weights.sqrt()[..., None]
+    left = _homogeneous(source)
     zeros = torch.zeros_like(left)
     u, v = target[..., :1], target[..., 1:]
-    rows_u = torch.cat((-left, zeros, left * u), dim=-1)
-    rows_v = torch.cat((zeros, -left, left * v), dim=-1)
+    rows_u = torch.cat((-left, zeros, left * u), dim=-1) * weights.sqrt()[..., None]
+    rows_v = torch.cat((zeros, -left, left * v), dim=-1) * weights.sqrt()[..., None]
     # The thin decomposition: the full one holds (2n, 2n).
     _, _, right = torch.linalg.svd(torch.cat((rows_u, rows_v), dim=-2), full_matrices=False)
-    homography = right[..., -1, :].unflatten(-1, (3, 3))
+    homography: Tensor = right[..., -1, :].unflatten(-1, (3, 3))
     return homography / homography[..., 2:, 2:]
 
 

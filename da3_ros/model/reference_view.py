@@ -67,12 +67,35 @@ def select_reference_view(
     norms = class_tokens.norm(dim=-1)
     directions = class_tokens / norms[..., None]
     rounded = directions.to(similarity_dtype)
-    similarity = rounded @ rounded.transpose(1, 2) - torch.eye(num_views, device=norms.device)
+    similarity: Tensor = rounded @ rounded.mT - torch.eye(num_views, device=norms.device)
     if strategy == 'saddle_sim_range':
-        return (similarity.amax(dim=-1) - similarity.amin(dim=-1)).argmax(dim=1)
+        spread = similarity.amax(dim=-1) - similarity.amin(dim=-1)
+        return spread.argmax(dim=1)
     metrics = (similarity.sum(dim=-1) / (num_views - 1), norms, directions.var(dim=-1))
-    imbalance = torch.stack([(_stretch(metric) - 0.5).abs() for metric in metrics])
-    return imbalance.sum(dim=0).argmin(dim=1)
+    imbalance = torch.stack([(_stretch(metric) - 0.5).abs() for metric in metrics]).sum(dim=0)
+    return imbalance.argmin(dim=1)
+
+
+def take_views(x: Tensor, order: Tensor) -> Tensor:
+    """
+    Reorder the views of every window.
+
+    :param x: (B, N, ...).
+    :param order: (B, N) int64, which view comes to each place.
+    """
+    windows = torch.arange(len(x), device=x.device)[:, None]
+    return x[windows, order]
+
+
+def reference_first(reference: Tensor, num_views: int) -> Tensor:
+    """
+    Order views with the reference before all others, which keep their order.
+
+    :param reference: (B,) int64.
+    :returns: (B, N) int64, for ``take_views``; its argsort is the way back.
+    """
+    views = torch.arange(num_views, device=reference.device)
+    return (views != reference[:, None]).long().argsort(dim=1, stable=True)
 
 
 def _stretch(metric: Tensor) -> Tensor:

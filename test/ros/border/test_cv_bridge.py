@@ -25,7 +25,9 @@ from std_msgs.msg import Header
 BRIDGE = CvBridge()
 COLOUR = (200, 120, 40)  # red, green, blue
 # ITU-R BT.601, limited range, from 8 bit red, green, blue.
-BT601 = np.array([[65.74, 129.06, 25.06], [-37.95, -74.49, 112.44], [112.44, -94.15, -18.29]]) / 256
+BT601 = np.array([
+    [65.74, 129.06, 25.06], [-37.95, -74.49, 112.44], [112.44, -94.15, -18.29],
+]) / 256
 ENCODINGS = {
     'mono8': (np.uint8, ()), 'mono16': (np.uint16, ()),
     'rgb8': (np.uint8, (3,)), 'bgr8': (np.uint8, (3,)),
@@ -46,7 +48,7 @@ def random_image(encoding: str, height: int = 6, width: int = 8) -> np.ndarray:
 
 
 def flat_mosaic(pattern: str, dtype: type = np.uint8, size: int = 12) -> np.ndarray:
-    values = dict(zip('rgb', COLOUR))
+    values = dict(zip('rgb', COLOUR, strict=True))
     tile = np.array([values[letter] for letter in pattern]).reshape(2, 2)
     scale = 257 if dtype is np.uint16 else 1
     return (np.tile(tile, (size // 2, size // 2)) * scale).astype(dtype)
@@ -171,7 +173,8 @@ def test_generic_types_change_depth_without_colour() -> None:
 
 @pytest.mark.parametrize('source, target', [
     ('16UC1', 'mono16'), ('8UC3', 'rgb8'), ('32FC1', 'mono8'), ('rgb8', '8UC1'),
-    ('rgb8', 'bayer_rggb8'), ('bayer_rggb8', 'rgba8'), ('rgb8', 'yuv422'), ('rgb8', 'nonsense'),
+    ('rgb8', 'bayer_rggb8'), ('bayer_grbg16', 'bayer_grbg8'), ('bayer_rggb8', 'rgba8'),
+    ('rgb8', 'yuv422'), ('rgb8', 'nonsense'),
 ])
 def test_senseless_conversions_are_refused(source: str, target: str) -> None:
     dtype, channels = ENCODINGS[source]

@@ -21,7 +21,10 @@ import time
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from diagnostic_updater import (
-    DiagnosticStatusWrapper, DiagnosticTask, FunctionDiagnosticTask, Updater,
+    DiagnosticStatusWrapper,
+    DiagnosticTask,
+    FunctionDiagnosticTask,
+    Updater,
 )
 import pytest
 import rclpy
@@ -64,9 +67,9 @@ class Listener:
 
 
 @pytest.fixture
-def context(domain_id: int) -> Iterator[rclpy.Context]:
+def context() -> Iterator[rclpy.Context]:
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=domain_id)
+    rclpy.init(context=context)
     yield context
     rclpy.try_shutdown(context=context)
 

@@ -83,8 +83,8 @@ def test_every_pair_of_a_random_tree() -> None:
     root_T_frame = {frames[0]: np.eye(4)}
     for index, child in enumerate(frames[1:], start=1):
         parent = frames[generator.integers(index)]
-        message = transform(
-            parent, child, SECOND, generator.normal(size=3), Rotation.random(rng=generator))
+        rotation = Rotation.from_quat(generator.normal(size=4))
+        message = transform(parent, child, SECOND, generator.normal(size=3), rotation)
         store = buffer.set_transform_static if index % 3 == 0 else buffer.set_transform
         store(message, 'test')
         root_T_frame[child] = root_T_frame[parent] @ matrix(message)
@@ -112,6 +112,14 @@ def test_rotations_take_the_short_way() -> None:
     found = matrix(buffer.lookup_transform('odom', 'base', at(2)))
     expected = Rotation.from_euler('z', 45, True).as_matrix()
     np.testing.assert_allclose(found[:3, :3], expected, atol=1e-9)
+
+
+def test_a_quaternion_of_another_norm_is_normalised() -> None:
+    doubled = transform('odom', 'base', SECOND, (1, 0, 0), Rotation.from_euler('z', 90, True))
+    doubled.transform.rotation.z *= 2
+    doubled.transform.rotation.w *= 2
+    found = matrix(buffer_of(doubled).lookup_transform('base', 'odom', at(1)))
+    np.testing.assert_allclose(found[:3, 3], [0, 1, 0], atol=1e-12)
 
 
 def test_stamps_are_exact_and_messages_serve_as_times() -> None:
@@ -184,10 +192,10 @@ def test_a_frame_in_itself_needs_no_data() -> None:
 
 
 def test_invalid_transforms_are_ignored() -> None:
-    unnormalised = transform('odom', 'base', 2 * SECOND)
-    unnormalised.transform.rotation.w = 1.1
+    unset = transform('odom', 'base', 2 * SECOND)
+    unset.transform.rotation.w = 0.0
     buffer = buffer_of(
-        transform('odom', 'base', SECOND), unnormalised,
+        transform('odom', 'base', SECOND), unset,
         transform('odom', 'base', 3 * SECOND, (np.nan, 0, 0)),
         transform('base', 'base', 4 * SECOND), transform('', 'base', 5 * SECOND))
     found = buffer.lookup_transform('odom', 'base', LATEST)
@@ -229,9 +237,9 @@ def test_a_wait_ends_at_its_timeout() -> None:
 
 
 @pytest.fixture
-def nodes(domain_id: int) -> Iterator[tuple[Node, Node]]:
+def nodes() -> Iterator[tuple[Node, Node]]:
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=domain_id)
+    rclpy.init(context=context)
     sender, receiver = (Node(name, context=context) for name in ('sender', 'receiver'))
     yield sender, receiver
     for node in (sender, receiver):

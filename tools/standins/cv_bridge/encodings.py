@@ -84,7 +84,7 @@ def convert(image: np.ndarray, source: Encoding, target: Encoding) -> np.ndarray
         if source.num_channels != target.num_channels:
             raise CvBridgeError(f'[{source.name}] and [{target.name}] do not have the same '
                                 'number of channels')
-    elif source.colour != target.colour:
+    elif source.colour != target.colour or source.colour.startswith('Bayer'):
         image = cv2.cvtColor(image, _colour_code(source, target))
     return _convert_depth(image, target.dtype)
 
@@ -116,7 +116,8 @@ def _convert_depth(image: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if dtype.kind == 'f':
         return scaled.astype(dtype)
     limits = np.iinfo(dtype)
-    return np.clip(np.rint(scaled), limits.min, limits.max).astype(dtype)
+    rounded = np.rint(scaled.astype(np.float64))
+    return np.clip(rounded, limits.min, limits.max).astype(dtype)
 
 
 def _named_encodings() -> dict[str, Encoding]:

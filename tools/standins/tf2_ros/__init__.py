@@ -19,7 +19,10 @@ Stand-in for tf2_ros, for environments without it: the calls of this package, sa
 from tf2_ros.broadcasters import StaticTransformBroadcaster, TransformBroadcaster
 from tf2_ros.buffer import Buffer
 from tf2_ros.exceptions import (
-    ConnectivityException, ExtrapolationException, InvalidArgumentException, LookupException,
+    ConnectivityException,
+    ExtrapolationException,
+    InvalidArgumentException,
+    LookupException,
     TransformException,
 )
 from tf2_ros.transform_listener import TransformListener

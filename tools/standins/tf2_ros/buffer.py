@@ -28,14 +28,18 @@ from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.time import Time
 from tf2_ros.exceptions import (
-    ConnectivityException, ExtrapolationException, InvalidArgumentException, LookupException,
+    ConnectivityException,
+    ExtrapolationException,
+    InvalidArgumentException,
+    LookupException,
     TransformException,
 )
 from tf2_ros.frame_track import MovingTrack, Pose, StaticTrack
 
 _DEFAULT_CACHE_NS = 10 * 10**9
-_QUATERNION_TOLERANCE = 0.01
+_MIN_SQUARED_NORM = 1e-12
 _POLL_S = 0.02
+_AT_ONCE = Duration()
 
 
 class Buffer:
@@ -57,7 +61,7 @@ class Buffer:
         self.jump_handle = self.clock.create_jump_callback(
             threshold, post_callback=self.time_jump_callback)
 
-    def time_jump_callback(self, time_jump: TimeJump) -> None:
+    def time_jump_callback(self, _time_jump: TimeJump) -> None:
         """Forget the moving transforms of another time."""
         self._logger.warning('Detected jump back in time. Clearing tf buffer.')
         self.clear()
@@ -81,7 +85,7 @@ class Buffer:
         target_frame: str,
         source_frame: str,
         time: Time | TimeMessage,
-        timeout: Duration = Duration(),
+        timeout: Duration = _AT_ONCE,
     ) -> TransformStamped:
         """
         Give ``target_T_source``; time 0 asks for the latest common time.
@@ -101,7 +105,7 @@ class Buffer:
         target_frame: str,
         source_frame: str,
         time: Time | TimeMessage,
-        timeout: Duration = Duration(),
+        timeout: Duration = _AT_ONCE,
     ) -> bool:
         """Tell whether a look-up succeeds, after a wait for it of at most the timeout."""
         deadline = monotonic() + timeout.nanoseconds * 1e-9
@@ -202,7 +206,7 @@ def _complaint(message: TransformStamped) -> str | None:
         return f'TF_NO_FRAME_ID: Ignoring transform of "{child}" because frame_id not set'
     if any(isnan(value) for value in (position.x, position.y, position.z, *quaternion)):
         return f'TF_NAN_INPUT: Ignoring transform of "{child}" because of a nan value'
-    if not abs(sum(value * value for value in quaternion) - 1.0) < _QUATERNION_TOLERANCE:
+    if sum(value * value for value in quaternion) < _MIN_SQUARED_NORM:
         return f'TF_DENORMALIZED_QUATERNION: Ignoring transform of "{child}"'
     return None
 

@@ -53,15 +53,15 @@ class Pose:
     def to_message(self) -> Transform:
         """Convert to a message."""
         message = Transform()
-        for axis, value in zip('xyz', self.translation):
+        for axis, value in zip('xyz', self.translation, strict=True):
             setattr(message.translation, axis, float(value))
-        for axis, value in zip('xyzw', self.rotation.as_quat()):
+        for axis, value in zip('xyzw', self.rotation.as_quat(), strict=True):
             setattr(message.rotation, axis, float(value))
         return message
 
     @staticmethod
     def from_message(message: TransformStamped) -> 'Pose':
-        """Convert from a message whose quaternion was found valid."""
+        """Convert from a message; the quaternion need not be normalised."""
         position, turn = message.transform.translation, message.transform.rotation
         return Pose(
             message.header.frame_id.removeprefix('/'),
@@ -84,7 +84,7 @@ class StaticTrack:
         """Name the parent."""
         return self._pose.parent
 
-    def at(self, stamp_ns: int) -> Pose:
+    def at(self, _stamp_ns: int) -> Pose:
         """Give the pose."""
         return self._pose
 

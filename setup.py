@@ -1,0 +1,54 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Builds the package for colcon; dependencies are in package.xml and requirements.txt."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE = 'da3_ros'
+
+
+def files(pattern: str) -> list[str]:
+    """Return the files of this folder that match a pattern."""
+    return sorted(str(path) for path in Path().glob(pattern))
+
+
+setup(
+    name=PACKAGE,
+    version='0.1.0',
+    packages=find_packages(exclude=['test', 'test.*']),
+    package_data={PACKAGE: ['model/weights/*']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
+        (f'share/{PACKAGE}', ['package.xml']),
+        (f'share/{PACKAGE}/launch', files('launch/*.launch.py')),
+        (f'share/{PACKAGE}/config', files('config/*')),
+    ],
+    install_requires=['setuptools'],
+    zip_safe=False,
+    author='The da3_ros authors',
+    maintainer='The da3_ros authors',
+    maintainer_email='da3-ros-maintainers@users.noreply.github.com',
+    description='Depth Anything 3 for ROS 2, with joint inference over windows of keyframes',
+    license='Apache-2.0',
+    extras_require={'test': ['pytest']},
+    entry_points={
+        'console_scripts': [
+            'node = da3_ros.node:main',
+            'demo = da3_ros.demo.__main__:main',
+        ],
+    },
+)

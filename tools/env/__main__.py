@@ -1,0 +1,61 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Run a command in the project's environment, which the first call makes.
+
+Usage: tools/in_env [COMMAND [ARGUMENT ...]]; without a command, only make the environment.
+
+    DA3_VENV         its folder (default: .venv, or .venv-jazzy beside a sourced ROS 2)
+    DA3_PYTHON       the Python to make it with (default: python3)
+    PIP_CONSTRAINT   and pip's other settings are respected
+"""
+
+import os
+import sys
+
+from environment import Environment
+from machine import ProblemError
+from steps import say
+
+
+def main(command: list[str]) -> int:
+    """
+    Make the environment if need be, then become the command.
+
+    :returns: an exit status, where there is no command or it cannot be run.
+    """
+    if command[:1] in (['-h'], ['--help']):
+        print(__doc__.strip())
+        return 0
+    environment = Environment()
+    try:
+        environment.ensure()
+    except ProblemError as problem:
+        say(str(problem))
+        return 1
+    except KeyboardInterrupt:
+        say('interrupted; the next call starts over')
+        return 130
+    if not command:
+        return 0
+    try:
+        os.execvpe(command[0], command, environment.variables)
+    except OSError as error:
+        say(f'{command[0]}: {error.strerror}')
+        return 127
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,120 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The virtual environment: made once, by one process at a time, from scratch after a failure."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+import fcntl
+import hashlib
+import os
+from pathlib import Path
+import shutil
+import sys
+import time
+
+from machine import check, ProblemError, sourced_ros
+from settings import variables
+from steps import Builder, ENV, ROOT, say, TF2_MSGS
+
+
+class Environment:
+    """
+    The virtual environment of this checkout.
+
+    Two files in its folder are ours: ``da3_ros.lock``, there from the first moment, says that the
+    folder is ours to delete; ``da3_ros.stamp``, written last, says for what it is complete.
+    """
+
+    def __init__(self) -> None:
+        self._distribution = sourced_ros()
+        name = f'.venv-{self._distribution}' if self._distribution else '.venv'
+        self.path = Path(os.environ.get('DA3_VENV') or ROOT / name).absolute()
+        self.variables = variables(self.path, with_wheels=self._distribution is None)
+        self._lock = self.path / 'da3_ros.lock'
+        self._stamp = self.path / 'da3_ros.stamp'
+        self._fingerprint = self._compute_fingerprint()
+
+    def ensure(self) -> None:
+        """
+        Make the environment unless it is complete and up to date.
+
+        :raises ProblemError: if it cannot be made.
+        """
+        if self._is_ready():
+            return
+        check()
+        with self._locked() as lock:
+            if not self._is_ready():
+                self._make(lock)
+
+    def _is_ready(self) -> bool:
+        return self._stamp.exists() and self._stamp.read_text() == self._fingerprint
+
+    def _compute_fingerprint(self) -> str:
+        """Digest what decides whether an environment is still the right one."""
+        sources = [ROOT / 'requirements.txt', *ENV.glob('*.txt'), ENV / 'steps.py',
+                   *(path for path in TF2_MSGS.rglob('*') if path.is_file())]
+        if constraint := os.environ.get('PIP_CONSTRAINT'):
+            sources.append(Path(constraint))
+        facts = [sys.version, sys.base_prefix, str(self.path), str(ROOT), self._distribution]
+        digest = hashlib.sha256(repr(facts).encode())
+        for source in sorted(sources):
+            digest.update(source.read_bytes())
+        return digest.hexdigest()
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        """Hold the lock; yield its descriptor."""
+        if self.path.exists() and any(self.path.iterdir()) and not self._lock.exists():
+            raise ProblemError(f'{self.path} was not made by tools/in_env: remove it, or set '
+                               'DA3_VENV to another folder')
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self._lock.open('w') as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say(f'another process is making {self.path}; waiting for it')
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield lock.fileno()
+
+    def _make(self, lock: int) -> None:
+        began = time.monotonic()
+        say(f'making {self.path} (only now, and when its requirements change)')
+        self._clear()
+        builder = Builder(self.path, self.variables, lock)
+        say(f'[1/4] virtual environment of Python {sys.version.split()[0]}')
+        builder.create(system_site_packages=self._distribution is not None)
+        if self._distribution is None:
+            say('[2/4] torch, ROS 2 Jazzy, tools')
+            builder.install_everything()
+            say('[3/4] tf2_msgs, which has no wheel')
+            builder.build_tf2_msgs()
+            builder.add_path([ROOT, ROOT / 'tools' / 'standins'])
+        else:
+            say(f'[2/4] torch and what else is missing beside ROS 2 {self._distribution}')
+            builder.install_missing()
+            builder.add_path([ROOT])
+        say('[4/4] the package of upstream, which the parity tests compare with')
+        builder.install_upstream()
+        self._stamp.write_text(self._fingerprint)
+        say(f'ready after {time.monotonic() - began:.0f} s')
+
+    def _clear(self) -> None:
+        """Delete everything but the lock."""
+        for entry in self.path.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry != self._lock:
+                entry.unlink()
