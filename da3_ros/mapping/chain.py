@@ -103,7 +103,7 @@ class WindowChain:
 
     @property
     def segment(self) -> int:
-        """Number of the current segment."""
+        """Return the number of the current segment."""
         return self._segment
 
     def link(self, views: tuple[ViewSamples, ...]) -> Link:

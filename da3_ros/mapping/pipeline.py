@@ -70,7 +70,7 @@ class DepthPipeline:
 
     @property
     def waiting(self) -> tuple[Keyframe, ...]:
-        """The keyframes that wait for their window, oldest first."""
+        """Return the keyframes that wait for their window, oldest first."""
         return self._window.waiting
 
     def select(self, frame: Frame) -> Keyframe | None:

@@ -40,7 +40,7 @@ class ViewBudget:
 
     @property
     def limit(self) -> int:
-        """The most views to infer together now."""
+        """Return how many views to infer together at most."""
         return self._limit
 
     def shrink(self, num_views: int) -> bool:

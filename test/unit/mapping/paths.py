@@ -68,6 +68,11 @@ def figure_of_eight(count):
     ]
 
 
+def curve(count, *, step_m=0.05):
+    """Drive a gentle curve with a keyframe every few centimetres."""
+    return [level_camera([step_m * i, 0.0, 0.0], 0.01 * i) for i in range(count)]
+
+
 def length(poses):
     """Return the length of a path."""
     return float(np.linalg.norm(np.diff(np.array(poses)[:, :3, 3], axis=0), axis=1).sum())

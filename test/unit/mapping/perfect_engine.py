@@ -99,7 +99,8 @@ class PerfectEngine:
         self.windows: list[list[int]] = []
 
     def infer(self, images: Sequence, *, poses=None, intrinsics=None):
-        """Infer one window."""
+        """Infer one window; poses to condition on are ignored."""
+        del poses
         indices = [index_of(image) for image in images]
         self.windows.append(indices)
         scale, window_T_world = self._gauge()

@@ -15,36 +15,23 @@
 """Metres: from the robot's motion, from the network, from the user, or honestly from nowhere."""
 
 from dataclasses import replace
+from itertools import pairwise
 import math
 
 from da3_ros.geometry import rigid, robust
-from da3_ros.mapping.config import KeyframeConfig, PipelineConfig, ScaleConfig
+from da3_ros.mapping.config import ScaleConfig
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.mapping.scale import ScaleFilter, ScaleMeasurement
 import numpy as np
 from paths import length, PATHS, trajectory_error
 from perfect_engine import frames, level_camera, PerfectEngine
+from pipeline_runs import EVERY_FRAME, posed_keyframes, reports, run
 import pytest
 from scipy.spatial.transform import Rotation
 
 
 def config(**scale):
-    return PipelineConfig(
-        keyframe=KeyframeConfig(mode='time', min_interval_s=0.0), scale=ScaleConfig(**scale)
-    )
-
-
-def run(pipeline, stream):
-    updates = [pipeline.add(pipeline.select(frame)) for frame in stream]
-    return [*updates, pipeline.flush()]
-
-
-def posed_keyframes(updates):
-    return [keyframe for update in updates for keyframe in update.keyframes]
-
-
-def reports(updates):
-    return [update.window for update in updates if update.window is not None]
+    return replace(EVERY_FRAME, scale=ScaleConfig(**scale))
 
 
 def odometry(poses, random, *, step_sigma=0.02, jitter_m=0.003):
@@ -53,7 +40,7 @@ def odometry(poses, random, *, step_sigma=0.02, jitter_m=0.003):
         Rotation.random(random_state=random).as_matrix(), random.normal(size=3)
     )
     measured = [origin]
-    for last, pose in zip(poses, poses[1:], strict=False):
+    for last, pose in pairwise(poses):
         step = rigid.inverse(last) @ pose
         step[:3, 3] *= 1.0 + step_sigma * random.standard_normal()
         angle = Rotation.from_rotvec(1e-3 * random.standard_normal(3)).as_matrix()
@@ -140,6 +127,8 @@ def test_odom_does_not_jump_when_metres_become_known():
 @pytest.mark.parametrize('jitter', [0.0, 0.05])
 def test_a_metric_network_is_believed_and_filtered(jitter):
     class Metric(PerfectEngine):
+        """Know metres, but not quite the same ones in every window."""
+
         def _gauge(self):
             _, frame = super()._gauge()
             return float(np.exp(jitter * self.random.standard_normal())), frame
@@ -180,6 +169,8 @@ def test_a_fixed_factor_multiplies_depth_and_path():
 
 def test_given_poses_condition_the_network_and_give_metres():
     class Conditioned(PerfectEngine):
+        """Remember the given poses and give them back."""
+
         given = ()
 
         def infer(self, images, *, poses=None, intrinsics=None):
