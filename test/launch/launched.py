@@ -115,9 +115,12 @@ class Probe:
 
     def _call(self, service_type: type, name: str, request: object) -> object:
         client = self.node.create_client(service_type, f'{NODE}/{name}')
-        assert client.wait_for_service(timeout_sec=60.0), name
-        future = client.call_async(request)
-        self._executor.spin_until_future_complete(future, timeout_sec=60.0)
-        assert future.done(), name
+        deadline = time.monotonic() + 60.0
+        future = None
+        # Asked again and again: for a while DDS still knows the services of a killed process.
+        while future is None or not future.done():
+            assert time.monotonic() < deadline, f'{name} does not answer'
+            future = client.call_async(request)
+            self._executor.spin_until_future_complete(future, timeout_sec=2.0)
         self.node.destroy_client(client)
         return future.result()
