@@ -21,10 +21,12 @@ import sys
 import tempfile
 import time
 
+from launch import LaunchDescription
 from launch.actions import IncludeLaunchDescription, RegisterEventHandler
 from launch.event_handlers import OnProcessStart
 from launch.events.process import ProcessStarted
 from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_testing.actions import ReadyToTest
 from lifecycle_msgs.srv import GetState
 from rcl_interfaces.srv import GetParameters
 import rclpy
@@ -48,22 +50,26 @@ PARAMETERS = """
 """
 
 
-def include(name: str, **arguments: str) -> IncludeLaunchDescription:
-    """Include one of our launch files, in namespace robot1 and with small work."""
+def describe(name: str, **arguments: str) -> tuple[LaunchDescription, dict]:
+    """
+    Describe a test of one of our launch files, in namespace robot1 and with small work.
+
+    :returns: the description, and for the tests ``started``: an event of each process.
+    """
     prefix = Path(tempfile.mkdtemp(prefix='da3_launch_'))
     link_package(prefix)
     params_file = prefix / 'test.yaml'
     params_file.write_text(PARAMETERS)
     defaults = {'namespace': 'robot1', 'params_file': str(params_file)}
-    return IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(str(ROOT / 'launch' / f'{name}.launch.py')),
-        launch_arguments={**defaults, **arguments}.items())
-
-
-def remember(started: list[ProcessStarted]) -> RegisterEventHandler:
-    """Append an event with name and id of each process that starts."""
-    return RegisterEventHandler(OnProcessStart(
-        on_start=lambda event, _context: started.append(event)))
+    started: list[ProcessStarted] = []
+    return LaunchDescription([
+        RegisterEventHandler(OnProcessStart(
+            on_start=lambda event, _context: started.append(event))),
+        IncludeLaunchDescription(
+            PythonLaunchDescriptionSource(str(ROOT / 'launch' / f'{name}.launch.py')),
+            launch_arguments={**defaults, **arguments}.items()),
+        ReadyToTest(),
+    ]), {'started': started}
 
 
 def link_package(prefix: Path) -> None:

@@ -14,33 +14,24 @@
 
 """launch/da3.launch.py for real: arguments reach the node, and Ctrl-C ends it."""
 
-from importlib.util import find_spec
 import unittest
 
 import pytest
 
-if find_spec('launch_testing') is None:
-    pytest.skip('launch is not installed: it has no wheel', allow_module_level=True)
-
-from launch import LaunchDescription
-from launch_testing import post_shutdown_test
-from launch_testing.actions import ReadyToTest
-from launch_testing.asserts import assertExitCodes
-from launched import include, NODE, Probe
+launch_testing = pytest.importorskip('launch_testing', reason='launch_testing has no wheel')
+launched = pytest.importorskip('launched')
 
 
 @pytest.mark.launch_test
 def generate_test_description():
-    return LaunchDescription([
-        include('da3', image='/camera/image', camera_info='/camera/info', use_sim_time='true'),
-        ReadyToTest(),
-    ])
+    return launched.describe(
+        'da3', image='/camera/image', camera_info='/camera/info', use_sim_time='true')
 
 
 class TestNode(unittest.TestCase):
 
     def setUp(self):
-        self.probe = Probe()
+        self.probe = launched.Probe()
         self.addCleanup(self.probe.close)
 
     def test_it_brings_itself_up(self):
@@ -54,13 +45,14 @@ class TestNode(unittest.TestCase):
         node, wait = self.probe.node, self.probe.wait_until
         for topic in ('/camera/image', '/camera/info', '/clock'):
             wait(lambda topic=topic: node.count_subscribers(topic) == 1)
-        for topic in ('/robot1/tf', f'{NODE}/points', f'{NODE}/depth/image', '/diagnostics'):
+        outputs = [f'{launched.NODE}/{name}' for name in ('points', 'depth/image', 'path')]
+        for topic in ('/robot1/tf', '/diagnostics', *outputs):
             wait(lambda topic=topic: node.count_publishers(topic) == 1)
         assert node.count_publishers('/tf') == 0
 
 
-@post_shutdown_test()
+@launch_testing.post_shutdown_test()
 class TestEnd(unittest.TestCase):
 
     def test_the_node_ended_well(self, proc_info):
-        assertExitCodes(proc_info)
+        launch_testing.asserts.assertExitCodes(proc_info)

@@ -14,32 +14,24 @@
 
 """launch/replay.launch.py for real: the bag starts when the node is active, and not before."""
 
-from importlib.util import find_spec
 import unittest
 
 import pytest
 
-if find_spec('launch_testing') is None:
-    pytest.skip('launch is not installed: it has no wheel', allow_module_level=True)
-
-from launch import LaunchDescription
-from launch_testing.actions import ReadyToTest
-from launched import include, Probe, remember
+launch_testing = pytest.importorskip('launch_testing', reason='launch_testing has no wheel')
+launched = pytest.importorskip('launched')
 
 
 @pytest.mark.launch_test
 def generate_test_description():
     # There is no such bag: what the player makes of one is rosbag2's to test.
-    started = []
-    description = LaunchDescription([
-        remember(started), include('replay', bag='no_bag', rviz='false'), ReadyToTest()])
-    return description, {'started': started}
+    return launched.describe('replay', bag='no_bag', rviz='false')
 
 
 class TestReplay(unittest.TestCase):
 
     def test_the_player_waits_for_the_node(self, started):
-        probe = Probe()
+        probe = launched.Probe()
         self.addCleanup(probe.close)
         probe.wait_until(lambda: len(started) == 2)
         assert started[1].process_name.startswith('player')

@@ -14,33 +14,25 @@
 
 """launch/da3.launch.py for real: a node that was killed comes back to work."""
 
-from importlib.util import find_spec
 import os
 import signal
 import unittest
 
 import pytest
 
-if find_spec('launch_testing') is None:
-    pytest.skip('launch is not installed: it has no wheel', allow_module_level=True)
-
-from launch import LaunchDescription
-from launch_testing.actions import ReadyToTest
-from launched import include, Probe, remember
+launch_testing = pytest.importorskip('launch_testing', reason='launch_testing has no wheel')
+launched = pytest.importorskip('launched')
 
 
 @pytest.mark.launch_test
 def generate_test_description():
-    started = []
-    description = LaunchDescription([
-        remember(started), include('da3', use_respawn='true'), ReadyToTest()])
-    return description, {'started': started}
+    return launched.describe('da3', use_respawn='true')
 
 
 class TestRespawn(unittest.TestCase):
 
     def test_a_killed_node_comes_back(self, started):
-        probe = Probe()
+        probe = launched.Probe()
         self.addCleanup(probe.close)
         probe.wait_until(lambda: probe.state() == 'active')
         os.kill(started[0].pid, signal.SIGKILL)
