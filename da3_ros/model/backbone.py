@@ -21,10 +21,6 @@ token, then P patches row by row), C channels, H W pixels.
 
 from dataclasses import dataclass
 
-import torch
-from torch import nn, Tensor
-import torch.nn.functional as F
-
 from da3_ros.model.config import ModelConfig, PATCH_SIZE, POSITION_GRID
 from da3_ros.model.reference_view import (
     reference_first,
@@ -32,6 +28,9 @@ from da3_ros.model.reference_view import (
     take_views,
 )
 from da3_ros.model.transformer import Block, Rotation
+import torch
+from torch import nn, Tensor
+import torch.nn.functional as F
 
 # The published position embeddings were trained with this offset in the interpolation's scale.
 _INTERPOLATION_OFFSET = 0.1
@@ -124,7 +123,7 @@ class Backbone(nn.Module):
 
     @property
     def compute_dtype(self) -> torch.dtype:
-        """The dtype of matrix products and attention."""
+        """Return the dtype of matrix products and attention."""
         return self.pretrained.patch_embed.proj.weight.dtype
 
     def forward(
@@ -158,7 +157,7 @@ class Backbone(nn.Module):
                 reference = self.select_reference(x[:, :, 0], ref_view_strategy)
                 order = reference_first(reference, num_views)
                 x = take_views(x, order)
-                camera_tokens = self.learnt_camera_tokens(torch.zeros_like(reference), num_views)
+                camera_tokens = self.learnt_camera_tokens(x[:, :, 0], 'first')
             if camera_tokens is not None and i == start:
                 x = torch.cat((camera_tokens[:, :, None], x[:, :, 1:]), dim=2)
             if self.config.is_global(i):
@@ -184,14 +183,15 @@ class Backbone(nn.Module):
         """
         return select_reference_view(class_tokens, strategy, similarity_dtype=self.compute_dtype)
 
-    def learnt_camera_tokens(self, reference: Tensor, num_views: int) -> Tensor:
+    def learnt_camera_tokens(self, class_tokens: Tensor, strategy: str) -> Tensor:
         """
-        Return the camera tokens of windows whose cameras are unknown.
+        Choose the reference view and give every view its learnt camera token.
 
-        :param reference: (B,) int64, the reference view of every window.
+        :param class_tokens: as in ``select_reference``.
         :returns: (B, N, C) fp32.
         """
-        views = torch.arange(num_views, device=reference.device)
+        reference = self.select_reference(class_tokens, strategy)
+        views = torch.arange(class_tokens.shape[1], device=reference.device)
         is_other = (views != reference[:, None]).long()
         return self.pretrained.camera_token[0, is_other]
 
@@ -207,9 +207,7 @@ class Backbone(nn.Module):
         return torch.cat((local, normed), dim=-1) if self.config.has_cameras else normed
 
     def camera_feature(self, local: Tensor, x: Tensor) -> Tensor:
-        """
-        Form what the camera decoder reads: as ``level``, but not normed.
-        """
+        """Form what the camera decoder reads: as ``level``, but not normed."""
         return torch.cat((local, x), dim=-1) if self.config.has_cameras else x
 
     def local_rotation(self, rows: int, columns: int, *, device: torch.device) -> Rotation:

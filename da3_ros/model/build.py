@@ -12,15 +12,12 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-Networks by name.
-"""
-
-import torch
+"""Networks by name."""
 
 from da3_ros.model.config import MODELS
 from da3_ros.model.nested import NestedDepthAnything3
 from da3_ros.model.network import DepthAnything3
+import torch
 
 Network = DepthAnything3 | NestedDepthAnything3
 

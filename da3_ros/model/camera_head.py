@@ -21,10 +21,9 @@ Shapes: B windows, N views, C channels. An encoding is (B, N, 9): translation an
 
 from dataclasses import dataclass
 
+from da3_ros.model.transformer import Block, Mlp
 import torch
 from torch import nn, Tensor
-
-from da3_ros.model.transformer import Block, Mlp
 
 ENCODING_DIM = 9
 
@@ -154,7 +153,7 @@ def quaternion_to_rotation(quaternion: Tensor) -> Tensor:
         two_s * (x * y + z * w), 1 - two_s * (x * x + z * z), two_s * (y * z - x * w),
         two_s * (x * z - y * w), two_s * (y * z + x * w), 1 - two_s * (x * x + y * y),
     )
-    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+    return torch.stack(rows, dim=-1).reshape(*quaternion.shape[:-1], 3, 3)
 
 
 def rotation_to_quaternion(rotation: Tensor) -> Tensor:

@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-The published variants of Depth Anything 3, and da3-tiny of the same structure.
-"""
+"""The published variants of Depth Anything 3, and da3-tiny of the same structure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

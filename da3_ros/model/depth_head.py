@@ -22,17 +22,14 @@ Submodules have the names of the published weights.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
+from da3_ros.model.config import ModelConfig, PATCH_SIZE
+from da3_ros.model.uv_embedding import uv_embedding
 from torch import nn, Tensor
 import torch.nn.functional as F
-
-from da3_ros.model.config import ModelConfig
 
 Size = tuple[int, int]
 
 _OUTPUT_FEATURES = 32
-_UV_BASE = 100.0
-_UV_WEIGHT = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,12 +117,12 @@ class PyramidHead(nn.Module):
             nn.Identity(),
             nn.Conv2d(widths[3], widths[3], kernel_size=3, stride=2, padding=1),
         ])
-        self.scratch = nn.Module()
+        self.scratch = nn.ModuleDict()
         for level, width in enumerate(widths, start=1):
             layer = nn.Conv2d(width, features, kernel_size=3, padding=1, bias=False)
-            self.scratch.add_module(f'layer{level}_rn', layer)
+            self.scratch[f'layer{level}_rn'] = layer
         self._add_branch(features)
-        self.scratch.output_conv1 = _conv3(features, features // 2)
+        self.scratch['output_conv1'] = _conv3(features, features // 2)
 
     def project(self, level: int, tokens: Tensor, grid: Size) -> Tensor:
         """
@@ -134,24 +131,26 @@ class PyramidHead(nn.Module):
         :param level: 0 to 3.
         :param tokens: (V, P, F).
         :param grid: rows and columns of patches.
-        :returns: (V, channels of that level, rows, columns).
+        :returns: (V, P, channels of that level).
         """
         maps = self.norm(tokens).transpose(1, 2).unflatten(2, grid)
         result: Tensor = self.projects[level](maps)
-        return result
+        return result.flatten(2).transpose(1, 2)
 
     def laterals(self, projected: Sequence[Tensor], image_size: Size) -> list[Tensor]:
         """
         Bring the levels to their scales: 4, 2, 1 and 1/2 times the grid of patches.
 
-        :param projected: four (V, channels of that level, rows, columns).
+        :param projected: four (V, P, channels of that level).
         :param image_size: height and width [px].
         :returns: four (V, features, h, w), finest first.
         """
+        grid = (image_size[0] // PATCH_SIZE, image_size[1] // PATCH_SIZE)
         result = []
-        for level, maps in enumerate(projected):
+        for level, tokens in enumerate(projected):
+            maps = tokens.transpose(1, 2).unflatten(2, grid)
             resized = self.resize_layers[level](self._with_uv(maps, image_size))
-            result.append(self.scratch.get_submodule(f'layer{level + 1}_rn')(resized))
+            result.append(self.scratch[f'layer{level + 1}_rn'](resized))
         return result
 
     def fuse(self, laterals: Sequence[Tensor], branch: str = '') -> Tensor:
@@ -166,21 +165,21 @@ class PyramidHead(nn.Module):
         for level in (3, 2, 1, 0):
             rows, columns = laterals[max(level - 1, 0)].shape[-2:]
             size = (rows, columns) if level > 0 else (2 * rows, 2 * columns)
-            fusion = self.scratch.get_submodule(f'refinenet{level + 1}{branch}')
+            fusion = self.scratch[f'refinenet{level + 1}{branch}']
             x = fusion(x, laterals[level] if level < 3 else None, size)
         return x
 
     def _add_branch(self, features: int, branch: str = '') -> None:
         for level in (1, 2, 3, 4):
             fusion = Fusion(features, has_lateral=level < 4)
-            self.scratch.add_module(f'refinenet{level}{branch}', fusion)
+            self.scratch[f'refinenet{level}{branch}'] = fusion
 
     def _at_image_size(self, laterals: Sequence[Tensor], image_size: Size) -> Tensor:
-        fused = self.scratch.output_conv1(self.fuse(laterals))
+        fused = self.scratch['output_conv1'](self.fuse(laterals))
         return self._with_uv(_resample(fused, image_size), image_size)
 
     def _with_uv(self, x: Tensor, image_size: Size) -> Tensor:
-        return x + _uv_embedding(x, image_size) if self.has_uv else x
+        return x + uv_embedding(x, image_size) if self.has_uv else x
 
 
 class Dpt(PyramidHead):
@@ -189,8 +188,8 @@ class Dpt(PyramidHead):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         neck = config.head_features // 2
-        self.scratch.output_conv2 = _output(neck, 1)
-        self.scratch.sky_output_conv2 = _output(neck, 1)
+        self.scratch['output_conv2'] = _output(neck, 1)
+        self.scratch['sky_output_conv2'] = _output(neck, 1)
 
     def decode(self, laterals: Sequence[Tensor], image_size: Size) -> DenseMaps:
         """
@@ -200,8 +199,8 @@ class Dpt(PyramidHead):
         :param image_size: height and width [px].
         """
         x = self._at_image_size(laterals, image_size)
-        depth = self.scratch.output_conv2(x)[:, 0].exp()
-        return DenseMaps(depth, sky=self.scratch.sky_output_conv2(x)[:, 0].relu())
+        depth = self.scratch['output_conv2'](x)[:, 0].exp()
+        return DenseMaps(depth, sky=self.scratch['sky_output_conv2'](x)[:, 0].relu())
 
 
 class DualDpt(PyramidHead):
@@ -213,11 +212,13 @@ class DualDpt(PyramidHead):
         super().__init__(config)
         features = config.head_features
         self.norm = nn.LayerNorm(config.feature_dim)
-        self.scratch.output_conv2 = _output(features // 2, 2)
+        self.scratch['output_conv2'] = _output(features // 2, 2)
         self._add_branch(features, '_aux')
         # The published weights hold outputs for all four levels; only the finest one is used.
-        self.scratch.output_conv1_aux = nn.ModuleList(_ray_neck(features) for _ in range(4))
-        self.scratch.output_conv2_aux = nn.ModuleList(_ray_output(features // 2) for _ in range(4))
+        necks = (_ray_neck(features) for _ in range(4))
+        outputs = (_ray_output(features // 2) for _ in range(4))
+        self.scratch['output_conv1_aux'] = nn.ModuleList(necks)
+        self.scratch['output_conv2_aux'] = nn.ModuleList(outputs)
 
     def decode(self, laterals: Sequence[Tensor], image_size: Size) -> DenseMaps:
         """
@@ -226,7 +227,7 @@ class DualDpt(PyramidHead):
         :param laterals: as ``laterals`` gives them.
         :param image_size: height and width [px].
         """
-        output = self.scratch.output_conv2(self._at_image_size(laterals, image_size))
+        output = self.scratch['output_conv2'](self._at_image_size(laterals, image_size))
         return DenseMaps(depth=output[:, 0].exp(), confidence=output[:, 1].exp() + 1.0)
 
     def decode_rays(self, laterals: Sequence[Tensor], image_size: Size) -> RayMaps:
@@ -236,8 +237,8 @@ class DualDpt(PyramidHead):
         :param laterals: as ``laterals`` gives them.
         :param image_size: height and width [px].
         """
-        x = self.scratch.output_conv1_aux[-1](self.fuse(laterals, '_aux'))
-        output = self.scratch.output_conv2_aux[-1](self._with_uv(x, image_size))
+        x = self.scratch.get_submodule('output_conv1_aux.3')(self.fuse(laterals, '_aux'))
+        output = self.scratch.get_submodule('output_conv2_aux.3')(self._with_uv(x, image_size))
         output = output.permute(0, 2, 3, 1)
         return RayMaps(rays=output[..., :6], confidence=output[..., 6].exp() + 1.0)
 
@@ -276,30 +277,3 @@ def _ray_output(inputs: int) -> nn.Sequential:
 
 def _resample(x: Tensor, size: Size) -> Tensor:
     return F.interpolate(x, size=size, mode='bilinear', align_corners=True)
-
-
-def _uv_embedding(x: Tensor, image_size: Size) -> Tensor:
-    """
-    Embed the image coordinates of a feature map's places.
-
-    The image's half diagonal has length 1; x fills the first half of the channels, y the second,
-    so that sines are taken along each axis only.
-    """
-    channels, rows, columns = x.shape[-3:]
-    aspect = image_size[1] / image_size[0]
-    diagonal = (aspect**2 + 1.0) ** 0.5
-    along_x = _sine_embedding(columns, aspect / diagonal, channels // 2, x.device)
-    along_y = _sine_embedding(rows, 1.0 / diagonal, channels // 2, x.device)
-    embedding = torch.cat((
-        along_x[:, None, :].expand(-1, rows, -1), along_y[:, :, None].expand(-1, -1, columns)
-    ))
-    return (embedding * _UV_WEIGHT).to(x.dtype)
-
-
-def _sine_embedding(length: int, span: float, channels: int, device: torch.device) -> Tensor:
-    """Return sines, then cosines, of places from -span to span: (channels, length)."""
-    end = span * (length - 1) / length
-    places = torch.linspace(-end, end, length, device=device)
-    exponents = torch.arange(channels // 2, device=device) / (channels / 2)
-    angles = places * (1.0 / _UV_BASE**exponents)[:, None]
-    return torch.cat((angles.sin(), angles.cos()))

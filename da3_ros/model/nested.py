@@ -20,13 +20,12 @@ Shapes: B windows, N views, H W pixels.
 
 from dataclasses import replace
 
-import torch
-from torch import nn, Tensor
-
 from da3_ros.errors import PredictionError
 from da3_ros.model.config import ModelConfig
 from da3_ros.model.network import DepthAnything3, NetworkOutput
 from da3_ros.model.sky import FAR_QUANTILE, quantile, SKY_THRESHOLD
+import torch
+from torch import nn, Tensor
 
 _MIN_PIXELS = 10
 _MIN_METRIC_DEPTH_M = 1e-2
@@ -82,7 +81,7 @@ def to_metres(
     windows get equal scales.
 
     :param output: of the branch over all views.
-    :param metric_depth: (B, N, H, W) as the metric branch gives it, for its canonical focal length.
+    :param metric_depth: (B, N, H, W) as the metric branch gives it.
     :param sky: (B, N, H, W) of the metric branch.
     :param metric_config: of the metric branch.
     :raises PredictionError: if a window has no pixels to find the scale by.

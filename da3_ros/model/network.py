@@ -20,9 +20,6 @@ Shapes: B windows, N views of a window, C channels, H W pixels.
 
 from dataclasses import dataclass
 
-import torch
-from torch import nn, Tensor
-
 from da3_ros.model.backbone import Backbone
 from da3_ros.model.camera_head import (
     CameraDecoder,
@@ -36,6 +33,8 @@ from da3_ros.model.depth_head import Dpt, DualDpt
 from da3_ros.model.ray_pose import cameras_from_rays
 from da3_ros.model.reference_view import check_strategy
 from da3_ros.model.sky import fill_sky
+import torch
+from torch import nn, Tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,14 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-Known cameras, as the camera encoder was trained to get them.
-"""
-
-import torch
-from torch import Tensor
+"""Known cameras, as the camera encoder was trained to get them."""
 
 from da3_ros.model.camera_head import invert_rigid
+import torch
+from torch import Tensor
 
 _MIN_DISTANCE = 0.1
 

@@ -16,18 +16,17 @@
 Cameras from a map of rays.
 
 A view's ray directions are a homography of the directions of a camera with identity intrinsics:
-H = R K^-1. RANSAC finds it, and a QL decomposition splits it. Everything is deterministic: equal to
-upstream's estimate right after ``torch.manual_seed(0)``.
+H = R K^-1. RANSAC finds it, and a QL decomposition splits it. The random trials are the same in
+every call: those that upstream takes right after ``torch.manual_seed(0)``.
 
 Shapes: B windows, N views, G points of a view's ray grid, K trials.
 """
 
 from dataclasses import dataclass
 
+from da3_ros.model.camera_head import build_intrinsics, Cameras, invert_rigid
 import torch
 from torch import Tensor
-
-from da3_ros.model.camera_head import build_intrinsics, Cameras, invert_rigid
 
 _SEED = 0
 _NUM_TRIALS = 100
@@ -142,7 +141,7 @@ def _fit(source: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     rows_v = torch.cat((zeros, -left, left * v), dim=-1) * weights.sqrt()[..., None]
     # The thin decomposition: the full one holds (2n, 2n).
     _, _, right = torch.linalg.svd(torch.cat((rows_u, rows_v), dim=-2), full_matrices=False)
-    homography = right[..., -1, :].unflatten(-1, (3, 3))
+    homography: Tensor = right[..., -1, :].unflatten(-1, (3, 3))
     return homography / homography[..., 2:, 2:]
 
 

@@ -67,12 +67,13 @@ def select_reference_view(
     norms = class_tokens.norm(dim=-1)
     directions = class_tokens / norms[..., None]
     rounded = directions.to(similarity_dtype)
-    similarity = rounded @ rounded.transpose(1, 2) - torch.eye(num_views, device=norms.device)
+    similarity: Tensor = rounded @ rounded.mT - torch.eye(num_views, device=norms.device)
     if strategy == 'saddle_sim_range':
-        return (similarity.amax(dim=-1) - similarity.amin(dim=-1)).argmax(dim=1)
+        spread = similarity.amax(dim=-1) - similarity.amin(dim=-1)
+        return spread.argmax(dim=1)
     metrics = (similarity.sum(dim=-1) / (num_views - 1), norms, directions.var(dim=-1))
-    imbalance = torch.stack([(_stretch(metric) - 0.5).abs() for metric in metrics])
-    return imbalance.sum(dim=0).argmin(dim=1)
+    imbalance = torch.stack([(_stretch(metric) - 0.5).abs() for metric in metrics]).sum(dim=0)
+    return imbalance.argmin(dim=1)
 
 
 def take_views(x: Tensor, order: Tensor) -> Tensor:

@@ -36,12 +36,13 @@ def fill_sky(depth: Tensor, sky: Tensor) -> Tensor:
     :returns: (B, N, H, W); windows with hardly any sky, or hardly anything else, as they were.
     """
     filled = []
-    for window_depth, is_sky in zip(depth, sky >= SKY_THRESHOLD, strict=True):
+    for window, is_sky in zip(depth, sky >= SKY_THRESHOLD, strict=True):
         num_sky = int(is_sky.sum())
         if _MIN_PIXELS < num_sky < is_sky.numel() - _MIN_PIXELS:
-            far = quantile(window_depth[~is_sky], FAR_QUANTILE)
-            window_depth = torch.where(is_sky, far, window_depth)
-        filled.append(window_depth)
+            far = quantile(window[~is_sky], FAR_QUANTILE)
+            filled.append(torch.where(is_sky, far, window))
+        else:
+            filled.append(window)
     return torch.stack(filled)
 
 

@@ -138,7 +138,8 @@ class Attention(nn.Module):
         """Return parts first to last of (queries, keys, values): (parts, B, h, T, d)."""
         rows = slice(first * x.shape[-1], last * x.shape[-1])
         parts = F.linear(x.to(self.qkv.weight.dtype), self.qkv.weight[rows], self.qkv.bias[rows])
-        return parts.unflatten(-1, (last - first, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        heads: Tensor = parts.unflatten(-1, (last - first, self.num_heads, -1))
+        return heads.permute(2, 0, 3, 1, 4)
 
 
 def _place(heads: Tensor, norm: nn.LayerNorm | None, rotation: Rotation | None) -> Tensor:

@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-Weights into a network: found, checked key by key, and said where they come from.
-"""
+"""Weights into a network: found, checked key by key, and said where they come from."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,20 +22,20 @@ from pathlib import Path
 import pickle
 import re
 
+from da3_ros.errors import WeightsError
+from da3_ros.model.build import build_network, Network
+from da3_ros.model.config import ModelConfig, MODELS
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 import torch
 from torch import Tensor
-
-from da3_ros.errors import WeightsError
-from da3_ros.model.build import build_network, Network
-from da3_ros.model.config import ModelConfig, MODELS
 
 FILE_NAME = 'model.safetensors'
 
 _PACKAGED = Path(__file__).parent / 'weights'
 _PUBLISHED_PREFIX = 'model.'
 _HUB_ID = re.compile(r'[\w-][\w.-]*/[\w-][\w.-]*')
+_FILE_SUFFIXES = ('.safetensors', '.pt', '.pth', '.bin')
 _NUM_NAMED_KEYS = 3
 
 _logger = logging.getLogger(__name__)
@@ -78,7 +76,7 @@ def load_weights(
     config = network.config
     path = find_weights(config, source, offline=offline)
     tensors = {key.removeprefix(_PUBLISHED_PREFIX): value for key, value in _read(path).items()}
-    skipped = tuple(sorted(key for key in tensors if key.startswith(config.skipped_keys or ('\0',))))
+    skipped = tuple(sorted(key for key in tensors if key.startswith(config.skipped_keys)))
     for key in skipped:
         del tensors[key]
     expected = network.state_dict()
@@ -117,8 +115,9 @@ def find_weights(
         path = path / FILE_NAME
     if path.is_file():
         return path
-    if isinstance(source, str) and _HUB_ID.fullmatch(source) and not path.suffix:
-        return _from_hub(source, offline=offline)
+    is_hub_id = isinstance(source, str) and _HUB_ID.fullmatch(source) is not None
+    if is_hub_id and path.suffix not in _FILE_SUFFIXES:
+        return _from_hub(str(source), offline=offline)
     raise WeightsError(f'{path}: no such file')
 
 
@@ -141,7 +140,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
             return load_file(path)
         tensors = torch.load(path, map_location='cpu', weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
-        raise WeightsError(f'{path}: not a readable weights file, or truncated: {error}') from error
+        raise WeightsError(f'{path}: not a weights file, or truncated: {error}') from error
     if not isinstance(tensors, dict) or not all(isinstance(v, Tensor) for v in tensors.values()):
         raise WeightsError(f'{path}: holds no plain mapping of names to tensors')
     return tensors

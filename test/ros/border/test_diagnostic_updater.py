@@ -67,9 +67,9 @@ class Listener:
 
 
 @pytest.fixture
-def context(domain_id: int) -> Iterator[rclpy.Context]:
+def context() -> Iterator[rclpy.Context]:
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=domain_id)
+    rclpy.init(context=context)
     yield context
     rclpy.try_shutdown(context=context)
 
