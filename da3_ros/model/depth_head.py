@@ -53,7 +53,7 @@ class RayMaps:
     """
     Rays of every view on a grid of 8 x 8 points for every patch.
 
-    :param rays: (V, 8 rows, 8 columns, 6), direction and moment in the reference's axes.
+    :param rays: (V, 8 rows, 8 columns, 6), direction and origin in the window's frame.
     :param confidence: (V, 8 rows, 8 columns), > 1.
     """
 

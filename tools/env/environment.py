@@ -106,7 +106,7 @@ class Environment:
             say(f'[2/4] torch and what else is missing beside ROS 2 {self._distribution}')
             builder.install_missing()
             builder.add_path([ROOT])
-        say('[4/4] upstream\'s package, which the parity tests compare with')
+        say('[4/4] the package of upstream, which the parity tests compare with')
         builder.install_upstream()
         self._stamp.write_text(self._fingerprint)
         say(f'ready after {time.monotonic() - began:.0f} s')

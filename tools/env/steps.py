@@ -15,7 +15,6 @@
 """The steps that make the environment: each runs commands and shows how far they are."""
 
 from importlib import metadata
-import os
 from pathlib import Path
 import re
 import subprocess
@@ -159,4 +158,4 @@ def cause(output: str, command: list[str]) -> str:
         if re.search(pattern, output):
             return meaning
     errors = [line for line in output.splitlines() if re.search('error', line, re.IGNORECASE)]
-    return errors[-1].strip() if errors else f'{os.path.basename(command[0])} failed'
+    return errors[-1].strip() if errors else f'{Path(command[0]).name} failed'

@@ -12,16 +12,18 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-Fixtures of the tests at the border to other ROS packages.
-"""
 
-import os
+"""Names in the rendered bag. Nothing under ``/truth`` is replayed: the node cannot see it."""
 
-import pytest
+IMAGE = '/camera/image'
+CAMERA_INFO = '/camera/camera_info'
+STATIC_TF = '/tf_static'
+TRUE_DEPTH = '/truth/depth/image'
+TRUE_ODOMETRY = '/truth/odometry'
 
+REPLAYED = (STATIC_TF, CAMERA_INFO, IMAGE)
 
-@pytest.fixture
-def domain_id() -> int:
-    """Give a DDS domain that no other run on this machine is likely to use."""
-    return 1 + os.getpid() % 100
+CAMERA_FRAME = 'camera_optical_frame'
+LINK_FRAME = 'camera_link'
+TRUE_WORLD_FRAME = 'truth_world'
+TRUE_CAMERA_FRAME = 'truth_camera_optical_frame'
