@@ -22,15 +22,15 @@ from da3_ros.model.pose_input import normalize_extrinsics
 from da3_ros.model.weights import load_weights, LoadedWeights
 
 __all__ = [
-    'build_network',
+    'MODELS',
     'DepthAnything3',
-    'load_weights',
     'LoadedWeights',
     'ModelConfig',
-    'MODELS',
     'NestedDepthAnything3',
     'Network',
     'NetworkOutput',
-    'normalize_extrinsics',
     'RawOutput',
+    'build_network',
+    'load_weights',
+    'normalize_extrinsics',
 ]

@@ -32,6 +32,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 _THROTTLE_S = 5.0
+_DEFAULT_FRAME_ID = 'camera_optical_frame'
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class ImageIntake:
         self._camera_info: CameraInfo | None = None
         self._rectifiers: dict[_CalibrationKey, Rectifier] = {}
         self._deadline_s: float | None = None
+        self._held: Image | CompressedImage | None = None
         self.is_paused = False
 
     def on_camera_info(self, message: CameraInfo) -> None:
@@ -85,6 +87,7 @@ class ImageIntake:
         :param message: of the camera.
         """
         self._camera_info = message
+        self._release_held()
 
     def on_image(self, message: Image | CompressedImage) -> None:
         """
@@ -97,14 +100,27 @@ class ImageIntake:
         if self.is_paused:
             self._counters.add(Event.PAUSED)
             return
+        if self._must_wait():
+            if self._held is not None:
+                self._counters.add(Event.NO_CAMERA_INFO)
+            self._held = message
+            return
+        self._release_held()
+        self._decode(message)
+
+    def _release_held(self) -> None:
+        """Go on with the image that came just before the first CameraInfo."""
+        held, self._held = self._held, None
+        if held is not None:
+            self._decode(held)
+
+    def _decode(self, message: Image | CompressedImage) -> None:
         try:
-            image = _decode(message)
+            is_raw = isinstance(message, Image)
+            image = decode_image(message) if is_raw else decode_compressed(message)
         except MessageError as error:
             self._counters.add(Event.BAD_IMAGE)
             self._logger.error(f'image dropped: {error}', throttle_duration_sec=_THROTTLE_S)
-            return
-        if self._must_wait():
-            self._counters.add(Event.NO_CAMERA_INFO)
             return
         self._take(message, image, self._rectifier(image))
 
@@ -131,13 +147,18 @@ class ImageIntake:
             stamp_ns=time_ns,
             image=image if rectifier is None else rectifier.rectify(image),
             intrinsics=None if rectifier is None else rectifier.intrinsics,
-            frame_id=message.header.frame_id,
+            frame_id=message.header.frame_id or self._nameless(),
         )
         keyframe = self._select(frame)
         if keyframe is not None:
             self._counters.add(Event.KEYFRAMES)
             self._offer(keyframe, self._new_session)
             self._new_session = None
+
+    def _nameless(self) -> str:
+        self._logger.warning(
+            f'images have no frame_id: {_DEFAULT_FRAME_ID!r} is taken', once=True)
+        return _DEFAULT_FRAME_ID
 
     def _must_wait(self) -> bool:
         """Tell whether a CameraInfo may still come."""
@@ -175,10 +196,6 @@ class ImageIntake:
         rectifier = Rectifier(model)
         self._rectifiers = {key: rectifier}
         return rectifier
-
-
-def _decode(message: Image | CompressedImage) -> RgbImage:
-    return decode_image(message) if isinstance(message, Image) else decode_compressed(message)
 
 
 def _key(info: CameraInfo, width: int, height: int) -> _CalibrationKey:
