@@ -92,8 +92,8 @@ class InferenceEngine:
         Infer all images together.
 
         With poses, depth comes in their unit, which only the caller knows to be metres or not, and
-        the poses come back as they were given. Without, intrinsics serve variants that estimate
-        no cameras: they are carried along, and give the metric one its metres.
+        the poses come back as they were given. Without, the network does not see the intrinsics:
+        they come back in place of estimated ones, and give the metric variant its metres.
 
         :param images: N RGB images (H, W, 3) uint8.
         :param poses: (N, 4, 4) world_T_camera to condition on, together with ``intrinsics``.
@@ -127,9 +127,10 @@ class InferenceEngine:
         intrinsics = window.intrinsics
         if output.extrinsics is not None and output.intrinsics is not None:
             camera_T_world = output.extrinsics[0].double().numpy()
-            intrinsics = output.intrinsics[0].double().numpy()
+            estimated = output.intrinsics[0].double().numpy()
             _check_finite('poses', camera_T_world)
-            _check_finite('intrinsics', intrinsics)
+            _check_finite('intrinsics', estimated)
+            intrinsics = estimated if intrinsics is None else intrinsics
             poses = rigid.inverse(_to_square(camera_T_world))
         is_metric = self._config.metric_branch is not None
         if self._config.canonical_focal_px is not None and intrinsics is not None:

@@ -99,10 +99,11 @@ class WindowChain:
         self._segment = first_segment
         self._last: _Hung | None = None
         self._lost: _Hung | None = None
+        self._is_newly_lost = False
 
     @property
     def segment(self) -> int:
-        """Number of the current segment."""
+        """Return the number of the current segment."""
         return self._segment
 
     def link(self, views: tuple[ViewSamples, ...]) -> Link:
@@ -111,6 +112,7 @@ class WindowChain:
 
         :param views: of the window, in its own frame and unit.
         """
+        self._is_newly_lost = False
         link = self._begin(views) if self._last is None else self._join(self._last, views)
         self._last = _Hung(views, link.chain_S_window, link.segment)
         return link
@@ -121,7 +123,7 @@ class WindowChain:
 
         On success the chain continues from the tied place.
         """
-        if self._lost is None or self._last is None:
+        if self._lost is None or self._last is None or self._is_newly_lost:
             return None
         try:
             alignment = align(self._lost.views, self._last.views, self._config)
@@ -165,6 +167,7 @@ class WindowChain:
         _logger.warning('segment %d begins: %s', self._segment, problem)
         if self._lost is None:
             self._lost = last
+            self._is_newly_lost = True
         theirs, ours = _newest_shared(last.views, views)
         limit = self._config.max_scale_ratio
         ratio = 1.0 if alignment is None else alignment.reference_S_window.scale

@@ -53,7 +53,7 @@ class Keyframe:
     :param frame: the frame itself.
     """
 
-    id: int
+    id: int  # noqa: A003
     frame: Frame
 
 
@@ -80,7 +80,7 @@ class PosedKeyframe:
         same level pose at the origin for every keyframe.
     """
 
-    id: int
+    id: int  # noqa: A003
     stamp_ns: int
     frame_id: str
     image: NDArray[np.uint8]

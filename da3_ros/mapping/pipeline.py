@@ -70,7 +70,7 @@ class DepthPipeline:
 
     @property
     def waiting(self) -> tuple[Keyframe, ...]:
-        """The keyframes that wait for their window, oldest first."""
+        """Return the keyframes that wait for their window, oldest first."""
         return self._window.waiting
 
     def select(self, frame: Frame) -> Keyframe | None:
@@ -176,9 +176,11 @@ class DepthPipeline:
         )
 
     def _given_poses(self, keyframes: Sequence[Keyframe]) -> NDArray[np.float64] | None:
-        """Return the robot's poses for ``scale.source`` pose, if it knows all of them."""
+        """Return the robot's poses for ``scale.source`` pose, if all and the camera are known."""
         known = [k.frame.robot_T_camera for k in keyframes if k.frame.robot_T_camera is not None]
-        if self._config.scale.source != 'pose' or len(known) < len(keyframes):
+        is_camera_known = any(k.frame.intrinsics is not None for k in keyframes)
+        is_wanted = self._config.scale.source == 'pose'
+        if not is_wanted or not is_camera_known or len(known) < len(keyframes):
             return None
         return np.stack(known)
 

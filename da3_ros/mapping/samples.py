@@ -40,7 +40,7 @@ class ViewSamples:
     :param world_T_camera: (4, 4), in the unit of the depth.
     """
 
-    id: int
+    id: int  # noqa: A003
     depth: Array
     weights: Array
     rays: Array

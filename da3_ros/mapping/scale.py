@@ -88,7 +88,7 @@ class ScaleFilter:
 
     @property
     def estimate(self) -> ScaleEstimate:
-        """The current estimate."""
+        """Return the current estimate."""
         sigma = math.sqrt(self._variance)
         return ScaleEstimate(
             math.exp(self._log_metres), sigma, is_metric=sigma <= self._config.max_sigma

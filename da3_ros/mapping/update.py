@@ -43,7 +43,7 @@ class DroppedKeyframe:
     :param detail: the error's message, or empty.
     """
 
-    id: int
+    id: int  # noqa: A003
     stamp_ns: int
     reason: DropReason
     detail: str = ''
@@ -73,7 +73,7 @@ class WindowReport:
     @property
     def alignment(self) -> Alignment | None:
         """
-        The fit to the previous window.
+        Return the fit to the previous window.
 
         None for the first window of a session, where nothing is shared, and where the network
         estimates no cameras.
@@ -82,7 +82,7 @@ class WindowReport:
 
     @property
     def segment(self) -> int:
-        """Number of the segment that the window belongs to."""
+        """Return the number of the segment that the window belongs to."""
         return self.placement.segment
 
 

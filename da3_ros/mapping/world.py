@@ -132,7 +132,7 @@ class World:
     ) -> Placement:
         """Apply what a new window says about the lost segment and about the scale."""
         chain_S_window, anchor = link.chain_S_window, link.anchor
-        tie = None if link.rejection is not None else self._chain.tie()
+        tie = self._chain.tie()
         if tie is not None:
             old_S_new = chain_S_window @ tie.chain_S_window.inverse()
             frames.move_chain(old_S_new)

@@ -23,9 +23,11 @@ from enum import Enum
 import math
 from typing import get_args
 
+from da3_ros.inference.levels import Placement
 from da3_ros.inference.preprocessing import ProcessMethod
 from da3_ros.mapping.config import KEYFRAME_MODES, SCALE_SOURCES
 from da3_ros.model.config import MODELS
+from da3_ros.model.reference_view import ReferenceStrategy
 from da3_ros.ros.settings import NodeSettings
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
@@ -121,9 +123,17 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'GPU, else the CPU.'),
     ParameterSpec('model.dtype', 'Number format of the backbone; "auto" suits the device.',
                   choices=DTYPES),
+    ParameterSpec('model.use_ray_pose', 'Take the cameras from the rays instead of the camera '
+                  'decoder.'),
+    ParameterSpec('model.ref_view_strategy', 'Which view of a window is its reference.',
+                  choices=get_args(ReferenceStrategy)),
     ParameterSpec('preprocess.size', 'Process resolution.', 'px', (14, 4096)),
     ParameterSpec('preprocess.method', 'How images are brought to the process resolution.',
                   choices=get_args(ProcessMethod)),
+    ParameterSpec('memory.features', 'Where features wait for the depth head; host is exact, '
+                  'slower, and saves memory of the device.', choices=get_args(Placement)),
+    ParameterSpec('memory.reduced', 'Keep the residual stream in the number format of the '
+                  'backbone: less memory, less exact.'),
     ParameterSpec('input.transport', 'Subscribe to image (raw) or image/compressed.',
                   choices=TRANSPORTS),
     ParameterSpec('input.rectify', 'Undistort images by their CameraInfo.'),

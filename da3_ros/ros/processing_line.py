@@ -84,11 +84,14 @@ class ProcessingLine:
         return self._subscriptions is not None
 
     @property
+    def image_topic(self) -> str:
+        """Name of the topic of the images, empty while not active."""
+        return self._subscriptions.image.topic_name if self._subscriptions is not None else ''
+
+    @property
     def num_image_publishers(self) -> int:
         """How many publish images to the node."""
-        if self._subscriptions is None:
-            return 0
-        return self._node.count_publishers(self._subscriptions.image.topic_name)
+        return self._node.count_publishers(self.image_topic) if self.is_active else 0
 
     def activate(self) -> None:
         """Begin to receive images."""

@@ -21,6 +21,7 @@ Every default is here or in ``mapping.config``; ``ros.parameters`` adds descript
 from dataclasses import dataclass, field
 import math
 
+from da3_ros.inference.levels import Placement
 from da3_ros.mapping.config import (
     AlignmentConfig,
     KeyframeConfig,
@@ -43,6 +44,8 @@ class ModelSettings:
     :param seed: of random weights.
     :param device: torch device, or ``auto``.
     :param dtype: of the backbone's matrices, or ``auto``.
+    :param use_ray_pose: take cameras from the rays instead of the camera decoder.
+    :param ref_view_strategy: see ``model.reference_view``.
     """
 
     name: str = 'da3-small'
@@ -51,6 +54,8 @@ class ModelSettings:
     seed: int = 0
     device: str = 'auto'
     dtype: str = 'auto'
+    use_ray_pose: bool = False
+    ref_view_strategy: str = 'saddle_balanced'
 
     @property
     def is_random(self) -> bool:
@@ -69,6 +74,19 @@ class PreprocessSettings:
 
     size: int = 504
     method: str = 'upper_bound_resize'
+
+
+@dataclass(frozen=True)
+class MemorySettings:
+    """
+    Memory of the device against time or precision.
+
+    :param features: where features wait for the depth head, ``device`` or ``host``.
+    :param reduced: keep the residual stream in the backbone's number format.
+    """
+
+    features: Placement = 'device'
+    reduced: bool = False
 
 
 @dataclass(frozen=True)
@@ -187,6 +205,7 @@ class NodeSettings:
 
     model: ModelSettings = field(default_factory=ModelSettings)
     preprocess: PreprocessSettings = field(default_factory=PreprocessSettings)
+    memory: MemorySettings = field(default_factory=MemorySettings)
     input: InputSettings = field(default_factory=InputSettings)
     keyframe: KeyframeConfig = field(default_factory=KeyframeConfig)
     window: WindowConfig = field(default_factory=WindowConfig)

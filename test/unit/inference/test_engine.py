@@ -54,6 +54,16 @@ def test_poses_are_the_inverse_of_the_networks_extrinsics(networks):
     assert np.allclose(rotations @ np.swapaxes(rotations, 1, 2), np.eye(3), atol=1e-5)
 
 
+def test_given_intrinsics_replace_the_estimated_ones_and_change_nothing_else(engine):
+    images, intrinsics = list(random_window(3)), random_intrinsics(3)
+    known = engine.infer(images, intrinsics=intrinsics)
+    estimated = engine.infer(images)
+    assert np.allclose(known.intrinsics, intrinsics)
+    assert not np.allclose(estimated.intrinsics, intrinsics)
+    assert np.array_equal(known.depth, estimated.depth)
+    assert np.array_equal(known.poses, estimated.poses)
+
+
 def test_given_poses_come_back_and_set_the_unit(engine):
     """The same scene with poses in another unit and world: the depth scales, nothing else."""
     images = list(random_window(4))

@@ -105,7 +105,7 @@ def test_shared_points_agree_within_the_residual():
         ) / theirs.depth
         for theirs, ours in zip(reference, window, strict=True)
     ])
-    assert np.median(distances) == pytest.approx(alignment.residual, rel=1e-4)
+    assert np.median(distances) == pytest.approx(alignment.residual, rel=1e-2)
     assert 0.005 < alignment.residual < 0.03
     assert 0.5 < alignment.inlier_share < 0.8
 
