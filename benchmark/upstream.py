@@ -16,7 +16,7 @@
 
 import importlib
 
-from da3_ros.model import build_network, MODELS, Network
+from da3_ros.model import build_network, Network
 import torch
 from torch import nn, Tensor
 
@@ -69,7 +69,7 @@ def copy_weights(source: Network, target: nn.Module) -> None:
     :param source: ours.
     :param target: upstream's, of the same variant.
     """
-    target.load_state_dict(source.state_dict(), strict=MODELS[source.config.name] is not None)
+    target.load_state_dict(source.state_dict())
 
 
 @torch.inference_mode()

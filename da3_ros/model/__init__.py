@@ -18,7 +18,6 @@ from da3_ros.model.build import build_network, Network
 from da3_ros.model.config import ModelConfig, MODELS
 from da3_ros.model.nested import NestedDepthAnything3
 from da3_ros.model.network import DepthAnything3, NetworkOutput, RawOutput
-from da3_ros.model.pose_input import normalize_extrinsics
 from da3_ros.model.weights import load_weights, LoadedWeights
 
 __all__ = [
@@ -32,5 +31,4 @@ __all__ = [
     'RawOutput',
     'build_network',
     'load_weights',
-    'normalize_extrinsics',
 ]

@@ -15,14 +15,13 @@
 """Pairs of networks, this package's and upstream's, that share their weights."""
 
 from dataclasses import dataclass, replace
-
-import pytest
-from random_weights import randomize
-import torch
-from torch import nn
+from types import ModuleType
 
 from da3_ros.model import build_network, DepthAnything3, ModelConfig, MODELS, NestedDepthAnything3
 from da3_ros.model.build import Network
+import pytest
+from random_weights import randomize
+from torch import nn
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +52,16 @@ def narrow(config: ModelConfig) -> ModelConfig:
     )
 
 
+@pytest.fixture(scope='session')
+def upstream() -> ModuleType:
+    """Give what builds upstream's networks."""
+    reason = "needs upstream's package depth-anything-3 to compare with"
+    return pytest.importorskip('upstream', reason=reason)
+
+
 @pytest.fixture(scope='module')
-def full_size(request) -> Pair:
+def full_size(request, upstream) -> Pair:
     """Give the variant that a test names, at its full size."""
-    import upstream
     config = MODELS[request.param]
     is_published = config.hub_id is not None
     return share_weights(
@@ -66,9 +71,8 @@ def full_size(request) -> Pair:
 
 
 @pytest.fixture(scope='module')
-def narrowed(request) -> Pair:
+def narrowed(request, upstream) -> Pair:
     """Give the variant that a test names, with its own pattern of blocks, but narrow."""
-    import upstream
     config = narrow(MODELS[request.param])
     is_nested = config.metric_branch is not None
     ours = (NestedDepthAnything3 if is_nested else DepthAnything3)(config).eval()

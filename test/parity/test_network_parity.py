@@ -21,12 +21,11 @@ that this was written on, everything but cameras from rays is equal to the last 
 
 from dataclasses import dataclass
 
+from da3_ros.model import MODELS, NetworkOutput
+from da3_ros.model.camera_head import build_intrinsics, quaternion_to_rotation
 import pytest
 import torch
 from torch import Tensor
-
-from da3_ros.model import MODELS, NetworkOutput, normalize_extrinsics
-from da3_ros.model.camera_head import build_intrinsics, quaternion_to_rotation
 
 LANDSCAPE, PORTRAIT, SQUARE = (56, 84), (84, 56), (56, 56)
 WINDOWS = ((1, LANDSCAPE), (2, PORTRAIT), (3, SQUARE), (5, LANDSCAPE))
@@ -53,12 +52,13 @@ def random_window(num_views: int, size: tuple[int, int], *, num_windows: int = 1
     random = torch.Generator().manual_seed(num_views)
     shape = (num_windows, num_views)
     rotation = quaternion_to_rotation(torch.randn(*shape, 4, generator=random))
-    translation = 3.0 * torch.randn(*shape, 3, 1, generator=random)
+    translation = torch.randn(*shape, 3, 1, generator=random)
     focal = size[1] * (1.0 + 0.5 * torch.rand(*shape, 2, generator=random))
+    bottom = torch.tensor((0.0, 0.0, 0.0, 1.0)).expand(*shape, 1, 4)
     centre = torch.tensor((size[1] / 2, size[0] / 2))
     return Window(
         images=torch.randn(*shape, 3, *size, generator=random),
-        extrinsics=normalize_extrinsics(torch.cat((rotation, translation), dim=-1)),
+        extrinsics=torch.cat((torch.cat((rotation, translation), dim=-1), bottom), dim=-2),
         intrinsics=build_intrinsics(focal, centre.expand(*shape, 2)),
     )
 

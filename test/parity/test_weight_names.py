@@ -14,10 +14,8 @@
 
 """Names and shapes of weights, at full size, against upstream's."""
 
-import pytest
-import upstream
-
 from da3_ros.model import build_network, MODELS
+import pytest
 
 PUBLISHED = [name for name in MODELS if MODELS[name].hub_id is not None]
 
@@ -39,7 +37,7 @@ def shapes(network):
 
 
 @pytest.mark.parametrize('name', PUBLISHED)
-def test_names_and_shapes_are_the_published_ones(name):
+def test_names_and_shapes_are_the_published_ones(upstream, name):
     ours = shapes(build_network(name, device='meta'))
     assert ours == shapes(upstream.build_published(name, device='meta'))
 
@@ -54,7 +52,7 @@ def test_number_of_parameters(name):
 @pytest.mark.parametrize(
     ('name', 'branch'), [('da3-giant', ''), ('da3nested-giant-large', 'da3.')]
 )
-def test_skipped_keys_are_those_of_the_gaussian_head(name, branch):
+def test_skipped_keys_are_those_of_the_gaussian_head(upstream, name, branch):
     gaussian = {f'{branch}gs_head.{key}' for key in shapes(upstream.build_gaussian_head())}
     assert len(gaussian) > 60
     assert all(key.startswith(MODELS[name].skipped_keys) for key in gaussian)

@@ -17,25 +17,20 @@
 import functools
 from unittest import mock
 
-import pytest
-import torch
-from torch import nn
-
+from addict import Dict
 from da3_ros.model import ModelConfig, MODELS
-
-pytest.importorskip(
-    'depth_anything_3.model.da3', reason="needs upstream's package depth-anything-3 to compare with"
-)
-
-from depth_anything_3.cfg import create_object, load_config  # noqa: E402
-from depth_anything_3.model.cam_dec import CameraDec  # noqa: E402
-from depth_anything_3.model.cam_enc import CameraEnc  # noqa: E402
-from depth_anything_3.model.da3 import DepthAnything3Net, NestedDepthAnything3Net  # noqa: E402
-from depth_anything_3.model.dinov2.vision_transformer import DinoVisionTransformer  # noqa: E402
-from depth_anything_3.model.dpt import DPT  # noqa: E402
-from depth_anything_3.model.dualdpt import DualDPT  # noqa: E402
-from depth_anything_3.model.gsdpt import GSDPT  # noqa: E402
-from depth_anything_3.registry import MODEL_REGISTRY  # noqa: E402
+from da3_ros.model.camera_head import Cameras
+from depth_anything_3.cfg import create_object, load_config
+from depth_anything_3.model.cam_dec import CameraDec
+from depth_anything_3.model.cam_enc import CameraEnc
+from depth_anything_3.model.da3 import DepthAnything3Net, NestedDepthAnything3Net
+from depth_anything_3.model.dinov2.vision_transformer import DinoVisionTransformer
+from depth_anything_3.model.dpt import DPT
+from depth_anything_3.model.dualdpt import DualDPT
+from depth_anything_3.model.gsdpt import GSDPT
+from depth_anything_3.registry import MODEL_REGISTRY
+import torch
+from torch import nn, Tensor
 
 
 class _Backbone(nn.Module):
@@ -95,6 +90,14 @@ def build_gaussian_head() -> nn.Module:
             features=giant.head_features,
             out_channels=list(giant.head_channels),
         )
+
+
+def cameras_from_rays(rays: Tensor, confidence: Tensor, image_size: tuple[int, int]) -> Cameras:
+    """Estimate cameras from rays, with upstream's random draws from seed 0."""
+    torch.manual_seed(0)
+    output = Dict(ray=rays.clone(), ray_conf=confidence.clone())
+    output = DepthAnything3Net._process_ray_pose_estimation(None, output, *image_size)
+    return Cameras(output.extrinsics, output.intrinsics)
 
 
 def _build_single(config: ModelConfig) -> nn.Module:
