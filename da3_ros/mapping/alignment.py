@@ -26,73 +26,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from da3_ros.errors import AlignmentError
-from da3_ros.geometry import camera, rigid, robust
+from da3_ros.geometry import robust
 from da3_ros.geometry.sim3 import fit_sim3, Sim3
 from da3_ros.mapping.config import AlignmentConfig
-from da3_ros.mapping.view import View
+from da3_ros.mapping.samples import ViewSamples
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-# Confidence is heavy-tailed: no pixel counts for more than a few ordinary ones.
-_MAX_RELATIVE_CONFIDENCE = 3.0
 # Spreads below these are not believed: float32 depth, and poses good to a ten-thousandth of the
 # distance of the scene.
 _MIN_LOG_DEPTH_SIGMA = 1e-5
 _MIN_POSE_SIGMA = 1e-4
 _MIN_WEIGHT = 1e-9
 _NUM_POSE_ITERATIONS = 5
-
-
-@dataclass(frozen=True, eq=False)
-class ViewSamples:
-    """
-    Depth and camera of one keyframe as one window saw it, on a fixed grid of M pixels.
-
-    :param id: the keyframe's.
-    :param depth: (M,) z, NaN where unknown.
-    :param weights: (M,) trust in each pixel, 1 for an ordinary one.
-    :param rays: (M, 3) optical-frame points at depth 1.
-    :param world_T_camera: (4, 4), in the unit of the depth.
-    """
-
-    id: int
-    depth: Array
-    weights: Array
-    rays: Array
-    world_T_camera: Array
-
-    def transformed(self, a_S_world: Sim3) -> 'ViewSamples':
-        """
-        Express the view in another frame and unit.
-
-        :param a_S_world: from this view's world.
-        """
-        return replace(
-            self, depth=a_S_world.scale * self.depth,
-            world_T_camera=a_S_world.transform_pose(self.world_T_camera),
-        )
-
-    def only(self, kept: NDArray[np.bool_]) -> 'ViewSamples':
-        """
-        Keep some of the pixels.
-
-        :param kept: (M,).
-        """
-        return replace(
-            self, depth=self.depth[kept], weights=self.weights[kept], rays=self.rays[kept]
-        )
-
-    def points(self, depth: Array | None = None) -> Array:
-        """
-        Back-project the pixels into this view's world.
-
-        :param depth: (M,) depth to use instead of the view's own.
-        :returns: (M, 3).
-        """
-        z = self.depth if depth is None else depth
-        return rigid.transform_points(self.world_T_camera, self.rays * z[:, None])
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +53,8 @@ class Alignment:
         its depth.
     :param inlier_share: share of shared points below the threshold.
     :param scale_sigma: relative standard deviation of the scale.
+    :param camera_sigma: typical distance by which a camera's view of the scene disagrees, as a
+        share of the depth.
     :param num_shared: keyframes seen by both.
     """
 
@@ -112,37 +62,8 @@ class Alignment:
     residual: float
     inlier_share: float
     scale_sigma: float
+    camera_sigma: float
     num_shared: int
-
-
-def sample_view(view: View, num_samples: int) -> ViewSamples:
-    """
-    Thin a posed view out to a grid that depends on its size alone.
-
-    :param view: with a pose.
-    :param num_samples: about how many pixels to keep.
-    """
-    assert view.window_T_camera is not None
-    height, width = view.depth.shape
-    step = max(1, round(np.sqrt(height * width / num_samples)))
-    grid = np.s_[step // 2::step, step // 2::step]
-    depth = view.depth[grid].ravel().astype(np.float64)
-    depth[~np.isfinite(depth)] = np.nan
-    rays = camera.unproject(np.ones_like(view.depth), view.intrinsics)[grid].reshape(-1, 3)
-    return ViewSamples(
-        view.keyframe.id, depth, _trust(view.confidence, grid, len(depth)),
-        rays.astype(np.float64), view.window_T_camera,
-    )
-
-
-def _trust(
-    confidence: NDArray[np.float32] | None, grid: tuple[slice, slice], num_samples: int
-) -> Array:
-    if confidence is None:
-        return np.ones(num_samples)
-    above_none = np.nan_to_num(confidence[grid].ravel().astype(np.float64) - 1.0)
-    ordinary = max(float(np.median(above_none)), 1e-6)
-    return np.clip(above_none / ordinary, 0.0, _MAX_RELATIVE_CONFIDENCE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +87,19 @@ class _Pair:
         return ratio
 
 
+@dataclass(frozen=True, eq=False)
+class _CameraFit:
+    """
+    The similarity that brings the shared cameras together.
+
+    :param reference_S_window: the similarity.
+    :param sigma: typical disagreement of a camera, as a share of the depth.
+    """
+
+    reference_S_window: Sim3
+    sigma: float
+
+
 def align(
     reference: Sequence[ViewSamples], window: Sequence[ViewSamples], config: AlignmentConfig
 ) -> Alignment:
@@ -185,7 +119,8 @@ def align(
         np.concatenate([pair.weights for pair in pairs]),
         min_sigma=_MIN_LOG_DEPTH_SIGMA,
     )
-    reference_S_window = _fit_cameras(pairs, log_scale)
+    fit = _fit_cameras(pairs, log_scale)
+    reference_S_window = fit.reference_S_window
     errors = np.concatenate([_point_errors(pair, reference_S_window) for pair in pairs])
     weights = np.concatenate([pair.weights for pair in pairs])
     inlier_share = float(weights @ (errors < config.inlier_threshold) / weights.sum())
@@ -194,6 +129,7 @@ def align(
         residual=robust.weighted_median(errors, weights),
         inlier_share=inlier_share,
         scale_sigma=_scale_sigma(pairs, log_scale),
+        camera_sigma=fit.sigma,
         num_shared=len(pairs),
     )
 
@@ -231,7 +167,7 @@ def _shared_pairs(
     return pairs
 
 
-def _fit_cameras(pairs: Sequence[_Pair], log_scale: robust.Cluster) -> Sim3:
+def _fit_cameras(pairs: Sequence[_Pair], log_scale: robust.Cluster) -> _CameraFit:
     """
     Fit rotation and translation at a known scale.
 
@@ -253,14 +189,14 @@ def _fit_cameras(pairs: Sequence[_Pair], log_scale: robust.Cluster) -> Sim3:
     for _ in range(_NUM_POSE_ITERATIONS):
         fit = fit_sim3(
             np.concatenate(targets), np.concatenate(sources),
-            np.concatenate([t * w for t, w in zip(trust, weights)]), scale=1.0,
+            np.concatenate([t * w for t, w in zip(trust, weights, strict=True)]), scale=1.0,
         )
-        misses = [
+        misses = np.sqrt([
             np.square(target - fit.transform_points(source)).sum(axis=1) @ w / w.size
-            for target, source, w in zip(targets, sources, weights)
-        ]
-        trust = 1.0 / np.maximum(np.sqrt(misses), _MIN_POSE_SIGMA)
-    return Sim3(scale, fit.rotation, fit.translation)
+            for target, source, w in zip(targets, sources, weights, strict=True)
+        ])
+        trust = 1.0 / np.maximum(misses, _MIN_POSE_SIGMA)
+    return _CameraFit(Sim3(scale, fit.rotation, fit.translation), float(np.median(misses)))
 
 
 def _point_errors(pair: _Pair, reference_S_window: Sim3) -> Array:

@@ -19,8 +19,8 @@ class ViewBudget:
     """
     Shrink the window when memory runs out and grow it back later.
 
-    After a failure the limit falls by a quarter. It rises by one view after a run of windows at
-    the limit without a failure; if that fails again, the next attempt waits twice as long.
+    After a failure the limit falls by a quarter. It rises by a quarter after a run of windows
+    at the limit without a failure; if that fails again, the next attempt waits twice as long.
     """
 
     _FIRST_PATIENCE = 8
@@ -40,7 +40,7 @@ class ViewBudget:
 
     @property
     def limit(self) -> int:
-        """The most views to infer together now."""
+        """Return how many views to infer together at most."""
         return self._limit
 
     def shrink(self, num_views: int) -> bool:
@@ -69,5 +69,5 @@ class ViewBudget:
         self._num_good += 1
         if self._num_good >= self._patience:
             self._num_good = 0
-            self._limit += 1
+            self._limit = min(self._limit + max(self._limit // 4, 1), self._size)
             self._is_probing = True

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from da3_ros.model.config import ModelConfig, PATCH_SIZE
-from da3_ros.model.uv_embedding import uv_embedding
+from da3_ros.model.uv_embedding import uv_embedding, UvEmbedding
 import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
@@ -127,6 +127,8 @@ class PyramidHead(nn.Module):
             self.scratch[f'layer{level}_rn'] = layer
         self._add_branch(features)
         self.scratch['output_conv1'] = _conv3(features, features // 2)
+        self._uv_size: tuple[Size, torch.device] | None = None
+        self._uv_cache: dict[tuple[int, int, int], UvEmbedding] = {}
 
     def project(self, level: int, tokens: Tensor, grid: Size) -> Tensor:
         """
@@ -152,7 +154,9 @@ class PyramidHead(nn.Module):
         grid = (image_size[0] // PATCH_SIZE, image_size[1] // PATCH_SIZE)
         result = []
         for level, tokens in enumerate(projected):
-            maps = self._with_uv(tokens.transpose(1, 2).unflatten(2, grid), image_size)
+            maps = tokens.transpose(1, 2).unflatten(2, grid)
+            if self.has_uv:
+                maps = self._uv(maps, image_size).add_(maps.clone())
             resized = self.resize_layers[level](maps)
             result.append(self.scratch[f'layer{level + 1}_rn'](resized))
         return result
@@ -180,10 +184,19 @@ class PyramidHead(nn.Module):
 
     def _at_image_size(self, laterals: Sequence[Tensor], image_size: Size) -> Tensor:
         fused = self.scratch['output_conv1'](self.fuse(laterals))
-        return self._with_uv(_resample(fused, image_size), image_size)
+        x = _resample(fused, image_size)
+        return self._uv(x, image_size).add_(x) if self.has_uv else x
 
-    def _with_uv(self, x: Tensor, image_size: Size) -> Tensor:
-        return x + uv_embedding(x, image_size) if self.has_uv else x
+    def _uv(self, x: Tensor, image_size: Size) -> UvEmbedding:
+        """Return the embedding for a map's places; those of the last image size are kept."""
+        if self._uv_size != (image_size, x.device):
+            self._uv_size = (image_size, x.device)
+            self._uv_cache.clear()
+        channels, rows, columns = x.shape[1:]
+        shape = (channels, rows, columns)
+        if shape not in self._uv_cache:
+            self._uv_cache[shape] = uv_embedding(shape, image_size, x.device)
+        return self._uv_cache[shape]
 
 
 class Dpt(PyramidHead):
@@ -243,7 +256,8 @@ class DualDpt(PyramidHead):
         :param image_size: height and width [px].
         """
         x = self.scratch.get_submodule('output_conv1_aux.3')(self.fuse(laterals, '_aux'))
-        output = self.scratch.get_submodule('output_conv2_aux.3')(self._with_uv(x, image_size))
+        x = self._uv(x, image_size).add_(x)
+        output = self.scratch.get_submodule('output_conv2_aux.3')(x)
         output = output.permute(0, 2, 3, 1)
         return RayMaps(rays=output[..., :6], confidence=output[..., 6].exp() + 1.0)
 

@@ -78,7 +78,8 @@ class PerfectEngine:
     """Answer with the truth, moved and scaled at random per window, plus the asked noise."""
 
     def __init__(
-        self, poses, *, room=None, noise=0.0, outliers=0.0, random_gauge=True, seed=0,
+        self, poses, *, room=None, noise=0.0, outliers=0.0, camera_noise=0.0, random_gauge=True,
+        is_metric=False, seed=0,
     ):
         """
         Remember the truth.
@@ -86,20 +87,25 @@ class PerfectEngine:
         :param poses: (N, 4, 4) world_T_camera of the frames by their index.
         :param noise: relative standard deviation of the depth.
         :param outliers: share of pixels with a depth that is far too large.
+        :param camera_noise: standard deviation of the cameras' angles [rad] and positions [m].
+        :param random_gauge: whether every window has a frame and a unit of its own.
+        :param is_metric: whether to claim metres (with a unit gauge, rightly).
         """
         self.poses = np.asarray(poses)
         self.room = Room() if room is None else room
-        self.noise, self.outliers, self.random_gauge = noise, outliers, random_gauge
+        self.noise, self.outliers, self.camera_noise = noise, outliers, camera_noise
+        self.random_gauge, self.is_metric = random_gauge, is_metric
         self.random = np.random.default_rng(seed)
         self.windows: list[list[int]] = []
 
     def infer(self, images: Sequence, *, poses=None, intrinsics=None):
-        """Infer one window."""
+        """Infer one window; poses to condition on are ignored."""
+        del poses
         indices = [index_of(image) for image in images]
         self.windows.append(indices)
         scale, window_T_world = self._gauge()
         truth = np.stack([self.room.depth(self.poses[index]) for index in indices])
-        window_T_camera = window_T_world @ self.poses[indices]
+        window_T_camera = window_T_world @ self.poses[indices] @ self._shake(len(indices))
         window_T_camera[:, :3, 3] *= scale
         return WindowPrediction(
             images=np.stack(images),
@@ -108,6 +114,7 @@ class PerfectEngine:
             sky=None,
             intrinsics=self._intrinsics(len(images), intrinsics),
             poses=window_T_camera,
+            is_metric=self.is_metric,
         )
 
     def _gauge(self):
@@ -116,6 +123,13 @@ class PerfectEngine:
         rotation = Rotation.random(random_state=self.random).as_matrix()
         gauge = rigid.from_rotation_translation(rotation, self.random.normal(size=3))
         return float(np.exp(self.random.uniform(-0.7, 0.7))), gauge
+
+    def _shake(self, count):
+        shake = np.tile(np.eye(4), (count, 1, 1))
+        angles = self.camera_noise * self.random.standard_normal((count, 3))
+        shake[:, :3, :3] = Rotation.from_rotvec(angles).as_matrix()
+        shake[:, :3, 3] = self.camera_noise * self.random.standard_normal((count, 3))
+        return shake
 
     def _spoil(self, depth):
         depth = depth * (1.0 + self.noise * self.random.standard_normal(depth.shape))

@@ -1,0 +1,70 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Every number of the training in one place."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """
+    What defines a training; all runs that add up to one training share it.
+
+    :param seed: of weights and data.
+    :param image_size: height and width [px].
+    :param views_per_step: views of a step and device; a multiple of every window size.
+    :param dense_views: how many of them the depth head sees.
+    :param window_sizes: numbers of views of a window.
+    :param window_shares: how often each is drawn.
+    :param posed_share: share of steps whose cameras are given to the camera encoder.
+    :param pool_chunks: chunks of rendered windows kept on the device.
+    :param first_chunks: chunks rendered before the first step.
+    :param chunk_windows: windows of a chunk.
+    :param window_views: views along the path of a rendered window; steps draw some of them.
+    :param refresh_steps: a new chunk replaces the oldest one every so many steps.
+    :param samples: rays along each side of a rendered pixel.
+    :param learning_rate: of AdamW.
+    :param muon_rate: of Muon (the blocks' matrices).
+    :param decoder_factor: camera decoder's share of ``learning_rate``: its ReLUs die above.
+    :param encoder_factor: camera encoder's share of ``learning_rate``.
+    :param warmup_steps: linear warm-up.
+    :param weight_decay: of matrices under AdamW.
+    :param clip_norm: of every group's gradient.
+    :param average_decay: of the exponential average of the weights, which is what ships.
+    :param leak: slope of the gradient below zero in the camera decoder's ReLUs.
+    """
+
+    seed: int = 1
+    image_size: tuple[int, int] = (168, 224)
+    views_per_step: int = 120
+    dense_views: int = 60
+    window_sizes: tuple[int, ...] = (2, 3, 4, 5, 6, 8, 10, 12, 24)
+    window_shares: tuple[float, ...] = (0.16, 0.09, 0.14, 0.08, 0.1, 0.2, 0.08, 0.1, 0.05)
+    posed_share: float = 0.15
+    pool_chunks: int = 96
+    first_chunks: int = 12
+    chunk_windows: int = 16
+    window_views: int = 24
+    refresh_steps: int = 24
+    samples: int = 2
+    learning_rate: float = 1e-3
+    muon_rate: float = 0.01
+    decoder_factor: float = 0.2
+    encoder_factor: float = 0.3
+    warmup_steps: int = 400
+    weight_decay: float = 0.03
+    clip_norm: float = 2.0
+    average_decay: float = 0.9995
+    leak: float = 0.1

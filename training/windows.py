@@ -1,0 +1,193 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Windows of views through seeded scenes, as the arrays that a renderer takes (numpy only).
+
+Seeds below ``FIRST_TRAINING_SEED`` are never trained on: the demo, the tests and the held-out
+evaluation draw from there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from da3_ros.geometry.rigid import Array
+from da3_ros.simulation.generator import generate_scene, Place
+from da3_ros.simulation.scene import SceneArrays
+from da3_ros.simulation.trajectory import Motion, PathLimits, plan_path
+
+Floats = NDArray[np.float32]
+
+FIRST_TRAINING_SEED = 1_000_000
+VIEW_COLUMNS = 19
+_RATE_HZ = 2.0
+_COURT_SHARE = 0.3
+_BLUR_SHARE = 0.4
+_MAX_EXPOSURE_SHARE = 0.06
+_SHAKE_SHARE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """
+    A scene and the views of it, in the order of the path.
+
+    :param scene: what is seen.
+    :param world_T_camera: (N, 4, 4).
+    :param fov_x_rad: horizontal field of view.
+    :param motion: (N, 6) rotation vector (camera) and translation (world) during the exposure.
+    """
+
+    scene: SceneArrays
+    world_T_camera: Array
+    fov_x_rad: float
+    motion: Array
+
+
+@dataclass(frozen=True, eq=False)
+class WindowArrays:
+    """
+    S windows of N views each, padded to one size.
+
+    :param primitives: (S, P, 16).
+    :param materials: (S, P, 13).
+    :param lights: (S, L, 7).
+    :param environments: (S, 9).
+    :param world_T_camera: (S, N, 4, 4).
+    :param tangents: (S,) tangent of half the horizontal field of view.
+    :param motion: (S, N, 6).
+    """
+
+    primitives: Floats
+    materials: Floats
+    lights: Floats
+    environments: Floats
+    world_T_camera: Floats
+    tangents: Floats
+    motion: Floats
+
+
+def draw_window(seed: int, num_views: int, *, augment: bool) -> Window:
+    """
+    Draw a window.
+
+    :param seed: gives the scene, the path and the lens.
+    :param num_views: N.
+    :param augment: whether the camera may shake, tilt and blur more than the simulated robot's.
+    """
+    rng = np.random.default_rng((seed, num_views))
+    place = Place.COURT if rng.uniform() < _COURT_SHARE else Place.ROOM
+    scene = generate_scene(seed, place)
+    limits = PathLimits(
+        speed_m_s=float(rng.uniform(0.2, 0.8)), turn_deg_s=float(rng.uniform(10.0, 40.0)),
+        clearance_m=0.25, height_m=(0.25, 1.8))
+    motion = list(Motion)[int(rng.integers(len(Motion)))]
+    try:
+        path = plan_path(
+            scene, seed, motion=motion, num_frames=num_views, rate_hz=_RATE_HZ, limits=limits)
+    except ValueError:  # too crowded: the next scene of a disjoint range of seeds
+        return draw_window(seed + (1 << 40), num_views, augment=augment)
+    poses = path.world_T_camera.copy()
+    exposure = 0.0
+    if augment and rng.uniform() < _SHAKE_SHARE:
+        tilt = np.radians(rng.normal(size=3) * (8.0, 2.0, 4.0))
+        shake = np.radians(rng.normal(size=(num_views, 3)) * rng.uniform(0.0, 2.5))
+        poses[:, :3, :3] = poses[:, :3, :3] @ _rotations(tilt + shake)
+    if augment and rng.uniform() < _BLUR_SHARE:
+        exposure = rng.uniform(0.0, _MAX_EXPOSURE_SHARE)
+    return Window(
+        scene=scene.arrays(), world_T_camera=poses, motion=exposure * _steps(poses),
+        fov_x_rad=math.radians(rng.uniform(45.0, 100.0)),
+    )
+
+
+def stack_windows(windows: Sequence[Window]) -> WindowArrays:
+    """
+    Stack windows of equally many views.
+
+    :param windows: at least one.
+    """
+    scenes = [window.scene for window in windows]
+    rows = max(len(scene.primitives) for scene in scenes)
+    lamps = max(len(scene.lights) for scene in scenes)
+    return WindowArrays(
+        primitives=np.stack([_pad(scene.primitives, rows, -1.0) for scene in scenes]),
+        materials=np.stack([_pad(scene.materials, rows, 0.0) for scene in scenes]),
+        lights=np.stack([_pad(scene.lights, lamps, 0.0) for scene in scenes]),
+        environments=np.stack([scene.environment for scene in scenes]),
+        world_T_camera=np.stack([w.world_T_camera for w in windows]).astype(np.float32),
+        tangents=np.array([math.tan(w.fov_x_rad / 2) for w in windows], dtype=np.float32),
+        motion=np.stack([window.motion for window in windows]).astype(np.float32),
+    )
+
+
+def draw_windows(
+    first_seed: int, num_windows: int, num_views: int, *, augment: bool
+) -> WindowArrays:
+    """
+    Draw windows of consecutive seeds.
+
+    :param first_seed: seed of the first one.
+    :param num_windows: S.
+    :param num_views: N.
+    :param augment: see ``draw_window``.
+    """
+    return stack_windows([
+        draw_window(first_seed + i, num_views, augment=augment) for i in range(num_windows)
+    ])
+
+
+def view_rows(arrays: WindowArrays, width: int) -> Floats:
+    """
+    Lay the views out as the kernel takes them.
+
+    :param arrays: S windows of N views.
+    :param width: image width [px].
+    :returns: (S * N, 19).
+    """
+    num_windows, num_views = arrays.world_T_camera.shape[:2]
+    rows = np.zeros((num_windows, num_views, VIEW_COLUMNS), dtype=np.float32)
+    rows[..., :9] = arrays.world_T_camera[..., :3, :3].reshape(num_windows, num_views, 9)
+    rows[..., 9:12] = arrays.world_T_camera[..., :3, 3]
+    rows[..., 12] = width / (2.0 * arrays.tangents[:, None])
+    rows[..., 13:] = arrays.motion
+    return rows.reshape(-1, VIEW_COLUMNS)
+
+
+def _pad(rows: Floats, length: int, value: float) -> Floats:
+    missing = length - len(rows)
+    return np.pad(rows, ((0, missing), (0, 0)), constant_values=np.float32(value))
+
+
+def _rotations(vectors: Array) -> Array:
+    """Return (N, 3, 3) rotations of rotation vectors (N, 3) (Rodrigues)."""
+    angle = np.linalg.norm(vectors, axis=1)[:, None, None] + 1e-12
+    x, y, z = (vectors / angle[:, :, 0]).T
+    zero = np.zeros_like(x)
+    skew = np.moveaxis(np.array([[zero, -z, y], [z, zero, -x], [-y, x, zero]]), 2, 0)
+    turned: Array = np.eye(3) + np.sin(angle) * skew + (1.0 - np.cos(angle)) * skew @ skew
+    return turned
+
+
+def _steps(poses: Array) -> Array:
+    """Return (N, 6): how each camera moves towards the next view; the last repeats."""
+    following = np.minimum(np.arange(len(poses)) + 1, len(poses) - 1)
+    turn = np.swapaxes(poses[:, :3, :3], 1, 2) @ poses[following, :3, :3]
+    antisymmetric = 0.5 * (turn - np.swapaxes(turn, 1, 2))
+    vectors = antisymmetric[:, (2, 0, 1), (1, 2, 0)]
+    return np.concatenate((vectors, poses[following, :3, 3] - poses[:, :3, 3]), axis=1)
