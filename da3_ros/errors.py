@@ -35,3 +35,7 @@ class AlignmentError(Da3Error):
 
 class PredictionError(Da3Error):
     """The network returned values that cannot be used (all NaN, all infinite)."""
+
+
+class MessageError(Da3Error):
+    """A received message cannot be used; the text says what was got and what was expected."""

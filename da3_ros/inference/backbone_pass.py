@@ -29,6 +29,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
+from da3_ros.inference.arithmetic import Arithmetic, project
 from da3_ros.inference.levels import LevelStore, NUM_LEVELS
 from da3_ros.inference.preprocessing import normalize
 from da3_ros.model.backbone import Backbone
@@ -64,11 +65,13 @@ class Tables:
     """
     What depends on the image size alone.
 
+    :param grid: rows and columns of patches.
     :param position_embedding: (1, T, C) fp32.
     :param within_view: rotation of one view's T tokens.
     :param across_views: rotation of one view's T tokens in a block over all views.
     """
 
+    grid: tuple[int, int]
     position_embedding: Tensor
     within_view: Rotation
     across_views: Rotation
@@ -84,6 +87,7 @@ def build_tables(backbone: Backbone, image_size: tuple[int, int]) -> Tables:
     grid = (image_size[0] // PATCH_SIZE, image_size[1] // PATCH_SIZE)
     device = backbone.pretrained.pos_embed.device
     return Tables(
+        grid,
         backbone.pretrained.position_embedding(*grid),
         backbone.local_rotation(*grid, device=device),
         backbone.global_rotation(1, *grid, device=device),
@@ -110,6 +114,7 @@ class BackbonePass:
     :param tables: for the images' size.
     :param chunks: views at a time.
     :param store: receives the levels.
+    :param arithmetic: for norms and rotations.
     :param residual_dtype: of the residual stream between blocks; float32 is exact.
     """
 
@@ -120,6 +125,7 @@ class BackbonePass:
         chunks: Chunks,
         store: LevelStore,
         *,
+        arithmetic: Arithmetic,
         residual_dtype: torch.dtype = torch.float32,
     ) -> None:
         self._config = network.config
@@ -128,6 +134,7 @@ class BackbonePass:
         self._tables = tables
         self._chunks = chunks
         self._store = store
+        self._arithmetic = arithmetic
         self._residual_dtype = residual_dtype
         self._camera: list[Tensor] = []
 
@@ -179,40 +186,57 @@ class BackbonePass:
         rotation = self._tables.within_view if has_rotation else None
         for views in view_slices(len(x), self._chunks.views):
             part = x[views].float()
-            part.addcmul_(block.attn(block.norm1(part), rotation), block.ls1.gamma)
-            _feed_forward_(block, part)
+            _attend_(block, part, *self._project(block, part, rotation, first=0))
+            self._feed_forward_(block, part)
             self._write(i, x, views, local=part, result=part)
 
     def _across_views(self, i: int, x: Tensor) -> None:
         """Run a block whose tokens see those of all views."""
         block = self._block(i)
         rotation = self._tables.across_views
-        keys, values = self._keys_values(block, x)
+        keys, values = map(_join_views, self._keys_values(block, x))
         for views in view_slices(len(x), self._chunks.queries):
             part = x[views].float()
             local = part.clone() if i in self._config.out_layers else part
-            queries = _join_views(block.attn.queries(block.norm1(part), rotation))
-            attended = F.scaled_dot_product_attention(queries, keys, values)
+            (queries,) = self._project(block, part, rotation, first=0, last=1)
+            _attend_(block, part, _join_views(queries), keys, values)
             del queries
-            merged = block.attn.merge(attended)
-            del attended
-            part.addcmul_(merged.view(part.shape), block.ls1.gamma)
-            del merged
-            _feed_forward_(block, part)
+            self._feed_forward_(block, part)
             self._write(i, x, views, local=local, result=part)
 
     def _keys_values(self, block: Block, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Project all tokens to keys and values: (1, h, N*T, d) each."""
+        """Project all tokens to keys and values: (N, T, h, d) each."""
+        if len(x) <= self._chunks.queries:
+            rotation = self._tables.across_views
+            keys, values = self._project(block, x.float(), rotation, first=1)
+            return keys, values
         num_heads = block.attn.num_heads
         shape = (2, *x.shape[:2], num_heads, x.shape[2] // num_heads)
         both = torch.empty(shape, dtype=self._backbone.compute_dtype, device=x.device)
         for views in view_slices(len(x), self._chunks.queries):
-            normed = block.norm1(x[views].float())
-            parts = block.attn.keys_values(normed, self._tables.across_views)
-            for whole, part in zip(both, parts, strict=True):
-                whole[views].copy_(part.transpose(1, 2))
-        keys, values = (_join_views(whole.transpose(1, 2)) for whole in both)
+            part = x[views].float()
+            parts = self._project(block, part, self._tables.across_views, first=1)
+            for whole, projected in zip(both, parts, strict=True):
+                whole[views].copy_(projected)
+        keys, values = both
         return keys, values
+
+    def _project(
+        self, block: Block, x: Tensor, rotation: Rotation | None, *, first: int, last: int = 3
+    ) -> tuple[Tensor, ...]:
+        """Project residual stream (V, T, C) to queries, keys, values: (V, T, h, d) each."""
+        normed = self._arithmetic.norm(block.norm1, x, self._backbone.compute_dtype)
+        parts = project(block.attn, normed, first=first, last=last)
+        norms = (block.attn.q_norm, block.attn.k_norm)
+        return tuple(
+            part if which == 2 else self._arithmetic.finish(part, norms[which], rotation)
+            for which, part in enumerate(parts, start=first)
+        )
+
+    def _feed_forward_(self, block: Block, x: Tensor) -> None:
+        """Run the second half of a block in place on (V, T, C)."""
+        normed = self._arithmetic.norm(block.norm2, x, self._backbone.compute_dtype)
+        x.addcmul_(block.mlp(normed), block.ls2.gamma)
 
     def _write(
         self, i: int, x: Tensor, views: slice, *, local: Tensor, result: Tensor
@@ -228,7 +252,7 @@ class BackbonePass:
             level = self._config.out_layers.index(i)
             # Nothing reads the residual stream behind the last out layer.
             is_last = level == NUM_LEVELS - 1
-            projected = self._head.project(level, features)
+            projected = self._head.project(level, features, self._tables.grid)
             if is_last:
                 self._camera.append(self._backbone.camera_feature(local[:, 0], result[:, 0]))
             self._store.put(level, views, projected, memory=x if is_last else None)
@@ -241,11 +265,14 @@ class BackbonePass:
         return cast(Block, self._backbone.pretrained.blocks[i])
 
 
-def _feed_forward_(block: Block, x: Tensor) -> None:
-    """Run the second half of a block in place: (..., C) fp32."""
-    x.addcmul_(block.mlp(block.norm2(x)), block.ls2.gamma)
+def _attend_(block: Block, x: Tensor, queries: Tensor, keys: Tensor, values: Tensor) -> None:
+    """Run the first half of a block in place on (V, T, C), from (..., T, h, d) each."""
+    attended = F.scaled_dot_product_attention(
+        queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2)
+    )
+    x.addcmul_(block.attn.merge(attended).view(x.shape), block.ls1.gamma)
 
 
 def _join_views(heads: Tensor) -> Tensor:
-    """Turn (views, h, T, d) into (1, h, views*T, d); no copy if tokens lie in order."""
-    return heads.transpose(1, 2).flatten(0, 1).transpose(0, 1)[None]
+    """Put the tokens of (V, T, h, d) into one row: (1, V*T, h, d)."""
+    return heads.flatten(0, 1)[None]

@@ -21,9 +21,10 @@ from dataclasses import replace
 
 from da3_ros.errors import PredictionError
 from da3_ros.geometry import rigid
+from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.inference.conditioning import condition_on, Conditioning, network_unit
 from da3_ros.inference.device import choose_device, choose_dtype
-from da3_ros.inference.executor import ExecutorOptions, WindowExecutor
+from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.prediction import WindowPrediction
 from da3_ros.inference.preprocessing import preprocess, ProcessedImages
 from da3_ros.model.build import Network
@@ -62,7 +63,7 @@ class InferenceEngine:
         method: str = 'upper_bound_resize',
         use_ray_pose: bool = False,
         ref_view_strategy: str = 'saddle_balanced',
-        options: ExecutorOptions = ExecutorOptions(),
+        options: ExecutorOptions | None = None,
     ) -> None:
         check_strategy(ref_view_strategy)
         self._config = network.config
@@ -72,10 +73,13 @@ class InferenceEngine:
         self.dtype = choose_dtype(self.device) if dtype is None else dtype
         self._size = size
         self._method = method
-        self._use_ray_pose = use_ray_pose
-        self._ref_view_strategy = ref_view_strategy
         network.set_compute_dtype(self.dtype)
-        self._executor = WindowExecutor(network.to(self.device).eval(), options)
+        self._executor = WindowExecutor(
+            network.to(self.device).eval(),
+            options,
+            use_ray_pose=use_ray_pose,
+            ref_view_strategy=ref_view_strategy,
+        )
 
     def infer(
         self,
@@ -104,8 +108,6 @@ class InferenceEngine:
         output = self._executor.run(
             window.images,
             None if conditioning is None else _cameras(conditioning),
-            use_ray_pose=self._use_ray_pose,
-            ref_view_strategy=self._ref_view_strategy,
         )
         prediction = self._interpret(output, window)
         return prediction if conditioning is None else _in_given_unit(prediction, conditioning)

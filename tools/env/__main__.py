@@ -45,6 +45,9 @@ def main(command: list[str]) -> int:
     except ProblemError as problem:
         say(str(problem))
         return 1
+    except OSError as error:
+        say(f'cannot make {environment.path}: {error.strerror}')
+        return 1
     except KeyboardInterrupt:
         say('interrupted; the next call starts over')
         return 130

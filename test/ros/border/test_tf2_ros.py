@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-What this package relies on in tf2_ros: the real one and the stand-in must both pass.
-"""
+"""What da3_ros relies on in tf2_ros: the real one and the stand-in must pass."""
 
 from collections.abc import Iterator
 import threading

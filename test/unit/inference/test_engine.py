@@ -31,7 +31,7 @@ def engine(networks):
 
 
 def test_a_prediction_is_complete_and_at_process_resolution(engine):
-    images = [image for image in random_window(3, 90, 120)]
+    images = list(random_window(3, 90, 120))
     prediction = engine.infer(images)
     assert prediction.num_views == 3
     assert prediction.images.shape == (3, 42, 56, 3) and prediction.images.dtype == np.uint8

@@ -21,8 +21,9 @@ Every variant's block pattern at reduced width; every way to divide the work.
 from dataclasses import replace
 
 from da3_ros.inference.backbone_pass import Chunks, view_slices
+from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.inference.conditioning import condition_on
-from da3_ros.inference.executor import ExecutorOptions, WindowExecutor
+from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.preprocessing import normalize
 from da3_ros.model import DepthAnything3, MODELS
 from da3_ros.model.backbone import Backbone
@@ -45,7 +46,7 @@ def plain(network, window, cameras=None, **options):
 
 
 def run(network, window, cameras=None, *, chunks=None, **options):
-    return WindowExecutor(network, ExecutorOptions(chunks=chunks)).run(window, cameras, **options)
+    return WindowExecutor(network, ExecutorOptions(chunks=chunks), **options).run(window, cameras)
 
 
 def assert_equal(found, expected, dense=1e-6, cameras=1e-5):

@@ -1,0 +1,136 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""The demo's child processes: started, listened to, watched, stopped."""
+
+from collections.abc import Sequence
+import json
+import os
+from pathlib import Path
+import queue
+import signal
+import subprocess
+import threading
+import time
+from typing import Any
+
+from da3_ros.errors import Da3Error
+
+_POLL_S = 0.2
+_STOP_S = 15.0
+_LAST_LINES = 8
+
+
+class DemoError(Da3Error):
+    """The demo cannot show what it promises."""
+
+
+class Child:
+    """
+    A process that may report lines of JSON on stdout (``reporting``) and logs to a file.
+
+    Its stdin is a pipe: closing it asks the demo's own processes to end.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
+        """
+        Start it, in a process group of its own.
+
+        :param name: for people.
+        :param command: program and arguments.
+        :param log: file for stderr, and for what is not JSON on stdout.
+        """
+        self.name = name
+        self.log = log
+        self._events: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._file = log.open('w')
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._file, text=True,
+            errors='replace', start_new_session=True)
+        self._reader = threading.Thread(target=self._listen, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """Id of the process that was started."""
+        return self._process.pid
+
+    def check(self) -> None:
+        """
+        Check that it runs.
+
+        :raises DemoError: if it has ended.
+        """
+        code = self._process.poll()
+        if code is not None:
+            raise DemoError(f'the {self.name} ended with status {code}: {self._last_words()}')
+
+    def wait_for(
+        self, event: str, timeout_s: float, *, others: Sequence['Child'] = (),
+    ) -> dict[str, Any]:
+        """
+        Return the next report of a kind; others are left out.
+
+        :param event: which.
+        :param timeout_s: longest wait [s].
+        :param others: processes that must keep running meanwhile.
+        :raises DemoError: if time is over or a process ends.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while time.monotonic() < deadline_s:
+            try:
+                report = self._events.get(timeout=_POLL_S)
+            except queue.Empty:
+                for child in (self, *others):
+                    child.check()
+                continue
+            if report['event'] == event:
+                return report
+        raise DemoError(
+            f'the {self.name} did not report "{event}" within {timeout_s:.0f} s: '
+            f'{self._last_words()}')
+
+    def close(self) -> None:
+        """Ask it to end by closing its stdin."""
+        if self._process.stdin is not None and not self._process.stdin.closed:
+            self._process.stdin.close()
+
+    def stop(self) -> None:
+        """End it: politely, then by signals to its group."""
+        self.close()
+        for stop_signal in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            if self._process.poll() is not None:
+                break
+            os.killpg(self._process.pid, stop_signal)
+            try:
+                self._process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                continue
+        self._reader.join()
+        self._file.close()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith('{'):
+                self._events.put(json.loads(line))
+            else:
+                self._file.write(line)
+                self._file.flush()
+
+    def _last_words(self) -> str:
+        lines = [line.strip() for line in self.log.read_text(errors='replace').splitlines()]
+        words = ' | '.join([line for line in lines if line][-_LAST_LINES:])
+        return f'{words or "it said nothing"} (log: {self.log})'
