@@ -29,6 +29,7 @@ from da3_ros import simulation
 from da3_ros.demo import topics
 from da3_ros.demo.film import Film
 from da3_ros.demo.messages import MessageCodec
+from da3_ros.demo.progress import Say
 from da3_ros.geometry import rigid
 from da3_ros.simulation.sensor import capture, Shot
 import numpy as np
@@ -44,8 +45,6 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 BAG_VERSION = 9
 _MAX_WORKERS = 8
-
-Say = Callable[[str], None]
 
 
 def film_bag(film: Film, folder: Path, *, say: Say) -> Path:
