@@ -20,6 +20,7 @@ import json
 import os
 from pathlib import Path
 import queue
+import re
 import signal
 import subprocess
 import threading
@@ -31,6 +32,8 @@ from da3_ros.errors import Da3Error
 _POLL_S = 0.2
 _STOP_S = 15.0
 _LAST_LINES = 8
+# As ROS logs to a console; launch puts the name of the process in front.
+_ERROR = re.compile(r'(\[[^]]+\] )?\[(ERROR|FATAL)\]')
 
 
 class DemoError(Da3Error):
@@ -74,10 +77,14 @@ class Child:
 
     def check(self) -> None:
         """
-        Check that it runs.
+        Check that it runs and has logged no error.
 
-        :raises DemoError: if it has ended.
+        :raises DemoError: if it has ended or logged one.
         """
+        lines = self.log.read_text(errors='replace').splitlines()
+        errors = [line for line in lines if _ERROR.match(line)]
+        if errors:
+            raise DemoError(f'the {self.name} logged: {errors[0]} (log: {self.log})')
         code = self._process.poll()
         if code is not None:
             raise DemoError(f'the {self.name} ended with status {code}: {self._last_words()}')

@@ -88,7 +88,7 @@ def draw_cloud(
                 top_view.rasterize(cloud, area), origin='lower', extent=area.extent,
                 interpolation='nearest')
             inside = top_view.share_inside(cloud, area)
-            axis.set(title=name, xlabel=f'x [m]    ({inside:.0%} of all points are in the picture)')
+            axis.set(title=name, xlabel=f'x [m]    (in the picture: {inside:.0%} of all points)')
             _draw_path(axis, evaluation, estimated=colour == ESTIMATE_COLOUR)
         axes[0].set_ylabel('y [m]')
 
