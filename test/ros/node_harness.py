@@ -90,12 +90,12 @@ class NodeProcess:
 
     @property
     def output(self) -> str:
-        """What the program printed so far."""
+        """Return what the program printed so far."""
         return self._log.read_text(errors='replace')
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process runs."""
+        """Tell whether the process runs."""
         return self._process.poll() is None
 
     def wait_for_output(self, text: str, timeout_s: float = 60.0) -> None:

@@ -55,7 +55,7 @@ def test_images_keep_their_pixels():
 
 
 def test_depth_keeps_what_is_not_a_number():
-    """NaN and infinity have a meaning."""
+    """Not a number and infinity have a meaning."""
     depth = np.array([[1.5, np.nan], [np.inf, 0.25]], np.float32)
     message = conversions.to_float_message(depth, HEADER)
     assert (message.encoding, message.is_bigendian, message.step) == ('32FC1', 0, 8)

@@ -66,7 +66,7 @@ def found(names_and_types, usual):
 @pytest.mark.parametrize('transport', ['raw', 'compressed'])
 def test_topics_and_services_are_those_of_the_page(start_node, peer, transport):
     """No undocumented topic or service, none that does not exist."""
-    node = start_node({'input.transport': transport})
+    node = start_node({'camera.transport': transport})
     node.wait_for_output('active: waiting for')
     assert eventually(peer.knows_node)
 

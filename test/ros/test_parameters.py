@@ -151,7 +151,7 @@ def test_defaults_lie_within_their_ranges_and_describe_themselves():
 def test_read_gives_what_was_set(own):
     """Start values and later ones arrive in the snapshot."""
     owner = own({'window.size': 20, 'depth.max_m': 7.5})
-    assert owner.set('window.stride', 5).successful
+    assert owner.change('window.stride', 5).successful
     snapshot = owner.parameters.read()
     assert (snapshot.window.size, snapshot.window.stride) == (20, 5)
     assert snapshot.depth.max_m == 7.5
@@ -177,7 +177,7 @@ def test_bad_start_values_are_named_by_read(own, overrides, complaint):
 def test_bad_start_value_can_be_mended(own):
     """Setting the parameter is enough."""
     owner = own({'window.size': 0})
-    assert owner.set('window.size', 8).successful
+    assert owner.change('window.size', 8).successful
     assert owner.parameters.read().window.size == 8
 
 
@@ -193,7 +193,7 @@ def test_refusals_have_a_reason_and_change_nothing(own, name, value, reason):
     """The old value stays."""
     owner = own()
     before = owner.node.get_parameter(name).value
-    result = owner.set(name, value)
+    result = owner.change(name, value)
     assert not result.successful
     assert reason in result.reason.lower() or reason in result.reason
     assert owner.node.get_parameter(name).value == before
@@ -204,7 +204,7 @@ def test_live_parameters_swap_the_snapshot(own):
     owner = own()
     old = owner.parameters.read()
     owner.is_configured = True
-    assert owner.set('points.stride', 3).successful
+    assert owner.change('points.stride', 3).successful
     assert owner.parameters.settings.points.stride == 3
     assert old.points.stride == 1
 
@@ -215,7 +215,7 @@ def test_others_are_refused_while_configured(own, spec):
     """The reason says what to do."""
     owner = own()
     owner.is_configured = True
-    result = owner.set(spec.name, spec.default)
+    result = owner.change(spec.name, spec.default)
     assert not result.successful
     assert result.reason == (
         f'{spec.name} cannot change while the node is configured: clean up first')
@@ -231,7 +231,7 @@ VALUES = (
 @given(name=st.sampled_from([spec.name for spec in PARAMETERS]), value=VALUES)
 def test_any_value_is_taken_or_refused(own_for_fuzz, name, value):
     """Nothing is ever raised, and what was taken can be read."""
-    if own_for_fuzz.set(name, value).successful:
+    if own_for_fuzz.change(name, value).successful:
         own_for_fuzz.parameters.read()
 
 
