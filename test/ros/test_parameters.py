@@ -42,7 +42,7 @@ class Owner:
             Parameter(name, value=value) for name, value in (overrides or {}).items()])
         self.parameters = NodeParameters(self.node, is_configured=lambda: self.is_configured)
 
-    def set(self, name, value):
+    def change(self, name, value):
         """Set a parameter as ``ros2 param set`` does."""
         return self.node.set_parameters([Parameter(name, value=value)])[0]
 
