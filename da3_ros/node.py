@@ -111,6 +111,8 @@ class Da3Node(LifecycleNode):
             self, loaded, settings=lambda: self._params.settings, counters=self._counters,
             health=self._health,
         )
+        identity = loaded.identity
+        self.get_logger().info(f'configured: {identity.name} on {identity.device}')
         return super().on_configure(state)
 
     @_reported
@@ -123,6 +125,7 @@ class Da3Node(LifecycleNode):
         assert self._line is not None
         result = super().on_activate(state)
         self._line.activate()
+        self.get_logger().info(f'active: waiting for {self._line.image_topic}')
         return result
 
     @_reported
@@ -134,6 +137,7 @@ class Da3Node(LifecycleNode):
         """
         assert self._line is not None
         self._line.deactivate()
+        self.get_logger().info('inactive')
         return super().on_deactivate(state)
 
     @_reported

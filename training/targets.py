@@ -26,11 +26,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from da3_ros.model.camera_head import (
-    build_intrinsics, Cameras, encode_cameras, invert_rigid,
-)
+from da3_ros.model.camera_head import invert_rigid, rotation_to_quaternion
 from da3_ros.model.config import PATCH_SIZE
-from training.pool import Views
 
 MAX_DEPTH_M = 60.0
 _SCALE_STRIDE_PX = 4
@@ -78,42 +75,39 @@ class Matches:
     weights: Tensor
 
 
-def make_targets(views: Views) -> Targets:
+def make_targets(depth: Tensor, world_T_camera: Tensor, focal_px: Tensor) -> Targets:
     """
     Express truth as the network should.
 
-    :param views: of a step.
+    :param depth: (V, H, W) [m]; +inf in the sky.
+    :param world_T_camera: (B, N, 4, 4); the first view of a window is its reference.
+    :param focal_px: (B,).
     """
-    num_windows, num_views = views.world_T_camera.shape[:2]
-    size = (views.depth.shape[-2], views.depth.shape[-1])
-    reference_T_world = invert_rigid(views.world_T_camera[:, :1])
-    rotation = reference_T_world[..., :3] @ views.world_T_camera[..., :3, :3]
+    num_windows, num_views = world_T_camera.shape[:2]
+    size = (depth.shape[-2], depth.shape[-1])
+    reference_T_world = invert_rigid(world_T_camera[:, :1])
+    rotation = reference_T_world[..., :3] @ world_T_camera[..., :3, :3]
     translation = (
-        reference_T_world[..., :3] @ views.world_T_camera[..., :3, 3:]
-        + reference_T_world[..., 3:]
+        reference_T_world[..., :3] @ world_T_camera[..., :3, 3:] + reference_T_world[..., 3:]
     )[..., 0]
-    focal = views.focal_px.repeat_interleave(num_views)
-    valid = views.depth < MAX_DEPTH_M
-    depth = torch.where(valid, views.depth, 1.0)
+    focal = focal_px[:, None].expand(-1, num_views).flatten()
+    valid = depth < MAX_DEPTH_M
+    depth = torch.where(valid, depth, 1.0)
     scale = _mean_distance(
         depth, valid, rotation.flatten(0, 1), translation.flatten(0, 1), focal
     ).unflatten(0, (num_windows, num_views))
     scale = scale[..., 0].sum(dim=1) / scale[..., 1].sum(dim=1).clamp_min(1.0)
     # As for poses given by a user: lengths in units of the median distance of the cameras.
     distance = translation.norm(dim=-1).median(dim=1).values.clamp_min(_MIN_CAMERA_DISTANCE_M)
-    intrinsics = build_intrinsics(
-        focal[:, None].expand(-1, 2),
-        focal.new_tensor((size[1] / 2, size[0] / 2)).expand(len(focal), 2),
-    ).unflatten(0, (num_windows, num_views))
-    view_scale = scale.repeat_interleave(num_views)[:, None, None]
+    view_scale = scale[:, None].expand(-1, num_views).reshape(-1, 1, 1)
     return Targets(
         depth=torch.where(valid, depth / view_scale, 1.0),
         valid=valid,
         rotation=rotation.flatten(0, 1),
         translation=(translation / scale[:, None, None]).flatten(0, 1),
         focal_px=focal,
-        encoding=_encode(rotation, translation / scale[:, None, None], intrinsics, size),
-        given_encoding=_encode(rotation, translation / distance[:, None, None], intrinsics, size),
+        encoding=_encode(rotation, translation / scale[:, None, None], focal_px, size),
+        given_encoding=_encode(rotation, translation / distance[:, None, None], focal_px, size),
         scale_m=scale,
     )
 
@@ -136,18 +130,21 @@ def pixel_rays(focal_px: Tensor, size: tuple[int, int], grid: tuple[int, int]) -
     return torch.stack((x, y, torch.ones_like(x)), dim=-1)
 
 
-def ray_targets(targets: Targets, size: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+def ray_targets(
+    targets: Targets, some: Tensor, size: tuple[int, int], grid: tuple[int, int]
+) -> Tensor:
     """
     Return the rays that DualDPT should predict: direction (z = 1 in the camera), then origin.
 
     :param targets: of V views.
+    :param some: (M,) numbers of the views asked for.
     :param size: height and width of the image [px].
     :param grid: h, w.
-    :returns: (V, h, w, 6).
+    :returns: (M, h, w, 6).
     """
-    rays = pixel_rays(targets.focal_px, size, grid)
-    directions = torch.einsum('vij,vhwj->vhwi', targets.rotation, rays)
-    origins = targets.translation[:, None, None].expand_as(directions)
+    rays = pixel_rays(targets.focal_px[some], size, grid)
+    directions = torch.einsum('vij,vhwj->vhwi', targets.rotation[some], rays)
+    origins = targets.translation[some, None, None].expand_as(directions)
     return torch.cat((directions, origins), dim=-1)
 
 
@@ -194,8 +191,9 @@ def _mean_distance(
 ) -> Tensor:
     """Return sum and number of the distances of a view's points from the reference: (V, 2)."""
     size = (depth.shape[-2], depth.shape[-1])
-    some = (slice(None), slice(2, None, _SCALE_STRIDE_PX), slice(2, None, _SCALE_STRIDE_PX))
-    rays = pixel_rays(focal, size, size)[some]
+    stride = _SCALE_STRIDE_PX
+    some = (slice(None), slice(stride // 2, None, stride), slice(stride // 2, None, stride))
+    rays = pixel_rays(focal, size, (size[0] // stride, size[1] // stride))
     points = (rays * depth[some][..., None]).flatten(1, 2) @ rotation.mT + translation[:, None]
     weights = valid[some].flatten(1).float()
     return torch.stack(
@@ -203,7 +201,9 @@ def _mean_distance(
 
 
 def _encode(
-    rotation: Tensor, translation: Tensor, intrinsics: Tensor, size: tuple[int, int]
+    rotation: Tensor, translation: Tensor, focal_px: Tensor, size: tuple[int, int]
 ) -> Tensor:
-    poses = torch.cat((rotation, translation[..., None]), dim=-1)
-    return encode_cameras(Cameras(invert_rigid(poses), intrinsics), size)
+    """Encode as ``camera_head.encode_cameras``, but without a copy from the host."""
+    fov = torch.stack([2 * torch.atan(side / 2 / focal_px) for side in size], dim=-1)
+    fov = fov[:, None].expand(-1, rotation.shape[1], -1)
+    return torch.cat((translation, rotation_to_quaternion(rotation), fov), dim=-1)

@@ -105,6 +105,9 @@ class PyramidHead(nn.Module):
     has_uv = False
     """Whether features get the image coordinates of their place added."""
 
+    memory_format = torch.contiguous_format
+    """Layout of the tokens' maps, upstream's: the last bits of a convolution depend on it."""
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         widths, features = config.head_channels, config.head_features
@@ -137,7 +140,7 @@ class PyramidHead(nn.Module):
         :returns: (V, P, channels of that level).
         """
         maps = self.norm(tokens).transpose(1, 2).unflatten(2, grid)
-        result: Tensor = self.projects[level](maps)
+        result: Tensor = self.projects[level](maps.contiguous(memory_format=self.memory_format))
         return result.flatten(2).transpose(1, 2)
 
     def laterals(self, projected: Sequence[Tensor], image_size: Size) -> list[Tensor]:
@@ -221,6 +224,7 @@ class DualDpt(PyramidHead):
     """Depth with confidence, and rays with confidence by a second pyramid."""
 
     has_uv = True
+    memory_format = torch.channels_last
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 import gc
 import logging
 
-from da3_ros.inference import InferenceEngine
+from da3_ros.errors import MemoryBudgetError
+from da3_ros.inference import ExecutorOptions, InferenceEngine
 from da3_ros.mapping.keyframe import WindowEngine
-from da3_ros.model import build_network, load_weights
-from da3_ros.ros.settings import NodeSettings
+from da3_ros.model import build_network, load_weights, Network
+from da3_ros.ros.settings import ModelSettings, NodeSettings
 import numpy as np
 import torch
 
@@ -68,31 +69,31 @@ def load_engine(settings: NodeSettings) -> LoadedEngine:
     """
     Build the network, load its weights, and run it once.
 
-    :param settings: model and preprocessing.
+    :param settings: model, preprocessing and memory.
     :raises WeightsError: if the weights cannot be had.
+    :raises MemoryBudgetError: if the network does not fit the device.
     :raises ValueError: if the device or another setting cannot be used.
     """
     model = settings.model
-    name, seed = model.name, model.seed
-    if model.is_random:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = build_network(name)
-        _logger.warning('RANDOM WEIGHTS (model.weights: random): the outputs mean nothing')
-        weights, licence = f'random, seed {seed}', 'none'
-    else:
-        network = build_network(name, device='meta')
-        loaded = load_weights(network, model.weights or None, offline=model.offline)
-        weights, licence = f'{loaded.path}, sha256 {loaded.sha256}', loaded.licence
-    engine = InferenceEngine(
-        network,
-        device=None if model.device == 'auto' else _device(model.device),
-        dtype=None if model.dtype == 'auto' else getattr(torch, model.dtype),
-        size=settings.preprocess.size,
-        method=settings.preprocess.method,
-    )
-    _warm_up(engine)
-    identity = ModelIdentity(name, weights, licence, str(engine.device), model.is_random)
+    network, weights, licence = _load_network(model)
+    try:
+        engine = InferenceEngine(
+            network,
+            device=None if model.device == 'auto' else _device(model.device),
+            dtype=None if model.dtype == 'auto' else getattr(torch, model.dtype),
+            size=settings.preprocess.size,
+            method=settings.preprocess.method,
+            use_ray_pose=model.use_ray_pose,
+            ref_view_strategy=model.ref_view_strategy,
+            options=ExecutorOptions(
+                features=settings.memory.features, reduced=settings.memory.reduced
+            ),
+        )
+        # A small window, so that the first real one is not late.
+        engine.infer([np.zeros(_WARM_UP_SIZE, np.uint8)] * _WARM_UP_VIEWS)
+    except torch.OutOfMemoryError as error:
+        raise MemoryBudgetError(f'{model.name} does not fit the device: {error}') from error
+    identity = ModelIdentity(model.name, weights, licence, str(engine.device), model.is_random)
     return LoadedEngine(engine, identity)
 
 
@@ -103,13 +104,24 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
 
 
+def _load_network(model: ModelSettings) -> tuple[Network, str, str]:
+    """Return a network, where its weights come from, and their licence."""
+    if model.is_random:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(model.seed)
+            network = build_network(model.name)
+        _logger.warning('RANDOM WEIGHTS (model.weights: random): the outputs mean nothing')
+        return network, f'random, seed {model.seed}', 'none'
+    network = build_network(model.name, device='meta')
+    loaded = load_weights(network, model.weights or None, offline=model.offline)
+    return network, f'{loaded.path}, sha256 {loaded.sha256}', loaded.licence
+
+
 def _device(name: str) -> torch.device:
     try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f'model.device: got {name!r}, expected a torch device') from error
-
-
-def _warm_up(engine: WindowEngine) -> None:
-    """Run a small window, so that the first real one is not late."""
-    engine.infer([np.zeros(_WARM_UP_SIZE, np.uint8)] * _WARM_UP_VIEWS)
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f'model.device: got {name!r}, expected a device that torch has here: '
+                         f'{error}') from error
+    return device

@@ -86,16 +86,20 @@ class NodeParameters:
 
         :raises ValueError: if start values were refused or do not fit together.
         """
-        if self._refused:
-            raise ValueError('; '.join(self._refused.values()))
-        self._settings = build_settings(self._values())
+        problems = list(self._refused.values())
+        try:
+            self._settings = build_settings(self._values())
+        except ValueError as error:
+            problems.append(str(error))
+        if problems:
+            raise ValueError('; '.join(problems))
         return self._settings
 
     def _declare(self, spec: ParameterSpec) -> None:
         try:
             self._node.declare_parameter(spec.name, spec.default, spec.descriptor())
         except ParameterException as error:
-            self._refused[spec.name] = f'{spec.name}: {error}'
+            self._refused[spec.name] = str(error).removesuffix(f': {spec.name}')
             self._node.declare_parameter(
                 spec.name, spec.default, spec.descriptor(), ignore_override=True
             )

@@ -24,9 +24,9 @@ from unittest import mock
 
 MODULES = (
     'launch', 'launch.actions', 'launch.conditions', 'launch.launch_description_sources',
-    'launch.substitutions', 'launch_ros', 'launch_ros.actions', 'launch_ros.event_handlers',
-    'launch_ros.events', 'launch_ros.events.lifecycle', 'launch_ros.parameter_descriptions',
-    'launch_ros.substitutions',
+    'launch.substitutions', 'launch_ros', 'launch_ros.actions', 'launch_ros.descriptions',
+    'launch_ros.event_handlers', 'launch_ros.events', 'launch_ros.events.lifecycle',
+    'launch_ros.parameter_descriptions', 'launch_ros.substitutions',
 )
 
 

@@ -15,7 +15,6 @@
 """The launch files fit each other, the package and its configuration; needs no launch."""
 
 from pathlib import Path
-import re
 
 import pytest
 from recorder import record, Recorded
@@ -25,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LAUNCH_FILES = sorted((ROOT / 'launch').glob('*.launch.py'))
 NAV2_ARGUMENTS = [
     'namespace', 'use_sim_time', 'params_file', 'autostart', 'use_respawn', 'log_level']
+
+INPUTS_OF_PEERS = {'depth_image_proc': 2, 'rtabmap_slam': 4, 'nvblox_ros': 4}
 
 
 def launch(name: str) -> Recorded:
@@ -52,7 +53,7 @@ def test_arguments_are_declared_described_and_used(path):
         assert len(argument.kwargs['description']) > 10
     includes = description.find('IncludeLaunchDescription')
     passed_on = set(declared(launch('da3'))) if includes else set()
-    assert used(description) <= set(names)
+    assert used(description) <= set(names) | passed_on
     assert set(names) <= used(description) | passed_on
 
 
@@ -73,11 +74,23 @@ def test_the_replay_sets_only_what_the_node_takes():
     assert {name for name, _ in include.kwargs['launch_arguments']} <= set(declared(launch('da3')))
 
 
-def test_a_namespace_holds_the_tf_of_both_nodes():
-    for node in launch('da3').find('LifecycleNode', 'Node'):
+@pytest.mark.parametrize('path', LAUNCH_FILES, ids=lambda path: path.name)
+def test_a_namespace_holds_all_nodes_and_their_tf(path):
+    listeners_of_tf = {'da3_ros', 'rviz2', 'rtabmap_slam', 'nvblox_ros', 'nav2_costmap_2d'}
+    for node in record(path).find('LifecycleNode', 'Node', 'ComposableNode'):
         assert node.kwargs['namespace'].args == ('namespace',)
-        assert ('/tf', 'tf') in node.kwargs['remappings']
-        assert ('/tf_static', 'tf_static') in node.kwargs['remappings']
+        if node.kwargs['package'] in listeners_of_tf:
+            assert {('/tf', 'tf'), ('/tf_static', 'tf_static')} <= set(node.kwargs['remappings'])
+
+
+@pytest.mark.parametrize('path', LAUNCH_FILES, ids=lambda path: path.name)
+def test_peers_are_connected_to_topics_that_the_node_publishes(path, published):
+    for node in record(path).find('Node', 'ComposableNode'):
+        inputs = [target for source, target in node.kwargs.get('remappings', ())
+                  if target.startswith('da3/') and not source.startswith('da3/')]
+        assert {f'/robot1/{name}' for name in inputs} <= set(published)
+        expected = INPUTS_OF_PEERS.get(node.kwargs['package'], 0)
+        assert len(inputs) == expected
 
 
 def test_the_camera_is_remapped_by_arguments():
@@ -112,10 +125,8 @@ def test_default_parameters_hold_in_every_namespace():
     assert list(parameters) == ['/**']
 
 
-def test_rviz_shows_relative_topics_of_the_node():
-    text = (ROOT / 'config' / 'da3.rviz').read_text()
-    manager = yaml.safe_load(text)['Visualization Manager']
-    topics = [display['Topic']['Value'] for display in manager['Displays'] if 'Topic' in display]
-    assert len(topics) >= 5
-    name = da3_node().kwargs['name']
-    assert all(re.fullmatch(rf'{name}/[a-z/]+', topic) for topic in topics)
+def test_the_costmap_marks_with_points_that_the_node_publishes(published):
+    costmap = yaml.safe_load((ROOT / 'config' / 'nav2_costmap.yaml').read_text())['/**']
+    layer = costmap['ros__parameters']['voxel_layer']
+    source = layer[layer['observation_sources']]
+    assert published[f'/robot1/{source["topic"]}'].msg_type.__name__ == source['data_type']

@@ -38,9 +38,19 @@ def test_every_module_is_installed(workspace):
     assert relative_files(package, '*.py') == relative_files(ROOT / 'da3_ros', '*.py')
 
 
+def test_nothing_else_is_installed(workspace):
+    assert {path.name for path in installed_package(workspace).parent.iterdir()
+            if path.is_dir() and path.suffix != '.egg-info'} <= {'da3_ros', '__pycache__'}
+
+
 def test_weights_are_installed(workspace):
     weights = relative_files(ROOT / 'da3_ros', '*.safetensors')
     assert relative_files(installed_package(workspace), '*.safetensors') == weights
+
+
+def test_every_script_has_its_function(workspace):
+    workspace.run("python3 -c 'from importlib.metadata import distribution; "
+                  '[script.load() for script in distribution("da3_ros").entry_points]\'')
 
 
 @pytest.mark.parametrize('folder', ['config', 'launch'])

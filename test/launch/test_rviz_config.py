@@ -16,11 +16,8 @@
 
 from pathlib import Path
 
-from da3_ros.ros.interface import create_publishers
 from da3_ros.ros.settings import TfSettings
 import pytest
-import rclpy
-from rclpy.lifecycle import LifecycleNode
 import yaml
 
 CONFIG = Path(__file__).resolve().parents[2] / 'config' / 'da3.rviz'
@@ -28,18 +25,6 @@ MANAGER = yaml.safe_load(CONFIG.read_text())['Visualization Manager']
 DISPLAYS = {
     display['Topic']['Value']: display
     for display in MANAGER['Displays'] if 'Topic' in display}
-
-
-@pytest.fixture(scope='module')
-def published():
-    """Give the node's publishers by topic, in the namespace robot1."""
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    node = LifecycleNode('da3', namespace='robot1', context=context)
-    publishers = vars(create_publishers(node)).values()
-    yield {publisher.topic_name: publisher for publisher in publishers}
-    node.destroy_node()
-    context.try_shutdown()
 
 
 @pytest.mark.parametrize('name', DISPLAYS)

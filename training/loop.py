@@ -1,0 +1,207 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The loop over steps: one clock for all devices, logs, evaluations on the way."""
+
+from dataclasses import dataclass
+import logging
+from pathlib import Path
+import time
+
+import torch
+from torch import distributed, nn, Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from da3_ros.model.network import DepthAnything3
+from training.checkpoint import Progress
+from training.heldout import HeldOut
+from training.pool import WindowPool
+from training.predict import evaluate, Mode
+from training.renderer import upload
+from training.schedule import Draw, Schedule
+from training.step import LOG_NAMES, TrainStep
+
+_BLOCK_STEPS = 20
+_LOG_STEPS = 400
+
+_logger = logging.getLogger('training')
+
+
+@dataclass(frozen=True)
+class Place:
+    """
+    Where this process runs.
+
+    :param device: of this process.
+    :param rank: its number.
+    :param world_size: number of processes.
+    """
+
+    device: torch.device
+    rank: int
+    world_size: int
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process logs and writes."""
+        return self.rank == 0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """
+    When a run stops and evaluates.
+
+    :param seconds: length of the run.
+    :param steps: step at which it stops at the latest.
+    :param evaluate_every: seconds between evaluations.
+    :param start: monotonic time at which the run began [s].
+    :param stop_file: the run stops when it exists.
+    """
+
+    seconds: float
+    steps: int
+    evaluate_every: float
+    start: float
+    stop_file: Path | None = None
+
+
+class Loop:
+    """
+    Runs a training.
+
+    :param network: what is trained.
+    :param step: one step of it.
+    :param pool: of windows.
+    :param schedule: what changes on the way.
+    :param place: of this process.
+    :param held_out: windows to evaluate on, or None.
+    """
+
+    def __init__(
+        self, network: DepthAnything3, step: TrainStep, pool: WindowPool, schedule: Schedule,
+        place: Place, held_out: HeldOut | None,
+    ) -> None:
+        self._network = network
+        self._step = step
+        self._pool = pool
+        self._schedule = schedule
+        self._place = place
+        self._held_out = held_out
+
+    def run(self, progress: Progress, limits: Limits) -> Progress:
+        """
+        Train until a limit is reached.
+
+        :param progress: where the training stands.
+        :param limits: when to stop.
+        """
+        number, evaluated = progress.step, 0.0
+        sums = torch.zeros(len(LOG_NAMES), device=self._place.device)
+        logged = (number, time.monotonic())
+        block = self._prepare(number, limits)
+        while True:
+            elapsed = self._elapsed(limits)
+            if elapsed >= limits.seconds or number >= limits.steps:
+                return Progress(number, progress.seconds + elapsed)
+            if elapsed - evaluated >= limits.evaluate_every:
+                self.report(Progress(number, progress.seconds + elapsed))
+                evaluated = elapsed
+            sums += self._train(block, elapsed)
+            number = block.end
+            block = self._prepare(number, limits)
+            if number % _LOG_STEPS == 0:
+                pace = (time.monotonic() - logged[1]) / (number - logged[0])
+                self._log(number, sums / (number - logged[0]), pace)
+                sums.zero_()
+                logged = (number, time.monotonic())
+
+    def report(self, progress: Progress) -> None:
+        """
+        Log the scores of the weights' average.
+
+        :param progress: where the training stands.
+        """
+        if self._held_out is None or self._network.cam_dec is None:
+            return
+        active: list[Tensor] = []
+
+        def watch(module: nn.Module, inputs: object, output: Tensor) -> None:
+            active.append((output.flatten(0, -2) > 0).float().mean(dim=0))
+
+        hooks = [self._network.cam_dec.backbone[i].register_forward_hook(watch) for i in (1, 3)]
+        self._step.optimizer.swap_average()
+        for mode in (Mode('first'), Mode(posed=True)):
+            scores = evaluate(self._network, self._held_out, mode)
+            _logger.info(
+                'EVAL %.0f s step %d posed %d %s', progress.seconds, progress.step, mode.posed,
+                ' '.join(f'{name}={value:.4g}' for name, value in vars(scores).items()))
+        self._step.optimizer.swap_average()
+        for hook in hooks:
+            hook.remove()
+        dead = [float((torch.stack(active[i::2]).amax(dim=0) == 0).float().mean())
+                for i in (0, 1)]
+        _logger.info('camera decoder: share of dead units %.2f, %.2f', *dead)
+
+    def _prepare(self, number: int, limits: Limits) -> '_Block':
+        """Draw the next steps and bring the pool to them, while the device is still busy."""
+        self._pool.advance(number)
+        end = min(number - number % _BLOCK_STEPS + _BLOCK_STEPS, max(limits.steps, number + 1))
+        draws = [self._schedule.draw(n) for n in range(number, end)]
+        rows = [
+            self._pool.choose(n, draw.num_views).pack()
+            for n, draw in zip(range(number, end), draws, strict=True)
+        ]
+        return _Block(number, end, draws, upload(
+            pad_sequence(rows, batch_first=True), self._place.device))
+
+    def _train(self, block: '_Block', elapsed: float) -> Tensor:
+        """Train a block of steps with the same rates; return the sum of what is watched."""
+        schedule, step = self._schedule, self._step
+        rate = schedule.rate(block.start, elapsed)
+        step.optimizer.rate.fill_(rate)
+        step.forward.leak.fill_(schedule.recipe.leak * rate)
+        step.matching_weight.fill_(schedule.matching_weight(elapsed))
+        watched = torch.zeros(len(LOG_NAMES), device=self._place.device)
+        for number, (draw, row) in enumerate(
+            zip(block.draws, block.rows, strict=True), start=block.start
+        ):
+            watched += step(row, draw, seed=self._pool.seed(number))
+        return watched
+
+    def _elapsed(self, limits: Limits) -> float:
+        """Return the first process' time, so that all decide alike; waits for the device."""
+        now = time.monotonic() - limits.start
+        if limits.stop_file is not None and limits.stop_file.exists():
+            now = limits.seconds
+        elapsed = torch.tensor(now, device=self._place.device)
+        if distributed.is_initialized():
+            distributed.broadcast(elapsed, 0)
+        return float(elapsed)
+
+    def _log(self, number: int, means: Tensor, pace: float) -> None:
+        if self._place.is_first:
+            values = ' '.join(
+                f'{name} {value:.4f}' for name, value in zip(LOG_NAMES, means.tolist(), strict=True))
+            _logger.info('step %d: %.1f ms, %s', number, 1e3 * pace, values)
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Steps from start to end: what kind they are of, and a packed ``Choice`` for each."""
+
+    start: int
+    end: int
+    draws: list[Draw]
+    rows: Tensor

@@ -1,0 +1,163 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Train da3-tiny: from nothing, or on from a checkpoint.
+
+    python -m training.train --out run1 --seconds 500 --left 900
+    python -m training.train --resume run1 --out run2 --seconds 400 --left 400 --export tiny.st
+
+Several GPUs: the same under ``torchrun --nproc-per-node``. Rates decay over the last seconds of
+the whole training, which ``--left`` tells.
+"""
+
+import argparse
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+import json
+import logging
+import multiprocessing
+import os
+from pathlib import Path
+import tempfile
+import time
+from typing import Any
+
+import torch
+from torch import distributed
+
+from da3_ros.model import build_network
+from da3_ros.model.network import DepthAnything3
+from training.checkpoint import load_checkpoint, Progress, save_checkpoint
+from training.export import export_weights
+from training.heldout import draw_held_out
+from training.initialise import initialise
+from training.loop import Limits, Loop, Place
+from training.metrics import floor
+from training.optimizer import Optimizer
+from training.pool import WindowPool
+from training.recipe import Recipe
+from training.renderer import CudaRenderer, HostRenderer, Renderer
+from training.schedule import Schedule
+from training.step import TrainStep
+
+_logger = logging.getLogger('training')
+
+
+def main() -> None:
+    """Run the command line."""
+    options = _options()
+    logging.basicConfig(level=logging.INFO, format='%(relativeCreated)8d %(message)s')
+    context = multiprocessing.get_context('fork')
+    with ProcessPoolExecutor(options.workers, mp_context=context) as executor:
+        executor.submit(os.getpid).result()  # fork before there are threads and a GPU
+        with _placed(options.device) as place:
+            _train(options, place, executor)
+
+
+@contextmanager
+def _placed(device: str) -> Iterator[Place]:
+    rank, world_size = (int(os.environ.get(x, y)) for x, y in (('RANK', 0), ('WORLD_SIZE', 1)))
+    if device == 'cpu':
+        yield Place(torch.device('cpu'), rank, world_size)
+        return
+    torch.cuda.set_device(rank)
+    if world_size > 1:
+        distributed.init_process_group('nccl', device_id=torch.device('cuda', rank))
+    # Graphs are captured on a stream of their own; everything else joins it there.
+    with torch.cuda.stream(torch.cuda.Stream()):
+        yield Place(torch.device('cuda', rank), rank, world_size)
+        torch.cuda.synchronize()
+    if world_size > 1:
+        distributed.destroy_process_group()
+
+
+def _train(options: argparse.Namespace, place: Place, executor: Executor) -> None:
+    start = time.monotonic()
+    recipe = replace(Recipe(), **_changes(options.recipe))
+    is_gpu = place.device.type == 'cuda'
+    torch._dynamo.config.cache_size_limit = 64
+    network = build_network('da3-tiny')
+    assert isinstance(network, DepthAnything3)
+    initialise(network, recipe.seed)
+    network.to(place.device)
+    optimizer = Optimizer(network, recipe)
+    progress = Progress(0, 0.0)
+    if options.resume is not None:
+        progress = load_checkpoint(options.resume, optimizer)
+    renderer = _renderer(place.device)
+    pool = WindowPool(
+        recipe, renderer, executor, place.device, rank=place.rank, world_size=place.world_size)
+    step = TrainStep(
+        network, recipe, optimizer, pool, compiled=is_gpu and not options.eager, graphs=is_gpu)
+    schedule = Schedule(
+        recipe, done_s=progress.seconds, left_s=options.left or options.seconds,
+        decay_s=options.decay)
+    held_out = None
+    if place.is_first and options.held_out:
+        held_out = draw_held_out(
+            renderer, options.held_out, 8, recipe.image_size, draw_all=executor.map)
+        _logger.info('floor %s', floor(held_out.truth))
+    limits = Limits(
+        options.seconds, options.steps, options.evaluate_every, start, options.stop_file)
+    loop = Loop(network, step, pool, schedule, place, held_out)
+    progress = loop.run(progress, limits)
+    if place.is_first:
+        loop.report(progress)
+        if options.export is not None:
+            optimizer.swap_average()
+            export_weights(network, options.export)
+            optimizer.swap_average()
+        if options.out is not None:
+            save_checkpoint(options.out, optimizer, progress)
+        _logger.info('done: step %d, %.0f s in all', progress.step, progress.seconds)
+
+
+def _changes(text: str) -> dict[str, Any]:
+    """Parse changes of the recipe."""
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in json.loads(text).items()
+    }
+
+
+def _renderer(device: torch.device) -> Renderer:
+    if device.type == 'cuda':
+        return CudaRenderer(device)
+    return HostRenderer(Path(tempfile.mkdtemp()))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Train da3-tiny on rendered scenes.')
+    parser.add_argument('--resume', type=Path, help='checkpoint to go on from')
+    parser.add_argument('--out', type=Path, help='checkpoint to write')
+    parser.add_argument('--export', type=Path, help='weights to write, as they ship')
+    parser.add_argument('--seconds', type=float, required=True, help='length of this run')
+    parser.add_argument('--left', type=float, help='of this run and all later ones [s]')
+    parser.add_argument('--decay', type=float, default=400.0, help='final decay of rates [s]')
+    parser.add_argument('--steps', type=int, default=1 << 40, help='stop at this step')
+    parser.add_argument('--stop-file', type=Path, help='stop when this file appears')
+    parser.add_argument('--evaluate-every', type=float, default=120.0, metavar='SECONDS')
+    parser.add_argument('--held-out', type=int, default=64, help='windows to evaluate on')
+    parser.add_argument('--device', choices=('cuda', 'cpu'), default='cuda')
+    parser.add_argument('--eager', action='store_true', help='do not compile')
+    parser.add_argument('--workers', type=int, default=10, help='processes that draw scenes')
+    parser.add_argument('--recipe', default='{}', help='JSON of fields of Recipe to change')
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    main()
