@@ -23,7 +23,7 @@ import hashlib
 import os
 from pathlib import Path
 import shutil
-from typing import Any
+from typing import Any, Literal
 
 from da3_ros import simulation
 from da3_ros.demo import topics
@@ -43,7 +43,7 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-BAG_VERSION = 9
+BAG_VERSION: Literal[9] = 9
 _MAX_WORKERS = 8
 
 

@@ -106,23 +106,25 @@ def run_processes(
     command, started_by = node_command(params_file)
     children: list[Child] = []
 
-    def start(name: str, *command: str) -> Child:
+    def start(name: str, *arguments: str) -> Child:
+        command = [sys.executable, '-m', f'da3_ros.demo.{name}', *arguments]
         children.append(Child(name, command, logs / f'{name}.txt'))
         return children[-1]
 
     try:
         say(f'starting the node by {started_by}: {" ".join(command)}')
-        node = start('node', *command)
+        node = Child('node', command, logs / 'node.txt', ends_with_stdin=False)
+        children.append(node)
         recorder = start(
-            'recorder', sys.executable, '-m', 'da3_ros.demo.record', str(out / 'node_output'),
-            '--node', NODE, '--wait-for', f'{NODE}/depth/image')
+            'record', str(out / 'node_output'), '--node', NODE, '--wait-for',
+            f'{NODE}/depth/image')
         recorder.wait_for('ready', _START_S, others=[node])
-        replay = start(
-            'replay', sys.executable, '-m', 'da3_ros.demo.replay', str(film), '--rate', str(rate))
+        replay = start('replay', str(film), '--rate', str(rate))
         replay.wait_for('started', _START_S, others=[node, recorder])
         say(f"replaying at {rate:g} times the film's pace, with /clock")
         played = replay.wait_for('finished', _SETTLE_S, others=[node, recorder])
         say(f'sent {len(played["sent"])} images; waiting for the node to finish')
+        recorder.forget()
         status = _settle(recorder, [node, replay], say)
         recorder.close()
         counts = recorder.wait_for('finished', _REPORT_S)['counts']
