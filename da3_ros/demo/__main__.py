@@ -18,6 +18,7 @@
 import argparse
 import dataclasses
 from pathlib import Path
+import signal
 import sys
 
 from da3_ros.demo.film import Film
@@ -29,6 +30,8 @@ from da3_ros.model import MODELS
 def main() -> int:
     """Run the demo; return the exit status."""
     options = _parse()
+    # A plain kill must end the processes of the demo too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         summary = run_demo(options)
     except Da3Error as error:

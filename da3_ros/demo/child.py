@@ -20,6 +20,7 @@ import json
 import os
 from pathlib import Path
 import queue
+import re
 import signal
 import subprocess
 import threading
@@ -31,6 +32,8 @@ from da3_ros.errors import Da3Error
 _POLL_S = 0.2
 _STOP_S = 15.0
 _LAST_LINES = 8
+# As ROS logs to a console; launch puts the name of the process in front.
+_ERROR = re.compile(r'(\[[^]]+\] )?\[(ERROR|FATAL)\]')
 
 
 class DemoError(Da3Error):
@@ -39,21 +42,26 @@ class DemoError(Da3Error):
 
 class Child:
     """
-    A process that may report lines of JSON on stdout (``reporting``) and logs to a file.
+    A process that logs to a file.
 
-    Its stdin is a pipe: closing it asks the demo's own processes to end.
+    The demo's own ones also report lines of JSON on stdout (``reporting``) and end when their
+    stdin is closed.
     """
 
-    def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], log: Path, *, ends_with_stdin: bool = True,
+    ) -> None:
         """
         Start it, in a process group of its own.
 
         :param name: for people.
         :param command: program and arguments.
         :param log: file for stderr, and for what is not JSON on stdout.
+        :param ends_with_stdin: whether it is one of the demo's own.
         """
         self.name = name
         self.log = log
+        self._ends_with_stdin = ends_with_stdin
         self._events: queue.Queue[dict[str, Any]] = queue.Queue()
         self._file = log.open('w')
         self._process = subprocess.Popen(
@@ -69,10 +77,14 @@ class Child:
 
     def check(self) -> None:
         """
-        Check that it runs.
+        Check that it runs and has logged no error.
 
-        :raises DemoError: if it has ended.
+        :raises DemoError: if it has ended or logged one.
         """
+        lines = self.log.read_text(errors='replace').splitlines()
+        errors = [line for line in lines if _ERROR.match(line)]
+        if errors:
+            raise DemoError(f'the {self.name} logged: {errors[0]} (log: {self.log})')
         code = self._process.poll()
         if code is not None:
             raise DemoError(f'the {self.name} ended with status {code}: {self._last_words()}')
@@ -102,24 +114,34 @@ class Child:
             f'the {self.name} did not report "{event}" within {timeout_s:.0f} s: '
             f'{self._last_words()}')
 
+    def forget(self) -> None:
+        """Drop the reports so far."""
+        while not self._events.empty():
+            self._events.get_nowait()
+
     def close(self) -> None:
         """Ask it to end by closing its stdin."""
         if self._process.stdin is not None and not self._process.stdin.closed:
             self._process.stdin.close()
 
     def stop(self) -> None:
-        """End it: politely, then by signals to its group."""
+        """End it: by closing its stdin if it listens to that, then by signals to its group."""
         self.close()
+        ended = self._ends_with_stdin and self._ends_within(_STOP_S)
         for stop_signal in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-            if self._process.poll() is not None:
+            if ended:
                 break
-            os.killpg(self._process.pid, stop_signal)
-            try:
-                self._process.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                continue
+            os.killpg(self.pid, stop_signal)
+            ended = self._ends_within(_STOP_S)
         self._reader.join()
         self._file.close()
+
+    def _ends_within(self, timeout_s: float) -> bool:
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def _listen(self) -> None:
         assert self._process.stdout is not None

@@ -42,13 +42,14 @@ class Film:
     :param start_ns: stamp of the first frame.
     """
 
-    scene_seed: int = 2
-    path_seed: int = 3
+    scene_seed: int = 15
+    path_seed: int = 15
     place: Place = Place.ROOM
     motion: Motion = Motion.LOOP
     num_frames: int = 100
     rate_hz: float = 5.0
-    limits: PathLimits = field(default_factory=lambda: PathLimits(speed_m_s=0.4, num_pauses=1))
+    limits: PathLimits = field(default_factory=lambda: PathLimits(
+        speed_m_s=0.3, height_m=(0.9, 1.4), num_pauses=1))
     lens: Lens = field(default_factory=lambda: Lens(320, 240, 75.0))
     sensor: Sensor = field(default_factory=Sensor)
     start_ns: int = 1_700_000_000_123_456_789

@@ -23,12 +23,13 @@ import hashlib
 import os
 from pathlib import Path
 import shutil
-from typing import Any
+from typing import Any, Literal
 
 from da3_ros import simulation
 from da3_ros.demo import topics
 from da3_ros.demo.film import Film
 from da3_ros.demo.messages import MessageCodec
+from da3_ros.demo.progress import Say
 from da3_ros.geometry import rigid
 from da3_ros.simulation.sensor import capture, Shot
 import numpy as np
@@ -42,10 +43,8 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-BAG_VERSION = 9
+BAG_VERSION: Literal[9] = 9
 _MAX_WORKERS = 8
-
-Say = Callable[[str], None]
 
 
 def film_bag(film: Film, folder: Path, *, say: Say) -> Path:

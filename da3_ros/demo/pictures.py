@@ -87,20 +87,21 @@ def draw_cloud(
             axis.imshow(
                 top_view.rasterize(cloud, area), origin='lower', extent=area.extent,
                 interpolation='nearest')
-            axis.set(title=name, xlabel='x [m]')
+            inside = top_view.share_inside(cloud, area)
+            axis.set(title=name, xlabel=f'x [m]    (in the picture: {inside:.0%} of all points)')
             _draw_path(axis, evaluation, estimated=colour == ESTIMATE_COLOUR)
         axes[0].set_ylabel('y [m]')
 
 
 def _draw_path(axis: Axes, evaluation: Evaluation, *, estimated: bool) -> None:
     true = np.stack([k.true_world_T_camera[:2, 3] for k in evaluation.keyframes])
-    line = {'linewidth': 1.8, 'solid_capstyle': 'round'}
-    axis.plot(*true.T, color='white', linewidth=3.6, alpha=0.8)
-    axis.plot(*true.T, color=TRUE_COLOUR, label='true path', **line)
+    paths = [(true, TRUE_COLOUR, 'true path')]
     if estimated:
         path = np.stack([k.world_T_camera[:2, 3] for k in evaluation.keyframes])
-        axis.plot(*path.T, color='white', linewidth=3.6, alpha=0.8)
-        axis.plot(*path.T, color=ESTIMATE_COLOUR, label='published path', **line)
+        paths.append((path, ESTIMATE_COLOUR, 'published path'))
+    for points, colour, name in paths:
+        axis.plot(*points.T, color='white', linewidth=3.6, alpha=0.8)
+        axis.plot(*points.T, color=colour, linewidth=1.8, label=name)
     axis.legend(loc='upper right', facecolor='white', framealpha=0.85, frameon=True)
 
 

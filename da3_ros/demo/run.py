@@ -15,19 +15,16 @@
 
 """The demo from end to end: film, node, recording, scores, pictures, report."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 import shutil
-import sys
-import time
 
 from da3_ros.demo import pictures
 from da3_ros.demo.child import DemoError
 from da3_ros.demo.evaluation import evaluate
 from da3_ros.demo.film import Film
 from da3_ros.demo.film_bag import film_bag
+from da3_ros.demo.progress import Progress
 from da3_ros.demo.readback import read_outputs, read_truth
 from da3_ros.demo.report import write_report
 from da3_ros.demo.session import NODE, run_processes
@@ -72,20 +69,20 @@ def run_demo(options: DemoOptions) -> Summary:
     """
     out = options.out.absolute()
     _clear(out)
-    watch = _Watch()
-    with watch.step('film'):
-        film = film_bag(options.film, out, say=watch.say)
-    with watch.step('run'):
+    progress = Progress()
+    with progress.step('film'):
+        film = film_bag(options.film, out, say=progress.say)
+    with progress.step('run'):
         run = run_processes(
-            film, node_parameters(options), out, rate=options.rate, say=watch.say)
-    with watch.step('evaluation'):
+            film, node_parameters(options), out, rate=options.rate, say=progress.say)
+    with progress.step('evaluation'):
         truth, outputs = read_truth(film), read_outputs(out / 'node_output', NODE)
         if len(outputs) < _MIN_KEYFRAMES:
             raise DemoError(
                 f'the node published {len(outputs)} keyframes, expected at least '
                 f'{_MIN_KEYFRAMES} (logs: {out / "log"})')
         evaluation = evaluate(truth, outputs, run.sent_ns)
-    with watch.step('pictures'):
+    with progress.step('pictures'):
         weights = read_weights(run)
         paths = {name: out / f'{name}.png' for name in PICTURES}
         pictures.draw_depth(paths['depth'], weights, truth, evaluation)
@@ -93,10 +90,10 @@ def run_demo(options: DemoOptions) -> Summary:
         pictures.draw_cloud(paths['cloud'], weights, options.film, truth, outputs, evaluation)
         pictures.draw_latency(paths['latency'], weights, evaluation)
     summary = summarize(
-        options.film, run, evaluation, rate=options.rate, durations_s=watch.durations_s)
+        options.film, run, evaluation, rate=options.rate, durations_s=progress.durations_s)
     summary.write(out / 'summary.json')
     write_report(out / 'report.html', summary, list(paths.values()))
-    watch.say(f'report: {out / "report.html"}')
+    progress.say(f'report: {out / "report.html"}')
     return summary
 
 
@@ -135,25 +132,3 @@ def _clear(out: Path) -> None:
     shutil.rmtree(out / 'node_output', ignore_errors=True)
     for name in ('summary.json', 'report.html', *(f'{name}.png' for name in PICTURES)):
         (out / name).unlink(missing_ok=True)
-
-
-class _Watch:
-    """Tells a person how far the demo is, and measures its steps."""
-
-    def __init__(self) -> None:
-        self.durations_s: dict[str, float] = {}
-        self._start_s = time.monotonic()
-        self._name = 'demo'
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Measure a step."""
-        self._name = name
-        began_s = time.monotonic()
-        yield
-        self.durations_s[name] = time.monotonic() - began_s
-
-    def say(self, text: str) -> None:
-        """Write a line of progress to stderr."""
-        elapsed_s = time.monotonic() - self._start_s
-        print(f'demo: {elapsed_s:5.1f} s  {self._name}: {text}', file=sys.stderr, flush=True)

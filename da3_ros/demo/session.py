@@ -15,21 +15,24 @@
 
 """The three processes of a run: replay, node and recorder, and what they said."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 import importlib.util
 from pathlib import Path
 import re
 import shutil
 import sys
+import time
 
 from da3_ros.demo.child import Child, DemoError
+from da3_ros.demo.progress import Say
 import yaml
 
 NODE = '/da3'
 _START_S = 300.0
 _SETTLE_S = 600.0
 _REPORT_S = 60.0
+_STALL_S = 180.0
 
 
 @dataclass(frozen=True)
@@ -46,19 +49,20 @@ class NodeStatus:
     model: Mapping[str, str]
     world: Mapping[str, str]
 
-    def count(self, name: str) -> int:
-        """Return a counter of the stream."""
-        return int(self.stream[name])
+    @property
+    def counts(self) -> dict[str, int]:
+        """The counters of the stream."""
+        return {name: int(value) for name, value in self.stream.items() if value.isdigit()}
 
     def count_all(self, prefix: str) -> int:
         """Return the sum of the counters whose names begin alike."""
-        return sum(int(v) for name, v in self.stream.items() if name.startswith(prefix))
+        return sum(n for name, n in self.counts.items() if name.startswith(prefix))
 
     @property
     def is_idle(self) -> bool:
         """Whether every keyframe has come out or is accounted for."""
-        done = self.count('keyframes published') + self.count_all('dropped keyframes')
-        return self.count('keyframes') == done
+        done = self.counts['keyframes published'] + self.count_all('dropped keyframes')
+        return self.counts['keyframes'] == done
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,7 @@ class RunLog:
 
 
 def run_processes(
-    film: Path, parameters: Mapping[str, object], out: Path, *,
-    rate: float, say: Callable[[str], None],
+    film: Path, parameters: Mapping[str, object], out: Path, *, rate: float, say: Say,
 ) -> RunLog:
     """
     Replay a film into a node and record what it publishes, each in a process of its own.
@@ -103,23 +106,25 @@ def run_processes(
     command, started_by = node_command(params_file)
     children: list[Child] = []
 
-    def start(name: str, *command: str) -> Child:
+    def start(name: str, *arguments: str) -> Child:
+        command = [sys.executable, '-m', f'da3_ros.demo.{name}', *arguments]
         children.append(Child(name, command, logs / f'{name}.txt'))
         return children[-1]
 
     try:
         say(f'starting the node by {started_by}: {" ".join(command)}')
-        node = start('node', *command)
+        node = Child('node', command, logs / 'node.txt', ends_with_stdin=False)
+        children.append(node)
         recorder = start(
-            'recorder', sys.executable, '-m', 'da3_ros.demo.record', str(out / 'node_output'),
-            '--node', NODE, '--wait-for', f'{NODE}/depth/image')
+            'record', str(out / 'node_output'), '--node', NODE, '--wait-for',
+            f'{NODE}/depth/image')
         recorder.wait_for('ready', _START_S, others=[node])
-        replay = start(
-            'replay', sys.executable, '-m', 'da3_ros.demo.replay', str(film), '--rate', str(rate))
+        replay = start('replay', str(film), '--rate', str(rate))
         replay.wait_for('started', _START_S, others=[node, recorder])
         say(f"replaying at {rate:g} times the film's pace, with /clock")
         played = replay.wait_for('finished', _SETTLE_S, others=[node, recorder])
         say(f'sent {len(played["sent"])} images; waiting for the node to finish')
+        recorder.forget()
         status = _settle(recorder, [node, replay], say)
         recorder.close()
         counts = recorder.wait_for('finished', _REPORT_S)['counts']
@@ -157,20 +162,26 @@ def _is_installed() -> bool:
         return False
 
 
-def _settle(recorder: Child, others: list[Child], say: Callable[[str], None]) -> NodeStatus:
+def _settle(recorder: Child, others: list[Child], say: Say) -> NodeStatus:
     """Wait until the node has nothing left to do; return its last status."""
-    before: NodeStatus | None = None
+    before: dict[str, int] = {}
+    progress_s = time.monotonic()
     while True:
         status = _status(recorder.wait_for('diagnostics', _REPORT_S, others=others)['status'])
         if status is None:
             continue
-        # Two reports in a row: an image may be under way during the first.
-        if status.is_idle and before is not None and before.stream == status.stream:
+        counts = status.counts
+        if counts['unexpected errors']:
+            raise DemoError(f'the node met {counts["unexpected errors"]} unexpected errors')
+        # The same twice: an image may be under way during the first.
+        if status.is_idle and counts == before:
             return status
-        if before is None or before.stream != status.stream:
-            say(f'{status.count("keyframes published")} of {status.count("keyframes")} '
-                'keyframes are out')
-        before = status
+        if counts != before:
+            progress_s = time.monotonic()
+            say(f'{counts["keyframes published"]} of {counts["keyframes"]} keyframes are out')
+        if time.monotonic() - progress_s > _STALL_S:
+            raise DemoError(f'the node made no progress for {_STALL_S:.0f} s')
+        before = counts
 
 
 def _status(statuses: Mapping[str, Mapping[str, str]]) -> NodeStatus | None:

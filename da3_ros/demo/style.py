@@ -22,6 +22,7 @@ from pathlib import Path
 from da3_ros.demo.summary import Weights
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 import matplotlib.style
 
 TRUE_COLOUR = '#1f2933'
@@ -68,16 +69,16 @@ def picture(
     """
     total = height + _HEADER_INCH
     with matplotlib.style.context(_RC):
-        figure = Figure(figsize=(width, total), dpi=_DPI, facecolor='white', layout='constrained')
-        FigureCanvasAgg(figure)
         top = 1.0 - _HEADER_INCH / total
-        figure.get_layout_engine().set(rect=(0.01, 0.01, 0.98, top - 0.01))
+        layout = ConstrainedLayoutEngine(
+            rect=(0.01, 0.01, 0.98, top - 0.01), w_pad=0.05, h_pad=0.05, wspace=0.02, hspace=0.02)
+        figure = Figure(figsize=(width, total), dpi=_DPI, facecolor='white', layout=layout)
+        FigureCanvasAgg(figure)
         figure.text(
             0.015, 1.0 - 0.30 / total, title, fontsize=14.0, fontweight='bold', va='center')
-        loud = {'backgroundcolor': '#c92a2a', 'color': 'white', 'fontweight': 'bold'}
-        quiet = {'color': '#52606d'}
-        figure.text(
-            0.018, 1.0 - 0.66 / total, weights_label(weights), va='center',
-            **(loud if weights.is_random else quiet))
+        label = figure.text(0.018, 1.0 - 0.66 / total, weights_label(weights), va='center')
+        label.set(color='#52606d')
+        if weights.is_random:
+            label.set(color='white', backgroundcolor='#c92a2a', fontweight='bold')
         yield figure
         figure.savefig(path)

@@ -166,8 +166,8 @@ def _film_facts(film: Film) -> FilmFacts:
 
 
 def _stream(run: RunLog, evaluation: Evaluation, rate: float) -> Stream:
-    status = run.status
-    received = status.count('images received')
+    status, counts = run.status, run.status.counts
+    received = counts['images received']
     return Stream(
         replay_rate=rate,
         replay_most_late_s=run.most_late_s,
@@ -175,13 +175,13 @@ def _stream(run: RunLog, evaluation: Evaluation, rate: float) -> Stream:
         images_received=received,
         images_lost_on_the_way=len(run.sent_ns) - received,
         images_dropped=status.count_all('dropped images'),
-        keyframes=status.count('keyframes'),
-        keyframes_published=status.count('keyframes published'),
+        keyframes=counts['keyframes'],
+        keyframes_published=counts['keyframes published'],
         keyframes_dropped=status.count_all('dropped keyframes'),
         keyframes_recorded=len(evaluation.keyframes),
-        windows=status.count('windows'),
-        windows_not_joined=status.count('windows that could not be joined'),
-        sessions=status.count('sessions'),
+        windows=counts['windows'],
+        windows_not_joined=counts['windows that could not be joined'],
+        sessions=counts['sessions'],
     )
 
 

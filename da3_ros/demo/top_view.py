@@ -60,7 +60,7 @@ def true_cloud(truth: Mapping[int, TrueView], stamps: Sequence[int]) -> Coloured
     parts = []
     for stamp in stamps:
         view = truth[stamp]
-        points = camera.unproject(view.depth, view.intrinsics).reshape(-1, 3)
+        points = camera.unproject(view.depth, view.intrinsics).reshape(-1, 3).astype(np.float64)
         kept = np.isfinite(points).all(axis=1)
         parts.append((
             rigid.transform_points(view.world_T_camera, points[kept]),
@@ -72,9 +72,16 @@ def published_cloud(outputs: Mapping[int, Output], evaluation: Evaluation) -> Co
     """Return the published points of all keyframes, moved into the true world."""
     parts = []
     for output in outputs.values():
-        in_odom = rigid.transform_points(output.odom_T_camera, output.points)
+        in_odom = rigid.transform_points(output.odom_T_camera, output.points.astype(np.float64))
         parts.append((evaluation.world_S_odom.transform_points(in_odom), output.colours))
     return _join(parts)
+
+
+def share_inside(cloud: ColouredPoints, area: Area) -> float:
+    """Return the share of points over or under the area."""
+    x, y = cloud.points[:, 0], cloud.points[:, 1]
+    x_min, x_max, y_min, y_max = area.extent
+    return float(np.mean((x > x_min) & (x < x_max) & (y > y_min) & (y < y_max)))
 
 
 def rasterize(cloud: ColouredPoints, area: Area) -> NDArray[np.uint8]:

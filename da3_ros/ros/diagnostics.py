@@ -126,12 +126,13 @@ def _add_window(status: DiagnosticStatusWrapper, report: HealthReport) -> None:
     if window is None:
         return
     status.add('segment', str(window.segment))
-    if window.rejection is not None:
+    placement = window.placement
+    status.add('scale [m per unit of the windows]', f'{placement.scale.metres_per_unit:.4f}')
+    status.add('relative sigma of the scale', f'{placement.scale.sigma:.4f}')
+    if placement.rejection is not None:
         status.mergeSummary(
-            DiagnosticStatus.WARN, f'the last window could not be joined: {window.rejection}')
+            DiagnosticStatus.WARN, f'the last window could not be joined: {placement.rejection}')
     if window.alignment is not None:
         alignment = window.alignment
-        status.add('scale of the last window', f'{alignment.reference_S_window.scale:.4f}')
-        status.add('relative sigma of that scale', f'{alignment.scale_sigma:.4f}')
         status.add('residual of the last join', f'{alignment.residual:.4f}')
         status.add('inlier share of the last join', f'{alignment.inlier_share:.3f}')

@@ -47,7 +47,7 @@ class Drift:
 
         :param report: how it was joined.
         """
-        if report.rejection is not None:
+        if report.placement.rejection is not None:
             self._variance += _UNJOINED**2
         elif report.alignment is not None:
             self._variance += report.alignment.residual**2

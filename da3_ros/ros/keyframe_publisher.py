@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from da3_ros.mapping.keyframe import PosedKeyframe
-from da3_ros.mapping.update import WindowReport
+from da3_ros.mapping.update import PipelineUpdate
 from da3_ros.ros import conversions
 from da3_ros.ros.drift import Drift, unknown_covariance
 from da3_ros.ros.health import Health
@@ -90,6 +90,7 @@ class KeyframePublisher:
         self._health = health
         self._settings = settings
         self._drift = Drift()
+        self._map_T_odom = np.eye(4)
         self._path: deque[PoseStamped] = deque()
 
     def begin_session(self) -> None:
@@ -98,14 +99,16 @@ class KeyframePublisher:
         self._drift = Drift()
         self._path.clear()
 
-    def note_window(self, report: WindowReport) -> None:
+    def note_update(self, update: PipelineUpdate) -> None:
         """
-        Take note of how a window went.
+        Take note of a window before its keyframes come.
 
-        :param report: of the window.
+        :param update: that they are of.
         """
-        self._drift.note_window(report)
-        self._health.note_window(report)
+        self._map_T_odom = update.map_T_odom
+        if update.window is not None:
+            self._drift.note_window(update.window)
+            self._health.note_window(update.window)
 
     def prepare(self, keyframe: PosedKeyframe) -> KeyframeMessages:
         """
@@ -114,7 +117,7 @@ class KeyframePublisher:
         :param keyframe: the keyframe.
         """
         settings = self._settings()
-        placed = self._placer.place(keyframe)
+        placed = self._placer.place(keyframe, self._map_T_odom)
         header = conversions.to_header(keyframe.stamp_ns, keyframe.frame_id)
         makers: list[tuple[LifecyclePublisher, Callable[[], Any]]] = [
             *self._image_makers(keyframe, settings, header),
@@ -136,8 +139,8 @@ class KeyframePublisher:
         :param messages: from ``prepare``.
         """
         placed = messages.placed
-        if placed and placed.transform and self._broadcaster:
-            self._broadcaster.sendTransform(placed.transform)
+        if placed is not None and placed.transforms and self._broadcaster is not None:
+            self._broadcaster.sendTransform(placed.transforms)
         for publisher, message in messages.outputs:
             publisher.publish(message)
         if placed is not None:

@@ -171,6 +171,16 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec('scale.source', 'Where metres come from.', choices=SCALE_SOURCES),
     ParameterSpec('scale.fixed_factor', 'Metres per unit of the first window, for "fixed".', 'm',
                   (1e-6, 1e6)),
+    ParameterSpec('scale.model_sigma', 'Relative standard deviation of the metres of one window, '
+                  'for "model" and "pose".', limits=(1e-4, 1.0)),
+    ParameterSpec('scale.tf_sigma', 'Relative standard deviation of the distances that the robot '
+                  'measures, for "tf".', limits=(1e-4, 1.0)),
+    ParameterSpec('scale.tf_noise_m', 'Standard deviation of one position of the robot, for '
+                  '"tf".', 'm', (1e-6, 10.0)),
+    ParameterSpec('scale.min_motion_m', 'Windows in which the camera moved less say nothing about '
+                  'scale, for "tf".', 'm', (1e-3, 100.0)),
+    ParameterSpec('scale.max_sigma', 'Lengths are called metres when the scale is known to this '
+                  'relative standard deviation.', limits=(1e-4, 1.0)),
     ParameterSpec('queue.size', 'Keyframes that may wait for inference; when full, the oldest is '
                   'dropped.', limits=(1, 1024)),
     _live('depth.min_confidence', 'Depth of a lower confidence becomes NaN; 1 is none at all.',
@@ -187,6 +197,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec('tf.map_frame', 'Name of the map frame.'),
     ParameterSpec('tf.odom_frame', 'Name of the odometry frame.'),
     ParameterSpec('tf.base_frame', "Name of the robot's base frame."),
+    ParameterSpec('tf.publish_map', 'Publish map -> odom too, in the modes camera and '
+                  'odom_to_base.'),
     _live('tf.timeout_s', 'Longest wait for a transform of the robot.', 's', (0.0, 5.0)),
     _live('path.max_size', 'Most poses of the path; when full, the oldest is dropped.',
           limits=(1, 10**6)),

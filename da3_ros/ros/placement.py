@@ -42,14 +42,14 @@ class PlacedKeyframe:
     :param world_T_camera: (4, 4).
     :param body_frame: name of the camera's or the robot's frame.
     :param world_T_body: (4, 4) pose for odometry and path.
-    :param transform: for /tf, or None.
+    :param transforms: for /tf.
     """
 
     world_frame: str
     world_T_camera: Array
     body_frame: str
     world_T_body: Array
-    transform: TransformStamped | None
+    transforms: tuple[TransformStamped, ...]
 
 
 class KeyframePlacer:
@@ -62,66 +62,77 @@ class KeyframePlacer:
         Start a session.
 
         :param settings: modes and names.
-        :param frames: of the robot; None where the mode needs none.
+        :param frames: of the robot; None where the mode is ``none``.
         :param counters: of the node.
         """
         self._settings = settings
         self._frames = frames
         self._counters = counters
-        self._world_T_odom: Array | None = None
+        self._world_T_start: Array | None = None
         self._told: set[str] = set()
-        self._is_publishing = False
+        self._published: set[tuple[str, str]] = set()
 
     def begin_session(self) -> None:
         """Forget where the first camera was."""
-        self._world_T_odom = None
+        self._world_T_start = None
         self._told.clear()
 
-    def place(self, keyframe: PosedKeyframe) -> PlacedKeyframe | None:
+    def place(self, keyframe: PosedKeyframe, map_T_odom: Array) -> PlacedKeyframe | None:
         """
         Place a keyframe.
 
-        :param keyframe: with a pose.
+        :param keyframe: with a pose in the pipeline's ``odom``.
+        :param map_T_odom: (4, 4) the pipeline's correction of its ``odom``.
         :returns: None where the network gave no pose or the robot no transform.
         """
         if not keyframe.has_pose:
             return None
-        mode = self._settings.mode
-        if mode in ('camera', 'none'):
-            return self._place_camera(keyframe)
-        target = self._settings.base_frame if mode == 'odom_to_base' else (
-            self._settings.odom_frame)
-        robot_T_camera = self._look_up(target, keyframe)
-        if robot_T_camera is None:
-            return None
-        if self._world_T_odom is None:
-            # World and the robot's frame coincide at the first keyframe.
-            self._world_T_odom = robot_T_camera @ rigid.inverse(keyframe.odom_T_camera)
-        world_T_camera = self._world_T_odom @ keyframe.odom_T_camera
-        world_T_robot = world_T_camera @ rigid.inverse(robot_T_camera)
-        return self._place_robot(keyframe, world_T_camera, world_T_robot)
-
-    def _place_camera(self, keyframe: PosedKeyframe) -> PlacedKeyframe:
-        world, camera = self._settings.world_frame, keyframe.frame_id
+        if self._settings.mode == 'odom_to_base':
+            return self._place_base(keyframe, map_T_odom)
+        if self._settings.mode == 'map_to_odom':
+            return self._place_odom(keyframe, map_T_odom @ keyframe.odom_T_camera)
+        world, camera = self._settings.odom_frame, keyframe.frame_id
         pose = keyframe.odom_T_camera
-        is_wanted = self._settings.mode == 'camera'
-        transform = self._transform(pose, keyframe, world, camera) if is_wanted else None
-        return PlacedKeyframe(world, pose, camera, pose, transform)
+        transforms = self._transforms(keyframe, (pose, world, camera), *self._map(map_T_odom))
+        return PlacedKeyframe(world, pose, camera, pose, transforms)
 
-    def _place_robot(
-        self, keyframe: PosedKeyframe, world_T_camera: Array, world_T_robot: Array
-    ) -> PlacedKeyframe | None:
-        settings = self._settings
-        world, base = settings.world_frame, settings.base_frame
-        if settings.mode == 'odom_to_base':
-            transform = self._transform(world_T_robot, keyframe, world, base)
-            return PlacedKeyframe(world, world_T_camera, base, world_T_robot, transform)
+    def _place_base(self, keyframe: PosedKeyframe, map_T_odom: Array) -> PlacedKeyframe | None:
+        """Publish ``odom -> base``: the base is at the origin at first, as its wheels would say."""
+        world, base = self._settings.odom_frame, self._settings.base_frame
         base_T_camera = self._look_up(base, keyframe)
         if base_T_camera is None:
             return None
-        transform = self._transform(world_T_robot, keyframe, world, settings.odom_frame)
+        world_T_start = self._start(base_T_camera, keyframe.odom_T_camera)
+        world_T_camera = world_T_start @ keyframe.odom_T_camera
         world_T_base = world_T_camera @ rigid.inverse(base_T_camera)
-        return PlacedKeyframe(world, world_T_camera, base, world_T_base, transform)
+        correction = world_T_start @ map_T_odom @ rigid.inverse(world_T_start)
+        transforms = self._transforms(
+            keyframe, (world_T_base, world, base), *self._map(correction))
+        return PlacedKeyframe(world, world_T_camera, base, world_T_base, transforms)
+
+    def _place_odom(self, keyframe: PosedKeyframe, map_T_camera: Array) -> PlacedKeyframe | None:
+        """Publish ``map -> odom``: the correction of the robot's odometry, none at first."""
+        world, odom, base = self._settings.frames
+        odom_T_camera = self._look_up(odom, keyframe)
+        base_T_camera = self._look_up(base, keyframe)
+        if odom_T_camera is None or base_T_camera is None:
+            return None
+        world_T_camera = self._start(odom_T_camera, map_T_camera) @ map_T_camera
+        world_T_odom = world_T_camera @ rigid.inverse(odom_T_camera)
+        world_T_base = world_T_camera @ rigid.inverse(base_T_camera)
+        transforms = self._transforms(keyframe, (world_T_odom, world, odom))
+        return PlacedKeyframe(world, world_T_camera, base, world_T_base, transforms)
+
+    def _start(self, world_T_camera: Array, start_T_camera: Array) -> Array:
+        """Return where the pipeline's world lies, which the first keyframe of a session tells."""
+        if self._world_T_start is None:
+            self._world_T_start = world_T_camera @ rigid.inverse(start_T_camera)
+        return self._world_T_start
+
+    def _map(self, map_T_odom: Array) -> tuple[tuple[Array, str, str], ...]:
+        if not self._settings.publish_map:
+            return ()
+        return ((map_T_odom, self._settings.map_frame, self._settings.odom_frame),)
 
     def _look_up(self, target: str, keyframe: PosedKeyframe) -> Array | None:
         assert self._frames is not None
@@ -136,24 +147,30 @@ class KeyframePlacer:
                         key=target)
         return None
 
-    def _transform(
-        self, parent_T_child: Array, keyframe: PosedKeyframe, parent: str, child: str
-    ) -> TransformStamped | None:
-        """Make a transform, unless somebody else publishes one of that frame."""
+    def _transforms(
+        self, keyframe: PosedKeyframe, *links: tuple[Array, str, str]
+    ) -> tuple[TransformStamped, ...]:
+        """Make transforms, but for frames of which somebody else publishes one."""
+        if self._frames is None:
+            return ()
+        return tuple(
+            to_transform(parent_T_child, time_ns=keyframe.stamp_ns, parent=parent, child=child)
+            for parent_T_child, parent, child in links if self._may_publish(parent, child)
+        )
+
+    def _may_publish(self, parent: str, child: str) -> bool:
         assert self._frames is not None
         # Our own transforms come back to us, but those before the first of them are another's.
-        ours = frozenset((parent,)) if self._is_publishing else frozenset()
+        ours = frozenset({parent} if (parent, child) in self._published else ())
         others = self._frames.parents(child) - ours
-        if others:
-            self._counters.add(Event.TF_CONFLICT)
-            self._tell_once(
-                f'{parent} -> {child} is not published: {child} has the parent '
-                f'{", ".join(sorted(others))} already; choose another tf.mode', key=child)
-            return None
-        self._is_publishing = True
-        return to_transform(
-            parent_T_child, time_ns=keyframe.stamp_ns, parent=parent, child=child
-        )
+        if not others and parent != child:
+            self._published.add((parent, child))
+            return True
+        self._counters.add(Event.TF_CONFLICT)
+        self._tell_once(
+            f'{parent} -> {child} is not published: {child} has the parent '
+            f'{", ".join(sorted(others)) or child} already; choose another tf.mode', key=child)
+        return False
 
     def _tell_once(self, text: str, *, key: str) -> None:
         if key not in self._told:

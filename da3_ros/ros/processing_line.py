@@ -16,6 +16,7 @@
 
 from collections.abc import Callable
 
+from da3_ros.mapping.keyframe import Keyframe
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.ros.counters import Counters, Event
 from da3_ros.ros.engine_loading import LoadedEngine, ModelIdentity, release_memory
@@ -30,7 +31,7 @@ from da3_ros.ros.interface import (
 )
 from da3_ros.ros.keyframe_publisher import KeyframeMessages, KeyframePublisher
 from da3_ros.ros.placement import KeyframePlacer
-from da3_ros.ros.robot_frames import RobotFrames
+from da3_ros.ros.robot_frames import RobotFrames, RobotPoses
 from da3_ros.ros.settings import NodeSettings
 from da3_ros.ros.worker import InferenceWorker
 from rclpy.lifecycle import LifecycleNode
@@ -63,20 +64,29 @@ class ProcessingLine:
         self._health = health
         self._settings = settings()
         has_tf = self._settings.tf.mode != 'none'
-        self._frames = RobotFrames(node) if has_tf else None
+        needs_frames = has_tf or self._settings.needs_robot_poses
+        self._frames = RobotFrames(node) if needs_frames else None
         self._broadcaster = TransformBroadcaster(node) if has_tf else None
         self._publishers = create_publishers(node)
         self._pipeline = DepthPipeline(loaded.engine, self._settings.pipeline)
         outlet = KeyframePublisher(
             self._publishers, self._broadcaster,
-            KeyframePlacer(self._settings.tf, self._frames, counters), health, settings,
+            KeyframePlacer(self._settings.tf, self._frames if has_tf else None, counters),
+            health, settings,
         )
         self._worker: InferenceWorker[KeyframeMessages] = InferenceWorker(
             self._pipeline, outlet, counters, queue_size=self._settings.queue.size,
             max_age_s=self._settings.window.max_age_s,
+            complete=self._robot_poses(),
         )
         self._intake: ImageIntake | None = None
         self._subscriptions: Subscriptions | None = None
+
+    def _robot_poses(self) -> Callable[[Keyframe], Keyframe] | None:
+        if not self._settings.needs_robot_poses or self._frames is None:
+            return None
+        tf = self._settings.tf
+        return RobotPoses(self._frames, tf.odom_frame, tf.timeout_s).complete
 
     @property
     def is_active(self) -> bool:

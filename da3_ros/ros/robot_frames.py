@@ -14,14 +14,19 @@
 
 """The robot's own frames, as it publishes them on /tf and /tf_static."""
 
+from dataclasses import replace
+import logging
 import threading
 
+from da3_ros.mapping.keyframe import Keyframe
 from da3_ros.ros.conversions import Array, from_transform
 from geometry_msgs.msg import TransformStamped
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 from tf2_ros import Buffer, TransformException, TransformListener
+
+_logger = logging.getLogger(__name__)
 
 
 class _WatchfulBuffer(Buffer):
@@ -100,3 +105,34 @@ class RobotFrames:
         except TransformException as error:
             return str(error)
         return from_transform(found.transform)
+
+
+class RobotPoses:
+    """Give keyframes the pose of their camera in the robot's own odometry."""
+
+    def __init__(self, frames: RobotFrames, odom_frame: str, timeout_s: float) -> None:
+        """
+        Remember whom to ask.
+
+        :param frames: of the robot.
+        :param odom_frame: name of the robot's odometry frame.
+        :param timeout_s: longest wait.
+        """
+        self._frames = frames
+        self._odom_frame = odom_frame
+        self._timeout_s = timeout_s
+
+    def complete(self, keyframe: Keyframe) -> Keyframe:
+        """
+        Add the pose, if it is to be had.
+
+        :param keyframe: as selected.
+        """
+        frame = keyframe.frame
+        found = self._frames.look_up(
+            self._odom_frame, frame.frame_id, stamp_ns=frame.stamp_ns, timeout_s=self._timeout_s
+        )
+        if isinstance(found, str):
+            _logger.warning('keyframe without the pose of the robot: %s', found)
+            return keyframe
+        return replace(keyframe, frame=replace(frame, robot_T_camera=found))

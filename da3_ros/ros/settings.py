@@ -168,6 +168,7 @@ class TfSettings:
     :param map_frame: name of the map frame.
     :param odom_frame: name of the odometry frame.
     :param base_frame: name of the robot's base frame.
+    :param publish_map: publish ``map -> odom`` too, in the modes that own ``odom``.
     :param timeout_s: longest wait for a transform of the robot.
     """
 
@@ -175,12 +176,13 @@ class TfSettings:
     map_frame: str = 'map'
     odom_frame: str = 'odom'
     base_frame: str = 'base_link'
+    publish_map: bool = False
     timeout_s: float = 0.2
 
     @property
-    def world_frame(self) -> str:
-        """Name of the frame that poses are given in."""
-        return self.map_frame if self.mode == 'map_to_odom' else self.odom_frame
+    def frames(self) -> tuple[str, str, str]:
+        """Names of map, odometry and base frame."""
+        return self.map_frame, self.odom_frame, self.base_frame
 
 
 @dataclass(frozen=True)
@@ -224,9 +226,19 @@ class NodeSettings:
 
         :raises ValueError: if two settings contradict each other.
         """
-        frames = (self.tf.map_frame, self.tf.odom_frame, self.tf.base_frame)
+        frames = self.tf.frames
         if not all(frames) or len(set(frames)) < len(frames):
             raise ValueError(f'tf frames: got {frames}, expected three different names')
+        if self.needs_robot_poses and self.tf.mode not in ('map_to_odom', 'none'):
+            raise ValueError(
+                f'scale.source: got {self.scale.source!r}, which reads the odometry of the robot, '
+                f'with tf.mode {self.tf.mode!r}, which publishes one; expected tf.mode '
+                'map_to_odom or none')
+
+    @property
+    def needs_robot_poses(self) -> bool:
+        """Whether keyframes carry the pose of the camera in the robot's odometry."""
+        return self.scale.source in ('tf', 'pose')
 
     @property
     def pipeline(self) -> PipelineConfig:

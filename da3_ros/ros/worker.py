@@ -15,6 +15,7 @@
 """The one thread that owns the pipeline and the GPU."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 import logging
 import threading
@@ -22,7 +23,7 @@ from typing import Generic, Protocol, TypeVar
 
 from da3_ros.mapping.keyframe import Keyframe, PosedKeyframe
 from da3_ros.mapping.pipeline import DepthPipeline
-from da3_ros.mapping.update import DropReason, PipelineUpdate, WindowReport
+from da3_ros.mapping.update import DropReason, PipelineUpdate
 from da3_ros.ros.counters import Counters, Event
 
 _logger = logging.getLogger(__name__)
@@ -42,11 +43,11 @@ class Outlet(Protocol[Messages]):
     def begin_session(self) -> None:
         """Forget the world so far: the next keyframe is at the origin of a new one."""
 
-    def note_window(self, report: WindowReport) -> None:
+    def note_update(self, update: PipelineUpdate) -> None:
         """
-        Take note of how a window went.
+        Take note of a window before its keyframes come.
 
-        :param report: of the window.
+        :param update: that they are of.
         """
 
     def prepare(self, keyframe: PosedKeyframe) -> Messages:
@@ -106,7 +107,7 @@ class InferenceWorker(Generic[Messages]):
 
     def __init__(
         self, pipeline: DepthPipeline, outlet: Outlet[Messages], counters: Counters, *,
-        queue_size: int, max_age_s: float,
+        queue_size: int, max_age_s: float, complete: Callable[[Keyframe], Keyframe] | None = None,
     ) -> None:
         """
         Start the thread.
@@ -116,12 +117,14 @@ class InferenceWorker(Generic[Messages]):
         :param counters: of the node.
         :param queue_size: keyframes that may wait; when full, the oldest is dropped.
         :param max_age_s: longest wait of a keyframe for its window to fill, in real time.
+        :param complete: adds to a keyframe what takes time to find out; None adds nothing.
         """
         self._pipeline = pipeline
         self._outlet = outlet
         self._counters = counters
         self._queue_size = queue_size
         self._max_age_s = max_age_s
+        self._complete = complete
         self._condition = threading.Condition()
         self._queue: deque[_Entry] = deque()
         self._reset: str | None = None
@@ -238,7 +241,10 @@ class InferenceWorker(Generic[Messages]):
                 self._deliver(self._pipeline.flush(), job.epoch)
                 self._pipeline.reset(job.entry.new_session)
                 self._outlet.begin_session()
-            self._deliver(self._pipeline.add(job.entry.keyframe), job.epoch)
+            keyframe = job.entry.keyframe
+            if self._complete is not None:
+                keyframe = self._complete(keyframe)
+            self._deliver(self._pipeline.add(keyframe), job.epoch)
         if job.flush:
             self._deliver(self._pipeline.flush(), job.epoch)
 
@@ -247,9 +253,9 @@ class InferenceWorker(Generic[Messages]):
             self._counters.add(_EVENT_OF_DROP[dropped.reason])
         if update.window is not None:
             self._counters.add(Event.WINDOWS)
-            if update.window.rejection is not None:
+            if update.window.placement.rejection is not None:
                 self._counters.add(Event.SEGMENTS)
-            self._outlet.note_window(update.window)
+        self._outlet.note_update(update)
         for keyframe in update.keyframes:
             messages = self._outlet.prepare(keyframe)
             with self._delivery:

@@ -21,6 +21,7 @@ from da3_ros.model import build_network, DepthAnything3, ModelConfig, MODELS, Ne
 from da3_ros.model.build import Network
 import pytest
 from random_weights import randomize
+import torch
 from torch import nn
 
 
@@ -33,7 +34,8 @@ class Pair:
 
 
 def share_weights(ours: Network, theirs: nn.Module) -> Pair:
-    """Fill ours at random, and put the same tensors into theirs."""
+    """Fill ours at random, and put the same tensors into theirs; both come on the meta device."""
+    ours.to_empty(device='cpu')
     randomize(ours)
     theirs.load_state_dict(ours.state_dict(), strict=True, assign=True)
     return Pair(ours, theirs)
@@ -65,7 +67,7 @@ def full_size(request, upstream) -> Pair:
     config = MODELS[request.param]
     is_published = config.hub_id is not None
     return share_weights(
-        build_network(config.name),
+        build_network(config.name, device='meta'),
         upstream.build_published(config.name) if is_published else upstream.build(config),
     )
 
@@ -75,5 +77,6 @@ def narrowed(request, upstream) -> Pair:
     """Give the variant that a test names, with its own pattern of blocks, but narrow."""
     config = narrow(MODELS[request.param])
     is_nested = config.metric_branch is not None
-    ours = (NestedDepthAnything3 if is_nested else DepthAnything3)(config).eval()
+    with torch.device('meta'):
+        ours = (NestedDepthAnything3 if is_nested else DepthAnything3)(config).eval()
     return share_weights(ours, upstream.build(config))

@@ -14,6 +14,7 @@
 
 """Upstream's own networks, at full size and at any width, without their Gaussian heads."""
 
+from contextlib import contextmanager
 import functools
 from unittest import mock
 
@@ -58,32 +59,31 @@ class _Backbone(nn.Module):
 
 
 def build(config: ModelConfig) -> nn.Module:
-    """Build upstream's network of any size, whose weights nobody has filled yet."""
-    if config.metric_branch is not None:
+    """Build upstream's network of any size, on the meta device."""
+    with _meta_device():
+        if config.metric_branch is None:
+            return _build_single(config).eval()
         nested = NestedDepthAnything3Net.__new__(NestedDepthAnything3Net)
         nn.Module.__init__(nested)
         nested.da3 = _build_single(config)
         nested.da3_metric = _build_single(config.metric_branch)
         return nested.eval()
-    return _build_single(config).eval()
 
 
-def build_published(name: str, *, device: str = 'cpu') -> nn.Module:
-    """Build upstream's network from upstream's own configuration file."""
+def build_published(name: str) -> nn.Module:
+    """Build upstream's network from upstream's own configuration file, on the meta device."""
     upstream_config = load_config(MODEL_REGISTRY[name])
     for part in (upstream_config, upstream_config.get('anyview', {})):
         for key in ('gs_head', 'gs_adapter'):
             part.pop(key, None)
-    # It reads numbers from a linspace, which the meta device cannot give.
-    linspace = functools.partial(torch.linspace, device='cpu')
-    with torch.device(device), mock.patch('torch.linspace', linspace):
+    with _meta_device():
         return create_object(upstream_config).eval()
 
 
 def build_gaussian_head() -> nn.Module:
     """Build the head that the giant's checkpoints hold and this package leaves out."""
     giant = MODELS['da3-giant']
-    with torch.device('meta'):
+    with _meta_device():
         return GSDPT(
             dim_in=giant.feature_dim,
             output_dim=38,
@@ -98,6 +98,14 @@ def cameras_from_rays(rays: Tensor, confidence: Tensor, image_size: tuple[int, i
     output = Dict(ray=rays.clone(), ray_conf=confidence.clone())
     output = DepthAnything3Net._process_ray_pose_estimation(None, output, *image_size)
     return Cameras(output.extrinsics, output.intrinsics)
+
+
+@contextmanager
+def _meta_device():
+    # It reads numbers from a linspace, which the meta device cannot give.
+    linspace = functools.partial(torch.linspace, device='cpu')
+    with torch.device('meta'), mock.patch('torch.linspace', linspace):
+        yield
 
 
 def _build_single(config: ModelConfig) -> nn.Module:

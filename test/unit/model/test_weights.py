@@ -26,7 +26,6 @@ from random_weights import randomize
 from safetensors.torch import save_file
 import torch
 
-
 # A narrow one, so that files are small.
 CONFIG = replace(
     MODELS['da3-tiny'], embed_dim=48, head_features=8, head_channels=(4, 4, 4, 4)
@@ -126,7 +125,7 @@ def test_the_gaussian_head_is_skipped_by_name(tmp_path):
         ),
     ],
 )
-def test_every_key_must_fit(tmp_path, trained, weights, change, message):
+def test_every_key_must_fit(tmp_path, weights, change, message):
     change(weights)
     save_file(weights, tmp_path / 'model.safetensors')
     network = build()
@@ -175,7 +174,7 @@ def test_files_of_other_kinds(tmp_path):
         load_weights(build('meta'), tmp_path / 'other.pt')
 
 
-@pytest.mark.parametrize('source', ['missing.safetensors', 'weights/missing.pt', '/nowhere/at/all'])
+@pytest.mark.parametrize('source', ['a.safetensors', 'weights/a.pt', '/nowhere/at/all'])
 def test_missing_files(tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(WeightsError, match=f'{source}: no such file'):
