@@ -34,6 +34,7 @@ from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.inference.device import choose_device, choose_dtype
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.levels import Placement
+from da3_ros.inference.placement import place
 from da3_ros.inference.preprocessing import normalize
 from da3_ros.model import MODELS
 from matplotlib import pyplot
@@ -104,6 +105,7 @@ def ours(model: str, features: Placement) -> Callable[[np.ndarray], Callable[[],
     device = choose_device()
     network = build_random(model, device)
     network.set_compute_dtype(choose_dtype(device))
+    place(network, device, with_rays=False)
     executor = WindowExecutor(network, ExecutorOptions(features=features))
     return lambda images: lambda: executor.run(images)
 

@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-Expected failures at run time; bad arguments raise ``ValueError`` instead.
-"""
+"""Expected failures at run time; bad arguments raise ``ValueError`` instead."""
 
 
 class Da3Error(Exception):

@@ -48,6 +48,6 @@ def _centre(name: str, vector: torch.Tensor) -> torch.Tensor:
     if name.endswith('.gamma'):
         return torch.full_like(vector, 0.5)
     if name.endswith('sky_output_conv2.2.bias'):
-        return torch.full_like(vector, 0.2)
+        return torch.full_like(vector, 0.3)
     is_norm_or_fov = name.endswith(('.weight', 'fc_fov.0.bias'))
     return torch.full_like(vector, 1.0 if is_norm_or_fov else 0.0)

@@ -146,11 +146,12 @@ class DenseHead:
         views, channels, rows, columns = x.shape
         vertical = self._matrices[rows, size[0]]
         horizontal = self._matrices[columns, size[1]]
-        places = x.permute(0, 2, 3, 1).reshape(views, rows, columns * channels)
-        tall = torch.bmm(vertical.expand(views, -1, -1), places)
-        tall = tall.view(views * size[0], columns, channels)
-        wide = torch.bmm(horizontal.expand(len(tall), -1, -1), tall)
-        return wide.view(views, *size, channels).permute(0, 3, 1, 2)
+        places = x.permute(0, 2, 3, 1).reshape(views * rows, columns, channels)
+        # The axis with the many small products first, while there are fewer rows.
+        wide = torch.bmm(horizontal.expand(len(places), -1, -1), places)
+        wide = wide.view(views, rows, size[1] * channels)
+        tall = torch.bmm(vertical.expand(views, -1, -1), wide)
+        return tall.view(views, *size, channels).permute(0, 3, 1, 2)
 
     def _with_uv(self, x: Tensor) -> Tensor:
         embedding = self._uv[x.shape[1], (x.shape[2], x.shape[3])]

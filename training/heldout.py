@@ -18,7 +18,9 @@ Held-out windows: seeds that no training draws, paths as the simulated robot dri
 Shapes: S windows, N views, H W pixels.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -30,7 +32,6 @@ from training.windows import draw_window, stack_windows, Window
 
 FIRST_SEED = 500_000
 _PATH_VIEWS = 24
-_MAX_STRIDE = 3
 _MAX_NOISE = 0.025
 
 
@@ -51,7 +52,8 @@ class HeldOut:
 
 def draw_held_out(
     renderer: Renderer, num_windows: int, num_views: int, size: tuple[int, int], *,
-    first_seed: int = FIRST_SEED,
+    first_seed: int = FIRST_SEED, max_stride: int = 1,
+    draw_all: Callable[..., Iterable[Window]] = map,
 ) -> HeldOut:
     """
     Render held-out windows.
@@ -61,9 +63,11 @@ def draw_held_out(
     :param num_views: N.
     :param size: height and width [px].
     :param first_seed: of consecutive ones.
+    :param max_stride: every window takes each view of its path, or each second ... up to this.
+    :param draw_all: maps a function over seeds; may spread them over processes.
     """
-    arrays = stack_windows([
-        _held_out_window(first_seed + i, num_views) for i in range(num_windows)])
+    draw = partial(_held_out_window, num_views=num_views, max_stride=max_stride)
+    arrays = stack_windows(list(draw_all(draw, range(first_seed, first_seed + num_windows))))
     rendering = renderer(arrays, size, samples=2)
     random = torch.Generator().manual_seed(first_seed + num_views)
     exposure = draw_exposure(num_windows, num_views, random)
@@ -77,10 +81,10 @@ def draw_held_out(
     )
 
 
-def _held_out_window(seed: int, num_views: int) -> Window:
-    """Draw a path and keep every first, second or third view of its start."""
+def _held_out_window(seed: int, *, num_views: int, max_stride: int) -> Window:
+    """Draw a path and keep the views of its start."""
     window = draw_window(seed, max(num_views, _PATH_VIEWS), augment=False)
-    stride = 1 + seed % min(_MAX_STRIDE, max(_PATH_VIEWS // num_views, 1))
+    stride = 1 + seed % min(max_stride, max(_PATH_VIEWS // num_views, 1))
     kept = slice(0, num_views * stride, stride)
     return Window(
         scene=window.scene, world_T_camera=window.world_T_camera[kept],

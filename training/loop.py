@@ -16,20 +16,23 @@
 
 from dataclasses import dataclass
 import logging
+from pathlib import Path
 import time
 
 import torch
 from torch import distributed, nn, Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from da3_ros.model.network import DepthAnything3
 from training.checkpoint import Progress
 from training.heldout import HeldOut
 from training.pool import WindowPool
 from training.predict import evaluate, Mode
-from training.schedule import Schedule
-from training.step import LOG_NAMES, prepare, TrainStep
+from training.renderer import upload
+from training.schedule import Draw, Schedule
+from training.step import LOG_NAMES, TrainStep
 
-_CLOCK_STEPS = 20
+_BLOCK_STEPS = 20
 _LOG_STEPS = 400
 
 _logger = logging.getLogger('training')
@@ -64,12 +67,14 @@ class Limits:
     :param steps: step at which it stops at the latest.
     :param evaluate_every: seconds between evaluations.
     :param start: monotonic time at which the run began [s].
+    :param stop_file: the run stops when it exists.
     """
 
     seconds: float
     steps: int
     evaluate_every: float
     start: float
+    stop_file: Path | None = None
 
 
 class Loop:
@@ -102,27 +107,25 @@ class Loop:
         :param progress: where the training stands.
         :param limits: when to stop.
         """
-        number, elapsed, evaluated = progress.step, 0.0, 0.0
+        number, evaluated = progress.step, 0.0
         sums = torch.zeros(len(LOG_NAMES), device=self._place.device)
         logged = (number, time.monotonic())
+        block = self._prepare(number, limits)
         while True:
-            if number % _CLOCK_STEPS == 0 or number == progress.step:
-                elapsed = self._elapsed(limits.start)
-                if elapsed >= limits.seconds or number >= limits.steps:
-                    break
-            sums += self._train(number, elapsed)
-            number += 1
+            elapsed = self._elapsed(limits)
+            if elapsed >= limits.seconds or number >= limits.steps:
+                return Progress(number, progress.seconds + elapsed)
+            if elapsed - evaluated >= limits.evaluate_every:
+                self.report(Progress(number, progress.seconds + elapsed))
+                evaluated = elapsed
+            sums += self._train(block, elapsed)
+            number = block.end
+            block = self._prepare(number, limits)
             if number % _LOG_STEPS == 0:
                 pace = (time.monotonic() - logged[1]) / (number - logged[0])
                 self._log(number, sums / (number - logged[0]), pace)
                 sums.zero_()
                 logged = (number, time.monotonic())
-            if number % _CLOCK_STEPS == 0 and elapsed - evaluated >= limits.evaluate_every:
-                self.report(Progress(number, progress.seconds + elapsed))
-                evaluated = elapsed
-                logged = (number, time.monotonic())
-                sums.zero_()
-        return Progress(number, progress.seconds + elapsed)
 
     def report(self, progress: Progress) -> None:
         """
@@ -151,22 +154,38 @@ class Loop:
                 for i in (0, 1)]
         _logger.info('camera decoder: share of dead units %.2f, %.2f', *dead)
 
-    def _train(self, number: int, elapsed: float) -> Tensor:
-        recipe, schedule, step = self._schedule.recipe, self._schedule, self._step
-        rate = schedule.rate(number, elapsed)
-        step.optimizer.rate.fill_(rate)
-        step.forward.leak.fill_(recipe.leak * rate)
-        step.matching_weight.fill_(schedule.matching_weight(elapsed))
-        draw = schedule.draw(number)
+    def _prepare(self, number: int, limits: Limits) -> '_Block':
+        """Draw the next steps and bring the pool to them, while the device is still busy."""
         self._pool.advance(number)
-        views = self._pool.draw(number, draw.num_views)
-        seed = number * self._place.world_size + self._place.rank
-        inputs = prepare(views, recipe, step.forward.head.ray_grid, seed=seed, dtype=step.dtype)
-        return step(inputs, posed=draw.posed)
+        end = min(number - number % _BLOCK_STEPS + _BLOCK_STEPS, max(limits.steps, number + 1))
+        draws = [self._schedule.draw(n) for n in range(number, end)]
+        rows = [
+            self._pool.choose(n, draw.num_views).pack()
+            for n, draw in zip(range(number, end), draws, strict=True)
+        ]
+        return _Block(number, end, draws, upload(
+            pad_sequence(rows, batch_first=True), self._place.device))
 
-    def _elapsed(self, start: float) -> float:
+    def _train(self, block: '_Block', elapsed: float) -> Tensor:
+        """Train a block of steps with the same rates; return the sum of what is watched."""
+        schedule, step = self._schedule, self._step
+        rate = schedule.rate(block.start, elapsed)
+        step.optimizer.rate.fill_(rate)
+        step.forward.leak.fill_(schedule.recipe.leak * rate)
+        step.matching_weight.fill_(schedule.matching_weight(elapsed))
+        watched = torch.zeros(len(LOG_NAMES), device=self._place.device)
+        for number, (draw, row) in enumerate(
+            zip(block.draws, block.rows, strict=True), start=block.start
+        ):
+            watched += step(row, draw, seed=self._pool.seed(number))
+        return watched
+
+    def _elapsed(self, limits: Limits) -> float:
         """Return the first process' time, so that all decide alike; waits for the device."""
-        elapsed = torch.tensor(time.monotonic() - start, device=self._place.device)
+        now = time.monotonic() - limits.start
+        if limits.stop_file is not None and limits.stop_file.exists():
+            now = limits.seconds
+        elapsed = torch.tensor(now, device=self._place.device)
         if distributed.is_initialized():
             distributed.broadcast(elapsed, 0)
         return float(elapsed)
@@ -176,3 +195,13 @@ class Loop:
             values = ' '.join(
                 f'{name} {value:.4f}' for name, value in zip(LOG_NAMES, means.tolist(), strict=True))
             _logger.info('step %d: %.1f ms, %s', number, 1e3 * pace, values)
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Steps from start to end: what kind they are of, and a packed ``Choice`` for each."""
+
+    start: int
+    end: int
+    draws: list[Draw]
+    rows: Tensor

@@ -28,7 +28,9 @@ class Recipe:
     :param dense_views: how many of them the depth head sees.
     :param window_sizes: numbers of views of a window.
     :param window_shares: how often each is drawn.
-    :param posed_share: share of steps whose cameras are given to the camera encoder.
+    :param posed_sizes: numbers of views with which cameras may be given.
+    :param posed_share: share of such steps whose cameras are given to the camera encoder.
+    :param stride_shares: how often every first, second ... view along the path is taken.
     :param pool_chunks: chunks of rendered windows kept on the device.
     :param first_chunks: chunks rendered before the first step.
     :param chunk_windows: windows of a chunk.
@@ -50,14 +52,16 @@ class Recipe:
     image_size: tuple[int, int] = (168, 224)
     views_per_step: int = 120
     dense_views: int = 60
-    window_sizes: tuple[int, ...] = (2, 3, 4, 5, 6, 8, 10, 12, 24)
-    window_shares: tuple[float, ...] = (0.16, 0.09, 0.14, 0.08, 0.1, 0.2, 0.08, 0.1, 0.05)
-    posed_share: float = 0.15
+    window_sizes: tuple[int, ...] = (2, 3, 4, 6, 8, 12, 24)
+    window_shares: tuple[float, ...] = (0.15, 0.1, 0.18, 0.14, 0.25, 0.12, 0.06)
+    posed_sizes: tuple[int, ...] = (4, 6, 8, 12)
+    posed_share: float = 0.2
+    stride_shares: tuple[float, ...] = (0.45, 0.3, 0.15, 0.1)
     pool_chunks: int = 96
     first_chunks: int = 12
     chunk_windows: int = 16
     window_views: int = 24
-    refresh_steps: int = 24
+    refresh_steps: int = 20
     samples: int = 2
     learning_rate: float = 1e-3
     muon_rate: float = 0.01
@@ -67,4 +71,4 @@ class Recipe:
     weight_decay: float = 0.03
     clip_norm: float = 2.0
     average_decay: float = 0.9995
-    leak: float = 0.1
+    leak: float = 0.2

@@ -83,7 +83,7 @@ class CudaRenderer:
         """Render; see ``Renderer``."""
         import cupy
 
-        inputs = [x.to(self._device, non_blocking=True) for x in _inputs(windows, size)]
+        inputs = [upload(x, self._device) for x in _inputs(windows, size)]
         rendering = _empty(windows, size, self._device)
         grid = (-(-size[1] // _TILE), -(-size[0] // _TILE), rendering.depth[:, :, 0, 0].numel())
         pointers = [np.uint64(x.data_ptr())
@@ -120,6 +120,18 @@ class HostRenderer:
         scalars = [ctypes.c_int(int(x)) for x in _scalars(windows, size, samples)]
         self._library.render(*pointers, *scalars, rendering.depth[:, :, 0, 0].numel())
         return rendering
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """
+    Copy to a device without waiting for what it is doing.
+
+    :param tensor: on the CPU.
+    :param device: any.
+    """
+    if device.type == 'cpu':
+        return tensor
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _inputs(windows: WindowArrays, size: tuple[int, int]) -> list[Tensor]:

@@ -82,6 +82,6 @@ class Schedule:
         recipe = self.recipe
         random = torch.Generator().manual_seed(recipe.seed * 7_919 + step)
         shares = torch.tensor(recipe.window_shares, dtype=torch.float32)
-        size = int(torch.multinomial(shares, 1, generator=random))
+        size = recipe.window_sizes[int(torch.multinomial(shares, 1, generator=random))]
         posed = float(torch.rand((), generator=random)) < recipe.posed_share
-        return Draw(recipe.window_sizes[size], posed)
+        return Draw(size, posed and size in recipe.posed_sizes)

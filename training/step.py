@@ -15,95 +15,31 @@
 """
 One step: losses, gradients over all devices, update. On a GPU replayed from CUDA graphs.
 
-Shapes: B windows, N views, V = B*N, M views that the depth head sees, P patches, H W pixels, h w
-points of the ray grid.
+Shapes: B windows, N views, V = B*N, M views that the depth head sees.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import distributed, Tensor
 
 from da3_ros.model.network import DepthAnything3
-from training.forward import MATCHING_BLOCKS, TrainingForward
+from training.forward import TrainingForward
 from training.losses import camera_loss, dense_loss, LossWeights, matching_loss
 from training.optimizer import Optimizer
-from training.pool import Views
+from training.pool import Choice, WindowPool
 from training.recipe import Recipe
-from training.targets import find_matches, make_targets, Matches, ray_targets
+from training.schedule import Draw
+from training.targets import find_matches, make_targets, ray_targets
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-_WARMUP_RUNS = 2
 
 LOG_NAMES = (
     'total', 'depth', 'gradient', 'rays', 'points', 'translation', 'rotation', 'fov', 'relative',
     'matching', 'norm', 'camera norm',
 )
-
-
-@dataclass(frozen=True, eq=False)
-class StepInputs:
-    """
-    What a step works on; fields of ``Targets`` and ``Matches`` by their names there.
-
-    :param images: (V, 3, H, W) normalised, in the dtype of the matrix products.
-    :param encoding: (B, N, 9).
-    :param given_encoding: (B, N, 9).
-    :param dense: (M,) views that the depth head sees.
-    :param depth: (M, H, W) of these.
-    :param valid: (M, H, W).
-    :param rays: (M, h, w, 6).
-    :param partner: (V,).
-    :param patches: (V, P, 4).
-    :param weights: (V, P, 4).
-    """
-
-    images: Tensor
-    encoding: Tensor
-    given_encoding: Tensor
-    dense: Tensor
-    depth: Tensor
-    valid: Tensor
-    rays: Tensor
-    partner: Tensor
-    patches: Tensor
-    weights: Tensor
-
-
-def prepare(
-    views: Views, recipe: Recipe, ray_grid: tuple[int, int], *, seed: int, dtype: torch.dtype
-) -> StepInputs:
-    """
-    Add noise, draw which views the losses look at, and express truth as the network should.
-
-    :param views: of the step.
-    :param recipe: sizes.
-    :param ray_grid: h, w.
-    :param seed: of the step.
-    :param dtype: of the images.
-    """
-    num_windows, num_views = views.world_T_camera.shape[:2]
-    device = views.images.device
-    random = torch.Generator().manual_seed(seed)
-    shift = torch.randint(1, num_views, (num_windows, num_views), generator=random)
-    partner = (torch.arange(num_views) + shift) % num_views
-    partner += num_views * torch.arange(num_windows)[:, None]
-    dense = torch.randperm(num_windows * num_views, generator=random)[:recipe.dense_views]
-    dense = dense.to(device)
-    device_random = torch.Generator(device).manual_seed(seed)
-    noise = torch.randn(views.images.shape, generator=device_random, device=device, dtype=dtype)
-    strength = views.noise.repeat_interleave(num_views)[:, None, None, None].to(dtype)
-    images = (views.images.to(dtype) / 255.0 + noise * strength).clamp(0.0, 1.0)
-    targets = make_targets(views.depth, views.world_T_camera, views.focal_px)
-    matches = find_matches(targets, partner.flatten().to(device))
-    return StepInputs(
-        images=normalise(images), encoding=targets.encoding,
-        given_encoding=targets.given_encoding, dense=dense, depth=targets.depth[dense],
-        valid=targets.valid[dense],
-        rays=ray_targets(targets, dense, recipe.image_size, ray_grid),
-        partner=matches.partner, patches=matches.patches, weights=matches.weights,
-    )
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -123,70 +59,81 @@ class TrainStep:
     :param network: what is trained.
     :param recipe: sizes.
     :param optimizer: of the network.
+    :param pool: of windows, on the same device.
     :param compiled: compile the forward.
     :param graphs: replay steps from CUDA graphs.
     """
 
     def __init__(
-        self, network: DepthAnything3, recipe: Recipe, optimizer: Optimizer, *,
+        self, network: DepthAnything3, recipe: Recipe, optimizer: Optimizer, pool: WindowPool, *,
         compiled: bool, graphs: bool,
     ) -> None:
         device = optimizer.weights.device
-        self.dtype = torch.bfloat16 if device.type == 'cuda' else torch.float32
-        self.forward = TrainingForward(
-            network, recipe.image_size, dtype=self.dtype, compiled=compiled)
-        self.matching_weight = torch.zeros((), device=device)
+        dtype = torch.bfloat16 if device.type == 'cuda' else torch.float32
+        self.forward = TrainingForward(network, recipe.image_size, dtype=dtype, compiled=compiled)
         self.optimizer = optimizer
+        self.matching_weight = torch.zeros((), device=device)
+        self._recipe = recipe
+        self._pool = pool
         self._weights = LossWeights()
+        self._mean, self._std = (
+            torch.tensor(x, device=device)[:, None, None] for x in (MEAN, STD))
+        self._choice = torch.zeros(choice_length(recipe), dtype=torch.float64, device=device)
         self._graphs = graphs
-        self._captured: dict[tuple[int, bool], _Captured] = {}
-        self._updates: dict[bool, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
+        self._captured: dict[Draw, _Captured] = {}
+        self._updates: dict[bool, _Captured] = {}
         self._memory = torch.cuda.graph_pool_handle() if graphs else None
         self._dense = torch.compile(self._dense_loss, dynamic=False) if compiled else (
             self._dense_loss)
 
-    def __call__(self, inputs: StepInputs, *, posed: bool) -> Tensor:
+    def __call__(self, choice: Tensor, draw: Draw, *, seed: int) -> Tensor:
         """
         Train one step.
 
-        :param inputs: what it works on.
-        :param posed: give the cameras to the camera encoder.
+        :param choice: row of a packed ``Choice``, on the device.
+        :param draw: kind of the step.
+        :param seed: of the images' noise.
         :returns: (12,) numbers to be watched, see ``LOG_NAMES``.
         """
-        if self._graphs:
-            losses = self._replay(inputs, posed=posed)
+        self._choice[:len(choice)].copy_(choice)
+        if not self._graphs:
+            torch.manual_seed(seed)
+            losses = self._differentiate(draw)
         else:
-            losses = self._differentiate(inputs, posed=posed)
-        gradient = self.optimizer.gradient
+            if draw not in self._captured:
+                self._captured[draw] = self._capture(lambda: self._differentiate(draw))
+            torch.cuda.manual_seed(seed)
+            losses = self._captured[draw].replay()
         if distributed.is_initialized():
-            distributed.all_reduce(gradient, op=distributed.ReduceOp.AVG)
-        norms = self._update(posed=posed)
-        return torch.cat((losses, norms))
+            distributed.all_reduce(self.optimizer.gradient, op=distributed.ReduceOp.AVG)
+        return torch.cat((losses, self._update(with_encoder=draw.posed)))
 
-    def losses(self, inputs: StepInputs, *, posed: bool) -> Tensor:
+    def losses(self, draw: Draw) -> Tensor:
         """
-        Compute the losses.
+        Compute the losses of the current choice.
 
-        :param inputs: what they are of.
-        :param posed: give the cameras to the camera encoder.
+        :param draw: kind of the step.
         :returns: (10,) the sum and its parts, see ``LOG_NAMES``.
         """
-        num_views = inputs.encoding.shape[1]
+        choice = Choice.unpack(self._choice, draw.num_views, self._recipe)
+        views = self._pool.gather(choice)
+        targets = make_targets(views.depth, views.world_T_camera, views.focal_px)
+        images = ((views.images - self._mean) / self._std).to(self.forward.dtype)
         tokens = self.forward.tokens(
-            inputs.images, num_views, inputs.given_encoding if posed else None)
+            images, draw.num_views, targets.given_encoding if draw.posed else None)
         camera = camera_loss(
-            self.forward.encoding(tokens, num_views), inputs.encoding, self._weights)
-        some = inputs.dense
+            self.forward.encoding(tokens, draw.num_views), targets.encoding, self._weights)
+        some = choice.dense
         dense = self._dense(
             tuple(x[some, 1:] for x in tokens.local), tuple(x[some, 1:] for x in tokens.mixed),
-            inputs.depth, inputs.valid, inputs.rays,
+            targets.depth[some], targets.valid[some],
+            ray_targets(targets, some, self.forward.size, self.forward.head.ray_grid),
         )
-        matches = Matches(inputs.partner, inputs.patches, inputs.weights)
-        matching = sum(
-            (matching_loss(q, k, matches)
-             for q, k in zip(tokens.queries, tokens.keys, strict=True)),
-            start=inputs.images.new_zeros((), dtype=torch.float32),
-        ) / len(MATCHING_BLOCKS)
+        matches = find_matches(targets, choice.partner.flatten())
+        matching = torch.stack([
+            matching_loss(q, k, matches)
+            for q, k in zip(tokens.queries, tokens.keys, strict=True)
+        ]).mean()
         total = dense[:1] + camera[:1] + self.matching_weight * matching
         return torch.cat((total, dense[1:], camera[1:], matching.detach()[None]))
 
@@ -196,64 +143,53 @@ class TrainStep:
     ) -> Tensor:
         return dense_loss(self.forward.head(local, mixed), depth, valid, rays, self._weights)
 
-    def _differentiate(self, inputs: StepInputs, *, posed: bool) -> Tensor:
-        losses = self.losses(inputs, posed=posed)
+    def _differentiate(self, draw: Draw) -> Tensor:
+        losses = self.losses(draw)
         parameters = self.optimizer.parameters
-        trained = len(parameters) if posed else (
+        trained = len(parameters) if draw.posed else (
             len(parameters) - self.optimizer.num_encoder_parameters)
         # Given cameras replace the learnt camera tokens: those get no gradient.
         self.optimizer.set_gradients(torch.autograd.grad(
-            losses[0], parameters[:trained], materialize_grads=posed))
+            losses[0], parameters[:trained], materialize_grads=draw.posed))
         return losses.detach()
 
-    def _replay(self, inputs: StepInputs, *, posed: bool) -> Tensor:
-        key = (inputs.encoding.shape[1], posed)
-        if key not in self._captured:
-            self._captured[key] = self._capture(inputs, posed=posed)
-        captured = self._captured[key]
-        for field in fields(inputs):
-            getattr(captured.inputs, field.name).copy_(getattr(inputs, field.name))
-        captured.graph.replay()
-        return captured.losses
+    def _update(self, *, with_encoder: bool) -> Tensor:
+        if not self._graphs:
+            return self.optimizer.update(with_encoder=with_encoder)
+        if with_encoder not in self._updates:
+            # A first update runs as it is and warms up; the capture itself runs nothing.
+            norms = self.optimizer.update(with_encoder=with_encoder)
+            self._updates[with_encoder] = self._capture(
+                lambda: self.optimizer.update(with_encoder=with_encoder), warm=False)
+            return norms
+        return self._updates[with_encoder].replay()
 
-    def _capture(self, inputs: StepInputs, *, posed: bool) -> '_Captured':
-        static = StepInputs(*(x.clone() for x in _tensors(inputs)))
-        for _ in range(_WARMUP_RUNS):
-            self._differentiate(static, posed=posed)
+    def _capture(self, run: Callable[[], Tensor], *, warm: bool = True) -> '_Captured':
+        if warm:
+            run()
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(
-            graph, pool=self._memory, capture_error_mode='thread_local'
-        ):
-            losses = self._differentiate(static, posed=posed)
-        return _Captured(graph, static, losses)
+        with torch.cuda.graph(graph, pool=self._memory, capture_error_mode='thread_local'):
+            result = run()
+        return _Captured(graph, result)
 
-    def _update(self, *, posed: bool) -> Tensor:
-        if not self._graphs:
-            return self.optimizer.update(with_encoder=posed)
-        if posed not in self._updates:
-            # The first update runs as it is; the capture itself runs nothing.
-            norms = self.optimizer.update(with_encoder=posed)
-            torch.cuda.synchronize()
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(
-                graph, pool=self._memory, capture_error_mode='thread_local'
-            ):
-                captured = self.optimizer.update(with_encoder=posed)
-            self._updates[posed] = (graph, captured)
-            return norms
-        graph, norms = self._updates[posed]
-        graph.replay()
-        return norms
+
+def choice_length(recipe: Recipe) -> int:
+    """
+    Return the length of the longest packed ``Choice``.
+
+    :param recipe: sizes.
+    """
+    num_windows = recipe.views_per_step // min(recipe.window_sizes)
+    return 2 * num_windows + 2 * recipe.views_per_step + recipe.dense_views
 
 
 @dataclass(frozen=True, eq=False)
 class _Captured:
     graph: torch.cuda.CUDAGraph
-    inputs: StepInputs
-    losses: Tensor
+    result: Tensor
 
-
-def _tensors(inputs: StepInputs) -> tuple[Tensor, ...]:
-    """Return the fields without copying them."""
-    return tuple(getattr(inputs, field.name) for field in fields(inputs))
+    def replay(self) -> Tensor:
+        """Run the graph; its result is overwritten by the next replay."""
+        self.graph.replay()
+        return self.result

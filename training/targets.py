@@ -26,9 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from da3_ros.model.camera_head import (
-    build_intrinsics, Cameras, encode_cameras, invert_rigid,
-)
+from da3_ros.model.camera_head import invert_rigid, rotation_to_quaternion
 from da3_ros.model.config import PATCH_SIZE
 
 MAX_DEPTH_M = 60.0
@@ -92,7 +90,7 @@ def make_targets(depth: Tensor, world_T_camera: Tensor, focal_px: Tensor) -> Tar
     translation = (
         reference_T_world[..., :3] @ world_T_camera[..., :3, 3:] + reference_T_world[..., 3:]
     )[..., 0]
-    focal = focal_px.repeat_interleave(num_views)
+    focal = focal_px[:, None].expand(-1, num_views).flatten()
     valid = depth < MAX_DEPTH_M
     depth = torch.where(valid, depth, 1.0)
     scale = _mean_distance(
@@ -101,19 +99,15 @@ def make_targets(depth: Tensor, world_T_camera: Tensor, focal_px: Tensor) -> Tar
     scale = scale[..., 0].sum(dim=1) / scale[..., 1].sum(dim=1).clamp_min(1.0)
     # As for poses given by a user: lengths in units of the median distance of the cameras.
     distance = translation.norm(dim=-1).median(dim=1).values.clamp_min(_MIN_CAMERA_DISTANCE_M)
-    intrinsics = build_intrinsics(
-        focal[:, None].expand(-1, 2),
-        focal.new_tensor((size[1] / 2, size[0] / 2)).expand(len(focal), 2),
-    ).unflatten(0, (num_windows, num_views))
-    view_scale = scale.repeat_interleave(num_views)[:, None, None]
+    view_scale = scale[:, None].expand(-1, num_views).reshape(-1, 1, 1)
     return Targets(
         depth=torch.where(valid, depth / view_scale, 1.0),
         valid=valid,
         rotation=rotation.flatten(0, 1),
         translation=(translation / scale[:, None, None]).flatten(0, 1),
         focal_px=focal,
-        encoding=_encode(rotation, translation / scale[:, None, None], intrinsics, size),
-        given_encoding=_encode(rotation, translation / distance[:, None, None], intrinsics, size),
+        encoding=_encode(rotation, translation / scale[:, None, None], focal_px, size),
+        given_encoding=_encode(rotation, translation / distance[:, None, None], focal_px, size),
         scale_m=scale,
     )
 
@@ -207,7 +201,9 @@ def _mean_distance(
 
 
 def _encode(
-    rotation: Tensor, translation: Tensor, intrinsics: Tensor, size: tuple[int, int]
+    rotation: Tensor, translation: Tensor, focal_px: Tensor, size: tuple[int, int]
 ) -> Tensor:
-    poses = torch.cat((rotation, translation[..., None]), dim=-1)
-    return encode_cameras(Cameras(invert_rigid(poses), intrinsics), size)
+    """Encode as ``camera_head.encode_cameras``, but without a copy from the host."""
+    fov = torch.stack([2 * torch.atan(side / 2 / focal_px) for side in size], dim=-1)
+    fov = fov[:, None].expand(-1, rotation.shape[1], -1)
+    return torch.cat((translation, rotation_to_quaternion(rotation), fov), dim=-1)

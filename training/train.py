@@ -102,15 +102,17 @@ def _train(options: argparse.Namespace, place: Place, executor: Executor) -> Non
     pool = WindowPool(
         recipe, renderer, executor, place.device, rank=place.rank, world_size=place.world_size)
     step = TrainStep(
-        network, recipe, optimizer, compiled=is_gpu and not options.eager, graphs=is_gpu)
+        network, recipe, optimizer, pool, compiled=is_gpu and not options.eager, graphs=is_gpu)
     schedule = Schedule(
         recipe, done_s=progress.seconds, left_s=options.left or options.seconds,
         decay_s=options.decay)
     held_out = None
     if place.is_first and options.held_out:
-        held_out = draw_held_out(renderer, options.held_out, 8, recipe.image_size)
+        held_out = draw_held_out(
+            renderer, options.held_out, 8, recipe.image_size, draw_all=executor.map)
         _logger.info('floor %s', floor(held_out.truth))
-    limits = Limits(options.seconds, options.steps, options.evaluate_every, start)
+    limits = Limits(
+        options.seconds, options.steps, options.evaluate_every, start, options.stop_file)
     loop = Loop(network, step, pool, schedule, place, held_out)
     progress = loop.run(progress, limits)
     if place.is_first:
@@ -147,6 +149,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument('--left', type=float, help='of this run and all later ones [s]')
     parser.add_argument('--decay', type=float, default=400.0, help='final decay of rates [s]')
     parser.add_argument('--steps', type=int, default=1 << 40, help='stop at this step')
+    parser.add_argument('--stop-file', type=Path, help='stop when this file appears')
     parser.add_argument('--evaluate-every', type=float, default=120.0, metavar='SECONDS')
     parser.add_argument('--held-out', type=int, default=64, help='windows to evaluate on')
     parser.add_argument('--device', choices=('cuda', 'cpu'), default='cuda')

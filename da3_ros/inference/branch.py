@@ -44,13 +44,11 @@ class ExecutorOptions:
     :param chunks: views at a time; None: as suits a large GPU.
     :param features: where levels wait for the head; 'host' is exact and slower.
     :param reduced: keep residual stream and levels in the backbone's dtype: less memory, inexact.
-    :param replay: record small windows as CUDA graphs; costs the memory of a second one.
     """
 
     chunks: Chunks | None = None
     features: Placement = 'device'
     reduced: bool = False
-    replay: bool = True
 
     def chunks_for(self, image_size: tuple[int, int]) -> Chunks:
         """
@@ -63,6 +61,59 @@ class ExecutorOptions:
         num_pixels = image_size[0] * image_size[1]
         views = max(1, round(_TOKENS_PER_CHUNK / (num_pixels / PATCH_SIZE**2 + 1)))
         return Chunks(views, views, max(1, round(_PIXELS_PER_HEAD_CHUNK / num_pixels)))
+
+
+@dataclass(frozen=True, eq=False)
+class WindowFeatures:
+    """
+    What the backbone leaves for the heads.
+
+    :param num_views: N.
+    :param image_size: height and width [px].
+    :param levels: of all views.
+    :param camera: (1, N, 9) encoding, or None where the variant has no camera decoder.
+    """
+
+    num_views: int
+    image_size: tuple[int, int]
+    levels: LevelStore
+    camera: Tensor | None
+
+
+class Maps:
+    """
+    Maps of all views, filled a few views at a time.
+
+    :param num_views: N.
+    :param device: where they are kept; copies to the host do not wait.
+    """
+
+    def __init__(self, num_views: int, device: torch.device) -> None:
+        self._num_views = num_views
+        self._device = device
+        self._maps: dict[str, Tensor] = {}
+
+    def put(self, name: str, views: slice, part: Tensor | None) -> None:
+        """
+        Keep a map of some views.
+
+        :param name: as in ``RawOutput``.
+        :param views: range over N.
+        :param part: (views, ...), or None where the head has no such map.
+        """
+        if part is None:
+            return
+        if name not in self._maps:
+            shape = (self._num_views, *part.shape[1:])
+            is_copy_to_host = part.is_cuda and self._device.type == 'cpu'
+            self._maps[name] = torch.empty(
+                shape, device=self._device, pin_memory=is_copy_to_host
+            )
+        self._maps[name][views].copy_(part, non_blocking=True)
+
+    def output(self) -> RawOutput:
+        """Return all maps as one window."""
+        return RawOutput(**{name: views[None] for name, views in self._maps.items()})
 
 
 class Branch:
@@ -103,24 +154,25 @@ class Branch:
         :param maps_device: where depth, confidence and sky go as they are produced.
         :returns: batch of one window.
         """
-        if self._network.config.has_cameras:
-            return self._run_joint(pixels, cameras, maps_device)
-        # No view sees another: a few views from end to end.
-        views_at_a_time = self._options.chunks_for(_size(pixels)).views
-        parts = [
-            self._run_joint(pixels[views], None, maps_device)
-            for views in view_slices(len(pixels), views_at_a_time)
-        ]
-        skies = [part.sky for part in parts if part.sky is not None]
-        return RawOutput(
-            depth=torch.cat([part.depth for part in parts], dim=1),
-            sky=torch.cat(skies, dim=1) if skies else None,
-        )
+        chunks = self._options.chunks_for(_size(pixels))
+        # Without cameras no view sees another: a few views at a time run from end to end.
+        at_a_time = len(pixels) if self._network.config.has_cameras else chunks.views
+        maps = Maps(len(pixels), maps_device)
+        camera = None
+        for views in view_slices(len(pixels), at_a_time):
+            features = self.features(pixels[views], cameras)
+            camera = features.camera
+            self.decode(features, maps, first_view=views.start)
+        return replace(maps.output(), camera=camera)
 
-    def _run_joint(
-        self, pixels: Tensor, cameras: Cameras | None, maps_device: torch.device
-    ) -> RawOutput:
-        network = self._network
+    def features(self, pixels: Tensor, cameras: Cameras | None) -> WindowFeatures:
+        """
+        Run the backbone.
+
+        :param pixels: (N, H, W, 3) uint8 RGB, on the host or the device.
+        :param cameras: (1, N, ...) given cameras on the device, or None.
+        """
+        network, size = self._network, _size(pixels)
         kept_dtype = network.backbone.compute_dtype if self._options.reduced else torch.float32
         store = LevelStore(
             len(pixels),
@@ -130,34 +182,40 @@ class Branch:
         )
         backbone_pass = BackbonePass(
             network,
-            self._tables_for(_size(pixels)),
-            self._options.chunks_for(_size(pixels)),
+            self._tables_for(size),
+            self._options.chunks_for(size),
             store,
             arithmetic=self._arithmetic,
             residual_dtype=kept_dtype,
         )
         camera_tokens = None
         if cameras is not None and network.cam_enc is not None:
-            camera_tokens = network.cam_enc(encode_cameras(cameras, _size(pixels)))
+            network.cam_enc.to(self._device)
+            camera_tokens = network.cam_enc(encode_cameras(cameras, size))
         feature = backbone_pass.run(pixels, camera_tokens, self._ref_view_strategy)
         camera = None if network.cam_dec is None else network.cam_dec(feature[None])
-        return replace(self._decode(store, pixels, maps_device), camera=camera)
+        return WindowFeatures(len(pixels), size, store, camera)
 
-    def _decode(self, store: LevelStore, pixels: Tensor, maps_device: torch.device) -> RawOutput:
-        """Run the head over a few views at a time."""
-        head, size = self._network.head, _size(pixels)
-        maps = _Maps(len(pixels))
-        for views in view_slices(len(pixels), self._options.chunks_for(size).head):
-            laterals = head.laterals(store.get(views), size)
+    def decode(self, features: WindowFeatures, maps: Maps, *, first_view: int = 0) -> None:
+        """
+        Run the head over a few views at a time.
+
+        :param features: of some views.
+        :param maps: receives what the head predicts.
+        :param first_view: index in ``maps`` of the first of these views.
+        """
+        head, size = self._network.head, features.image_size
+        for views in view_slices(features.num_views, self._options.chunks_for(size).head):
+            laterals = head.laterals(features.levels.get(views), size)
             dense = head.decode(laterals, size)
-            maps.put('depth', views, dense.depth, maps_device)
-            maps.put('confidence', views, dense.confidence, maps_device)
-            maps.put('sky', views, dense.sky, maps_device)
+            target = slice(first_view + views.start, first_view + views.stop)
+            maps.put('depth', target, dense.depth)
+            maps.put('confidence', target, dense.confidence)
+            maps.put('sky', target, dense.sky)
             if self._with_rays and isinstance(head, DualDpt):
                 rays = head.decode_rays(laterals, size)
-                maps.put('rays', views, rays.rays, self._device)
-                maps.put('ray_confidence', views, rays.confidence, self._device)
-        return maps.output()
+                maps.put('rays', target, rays.rays)
+                maps.put('ray_confidence', target, rays.confidence)
 
     def _tables_for(self, size: tuple[int, int]) -> Tables:
         """Return the tables for an image size; those of the last one are kept."""
@@ -165,28 +223,6 @@ class Branch:
             self._tables = build_tables(self._network.backbone, size)
             self._tables_size = size
         return self._tables
-
-
-class _Maps:
-    """Maps of all views, filled a few views at a time."""
-
-    def __init__(self, num_views: int) -> None:
-        self._num_views = num_views
-        self._maps: dict[str, Tensor] = {}
-
-    def put(self, name: str, views: slice, part: Tensor | None, device: torch.device) -> None:
-        """Keep a map of some views on a device; copies to the host do not wait."""
-        if part is None:
-            return
-        if name not in self._maps:
-            shape = (self._num_views, *part.shape[1:])
-            is_copy_to_host = part.is_cuda and device.type == 'cpu'
-            self._maps[name] = torch.empty(shape, device=device, pin_memory=is_copy_to_host)
-        self._maps[name][views].copy_(part, non_blocking=True)
-
-    def output(self) -> RawOutput:
-        """Return all maps as one window."""
-        return RawOutput(**{name: views[None] for name, views in self._maps.items()})
 
 
 def _size(pixels: Tensor) -> tuple[int, int]:

@@ -25,6 +25,7 @@ from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.inference.conditioning import condition_on, Conditioning, network_unit
 from da3_ros.inference.device import choose_device, choose_dtype
 from da3_ros.inference.executor import WindowExecutor
+from da3_ros.inference.placement import place
 from da3_ros.inference.prediction import WindowPrediction
 from da3_ros.inference.preprocessing import preprocess, ProcessedImages
 from da3_ros.model.build import Network
@@ -74,8 +75,9 @@ class InferenceEngine:
         self._size = size
         self._method = method
         network.set_compute_dtype(self.dtype)
+        place(network, self.device, with_rays=use_ray_pose)
         self._executor = WindowExecutor(
-            network.to(self.device).eval(),
+            network.eval(),
             options,
             use_ray_pose=use_ray_pose,
             ref_view_strategy=ref_view_strategy,

@@ -21,7 +21,6 @@ H W pixels.
 
 from da3_ros.inference.branch import Branch, ExecutorOptions
 from da3_ros.inference.device import choose_attention, pinned_attention
-from da3_ros.inference.replay import cameras_to, GraphReplay, RawOutputs
 from da3_ros.model.build import Network
 from da3_ros.model.camera_head import Cameras
 from da3_ros.model.nested import NestedDepthAnything3, to_metres
@@ -50,29 +49,24 @@ class WindowExecutor:
         use_ray_pose: bool = False,
         ref_view_strategy: str = 'saddle_balanced',
     ) -> None:
-        self._options = ExecutorOptions() if options is None else options
+        options = ExecutorOptions() if options is None else options
         is_nested = isinstance(network, NestedDepthAnything3)
         main = network.da3 if isinstance(network, NestedDepthAnything3) else network
         self._main = Branch(
             main,
-            self._options,
+            options,
             with_rays=use_ray_pose,
             ref_view_strategy=ref_view_strategy,
         )
         self._metric = None
         if isinstance(network, NestedDepthAnything3):
-            self._metric = Branch(network.da3_metric, self._options)
+            self._metric = Branch(network.da3_metric, options)
             self._metric_config = network.da3_metric.config
         self._device = main.backbone.pretrained.pos_embed.device
         self._attention = choose_attention(self._device, main.backbone.compute_dtype)
         # Maps that are interpreted over the whole window stay on the device until then.
-        stays = is_nested or main.config.head == 'dpt'
+        stays = is_nested or use_ray_pose or main.config.head == 'dpt'
         self._maps_device = self._device if stays else torch.device('cpu')
-        self._replay = None
-        # Copies to pinned memory cannot be recorded.
-        can_replay = self._device.type == 'cuda' and self._options.features == 'device'
-        if can_replay and self._options.replay:
-            self._replay = GraphReplay(self._forward, self._device)
 
     @torch.inference_mode()
     def run(self, images: NDArray[np.uint8], cameras: Cameras | None = None) -> NetworkOutput:
@@ -85,30 +79,15 @@ class WindowExecutor:
         """
         pixels = torch.from_numpy(images)
         with pinned_attention(self._attention):
-            raw = self._raw(pixels, cameras)
-            output = interpret(raw.main)
-            if raw.metric is not None:
-                output = to_metres(output, raw.metric.depth, raw.metric.sky, self._metric_config)
+            if cameras is not None:
+                cameras = Cameras(
+                    cameras.extrinsics.to(self._device), cameras.intrinsics.to(self._device)
+                )
+            output = interpret(self._main.run(pixels, cameras, self._maps_device))
+            if self._metric is not None:
+                raw = self._metric.run(pixels, None, self._maps_device)
+                output = to_metres(output, raw.depth, raw.sky, self._metric_config)
             return self._to_host(output)
-
-    def _raw(self, pixels: Tensor, cameras: Cameras | None) -> RawOutputs:
-        """Run the branches, from a recording where that is faster."""
-        chunks = self._options.chunks_for((pixels.shape[1], pixels.shape[2]))
-        if self._replay is not None and len(pixels) <= min(chunks.views, chunks.queries):
-            key = (pixels.shape, cameras is None)
-            return self._replay.run(key, pixels, cameras)
-        if self._replay is not None:
-            self._replay.clear()
-        return self._forward(pixels, cameras_to(cameras, self._device), self._maps_device)
-
-    def _forward(
-        self, pixels: Tensor, cameras: Cameras | None, maps_device: torch.device
-    ) -> RawOutputs:
-        """Run the branches; cameras are on the device."""
-        main = self._main.run(pixels, cameras, maps_device)
-        if self._metric is None:
-            return RawOutputs(main)
-        return RawOutputs(main, self._metric.run(pixels, None, maps_device))
 
     def _to_host(self, output: NetworkOutput) -> NetworkOutput:
         """Bring a prediction to the host, and wait until it is there."""

@@ -15,7 +15,7 @@
 """Chain windows through the keyframes they share."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import logging
 
 from da3_ros.errors import AlignmentError
@@ -30,23 +30,42 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
+class Constraint:
+    """
+    What is known about two windows of the chain.
+
+    :param reference: number of the earlier one.
+    :param reference_S_window: how the later one lies to it.
+    :param alignment: the fit behind it, or None where the relation is a guess.
+    """
+
+    reference: int
+    reference_S_window: Sim3
+    alignment: Alignment | None
+
+
+@dataclass(frozen=True, eq=False)
 class Link:
     """
     How a window hangs on the chain.
 
+    :param window: number of the window.
     :param chain_S_window: the similarity into the frame and unit of the chain.
     :param segment: number of the unbroken piece of chain.
     :param anchor: (3,) centre of the newest camera that the previous window held too, in the
         chain; where nothing is shared, of the oldest.
     :param alignment: the fit to the previous window, or None where there was none.
     :param rejection: why the fit was not used, so that a new segment begins, or None.
+    :param constraint: on the previous window, or None for the first.
     """
 
+    window: int
     chain_S_window: Sim3
     segment: int
     anchor: NDArray[np.float64]
     alignment: Alignment | None = None
     rejection: str | None = None
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +75,12 @@ class Tie:
 
     :param chain_S_window: where the window lies if the lost segment is right.
     :param segment: number of the lost segment.
+    :param constraint: on the last window of the lost segment.
     """
 
     chain_S_window: Sim3
     segment: int
+    constraint: Constraint
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +88,13 @@ class _Hung:
     """
     A window on the chain, for later ones to be compared with.
 
+    :param window: number of the window.
     :param views: in the window's frame and unit.
     :param chain_S_window: where it hangs.
     :param segment: number of its segment.
     """
 
+    window: int
     views: tuple[ViewSamples, ...]
     chain_S_window: Sim3
     segment: int
@@ -97,6 +120,7 @@ class WindowChain:
         """
         self._config = config
         self._segment = first_segment
+        self._window = -1
         self._last: _Hung | None = None
         self._lost: _Hung | None = None
         self._is_newly_lost = False
@@ -113,8 +137,9 @@ class WindowChain:
         :param views: of the window, in its own frame and unit.
         """
         self._is_newly_lost = False
+        self._window += 1
         link = self._begin(views) if self._last is None else self._join(self._last, views)
-        self._last = _Hung(views, link.chain_S_window, link.segment)
+        self._last = _Hung(self._window, views, link.chain_S_window, link.segment)
         return link
 
     def tie(self) -> Tie | None:
@@ -133,14 +158,18 @@ class WindowChain:
             return None
         if rejection(alignment, self._config) is not None:
             return None
-        tie = Tie(self._lost.chain_S_window @ alignment.reference_S_window, self._lost.segment)
+        tie = Tie(
+            self._lost.chain_S_window @ alignment.reference_S_window, self._lost.segment,
+            Constraint(self._lost.window, alignment.reference_S_window, alignment),
+        )
         _logger.info('segment %d tied to segment %d', self._segment, tie.segment)
-        self._last = _Hung(self._last.views, tie.chain_S_window, self._segment)
+        self._last = replace(self._last, chain_S_window=tie.chain_S_window)
         self._lost = None
         return tie
 
     def _begin(self, views: Sequence[ViewSamples]) -> Link:
-        return Link(Sim3.identity(), self._segment, views[0].world_T_camera[:3, 3])
+        first_camera = views[0].world_T_camera[:3, 3]
+        return Link(self._window, Sim3.identity(), self._segment, first_camera)
 
     def _join(self, last: _Hung, views: Sequence[ViewSamples]) -> Link:
         try:
@@ -153,7 +182,10 @@ class WindowChain:
         chain_S_window = last.chain_S_window @ alignment.reference_S_window
         _, ours = _newest_shared(last.views, views)
         anchor = chain_S_window.transform_points(ours.world_T_camera[:3, 3])
-        return Link(chain_S_window, self._segment, anchor, alignment)
+        constraint = Constraint(last.window, alignment.reference_S_window, alignment)
+        return Link(
+            self._window, chain_S_window, self._segment, anchor, alignment, constraint=constraint
+        )
 
     def _open_segment(
         self,
@@ -175,7 +207,11 @@ class WindowChain:
         chain_T_camera = last.chain_S_window.transform_pose(theirs.world_T_camera)
         chain_S_camera = Sim3.from_rigid(chain_T_camera, scale=scale)
         chain_S_window = chain_S_camera @ Sim3.from_rigid(ours.world_T_camera).inverse()
-        return Link(chain_S_window, self._segment, chain_T_camera[:3, 3], alignment, problem)
+        guess = Constraint(last.window, last.chain_S_window.inverse() @ chain_S_window, None)
+        return Link(
+            self._window, chain_S_window, self._segment, chain_T_camera[:3, 3], alignment,
+            problem, guess,
+        )
 
 
 def _newest_shared(

@@ -178,6 +178,36 @@ class ScaleConfig:
 
 
 @dataclass(frozen=True)
+class LoopConfig:
+    """
+    When a place counts as seen before.
+
+    :param enabled: whether to look for loops at all.
+    :param min_gap: keyframes between a place and its return.
+    :param min_similarity: of the two pictures, for a joint window to be spent on them.
+    :param min_overlap: share of the surfaces that both must see in that window.
+    :param max_places: places that are remembered; beyond, older ones are thinned out.
+    """
+
+    enabled: bool = False
+    min_gap: int = 40
+    min_similarity: float = 0.55
+    min_overlap: float = 0.2
+    max_places: int = 300
+
+    def __post_init__(self) -> None:
+        """
+        Check the values.
+
+        :raises ValueError: if one is out of its range.
+        """
+        _require(self.min_gap >= 1, 'loop.min_gap', self.min_gap, 'at least 1')
+        _require_share('loop.min_similarity', self.min_similarity)
+        _require_share('loop.min_overlap', self.min_overlap)
+        _require(self.max_places >= 4, 'loop.max_places', self.max_places, 'at least 4')
+
+
+@dataclass(frozen=True)
 class PipelineConfig:
     """
     All settings of ``DepthPipeline``.
@@ -186,9 +216,11 @@ class PipelineConfig:
     :param window: which keyframes are inferred together.
     :param alignment: when two windows count as joined.
     :param scale: where metres come from.
+    :param loop: when a place counts as seen before.
     """
 
     keyframe: KeyframeConfig = field(default_factory=KeyframeConfig)
     window: WindowConfig = field(default_factory=WindowConfig)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)

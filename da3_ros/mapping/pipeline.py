@@ -23,6 +23,7 @@ from da3_ros.geometry import camera
 from da3_ros.mapping.config import PipelineConfig
 from da3_ros.mapping.keyframe import Frame, Keyframe, PosedKeyframe, WindowEngine
 from da3_ros.mapping.keyframe_selector import KeyframeSelector
+from da3_ros.mapping.loop_closure import LoopCloser, LoopReport
 from da3_ros.mapping.update import DroppedKeyframe, DropReason, PipelineUpdate, WindowReport
 from da3_ros.mapping.view import read_views, View
 from da3_ros.mapping.view_budget import ViewBudget
@@ -38,9 +39,8 @@ class DepthPipeline:
     """
     Turn a stream of frames into posed depth in one continuous world.
 
-    Threads: ``select`` belongs to the thread that receives images; ``add``, ``flush``, ``reset``
-    and the properties belong to one worker. The two sides share the selector alone, which
-    ``reset`` reaches through a flag.
+    Threads: ``select`` belongs to the thread that receives images, everything else to one worker.
+    The two sides share the selector alone, which ``reset`` reaches through a flag.
 
     Every keyframe given to ``add`` comes out exactly once: posed, or dropped with a reason. A
     change of the image size or of the frame id, and a stamp that runs backwards, begin a new
@@ -67,6 +67,8 @@ class DepthPipeline:
         self._posed: list[PosedKeyframe] = []
         self._dropped: list[DroppedKeyframe] = []
         self._report: WindowReport | None = None
+        self._loops = self._new_loops()
+        self._loop: LoopReport | None = None
 
     @property
     def waiting(self) -> tuple[Keyframe, ...]:
@@ -103,6 +105,21 @@ class DepthPipeline:
         self._run_all()
         return self._take_update()
 
+    def close_loops(self) -> PipelineUpdate:
+        """
+        Look whether the newest place was seen before; may run one joint window.
+
+        Call it when no keyframe waits for its window: it moves ``map_T_odom``, never ``odom``.
+        """
+        if self._loops is not None:
+            try:
+                self._loop = self._loops.close(min(self._budget.limit, self._config.window.size))
+            except Da3Error as error:
+                _logger.warning('no loop was looked for: %s', error)
+        if self._loop is not None:
+            self._world.correct(self._loop.map_S_window)
+        return self._take_update()
+
     def reset(self, reason: str) -> None:
         """
         Begin a new session at the origin of ``odom``.
@@ -119,13 +136,21 @@ class DepthPipeline:
         _logger.info('new session: %s; %d waiting keyframes dropped', reason, len(waiting))
         self._drop(waiting, DropReason.RESET, reason)
         self._world.clear()
+        self._loops = self._new_loops()
         self._newest = None
+
+    def _new_loops(self) -> LoopCloser | None:
+        config = self._config
+        if not config.loop.enabled:
+            return None
+        return LoopCloser(self._engine, config.loop, config.alignment)
 
     def _take_update(self) -> PipelineUpdate:
         update = PipelineUpdate(
-            tuple(self._posed), self._world.map_T_odom, self._report, tuple(self._dropped)
+            tuple(self._posed), self._world.map_T_odom, self._report, tuple(self._dropped),
+            self._loop,
         )
-        self._posed, self._dropped, self._report = [], [], None
+        self._posed, self._dropped, self._report, self._loop = [], [], None, None
         return update
 
     def _run_all(self) -> None:
@@ -169,7 +194,10 @@ class DepthPipeline:
         placement = self._world.place(views, is_metric=prediction.is_metric or is_conditioned)
         self._window.complete(window)
         self._budget.note_success(len(keyframes))
-        self._posed.extend(_pose(view, placement) for view in views[-window.num_new:])
+        new_views = views[-window.num_new:]
+        if self._loops is not None:
+            self._loops.note(placement, new_views)
+        self._posed.extend(_pose(view, placement) for view in new_views)
         self._report = WindowReport(
             len(keyframes), window.num_new, self._budget.limit, is_conditioned, inference_s,
             placement,

@@ -113,6 +113,14 @@ class ScaleFilter:
             self._log_metres += math.log(old_per_new)
         self._lost_variance = None
 
+    def change_unit(self, factor: float) -> None:
+        """
+        Note that the chain's unit turned out to be longer, whatever is known about metres.
+
+        :param factor: new length of the unit over the old one.
+        """
+        self._log_metres += math.log(factor)
+
     def drift(self, sigma: float) -> None:
         """
         Note that the chain grew by a link.

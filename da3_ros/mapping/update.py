@@ -19,6 +19,7 @@ from enum import Enum
 
 from da3_ros.mapping.alignment import Alignment
 from da3_ros.mapping.keyframe import PosedKeyframe
+from da3_ros.mapping.loop_closure import LoopReport
 from da3_ros.mapping.world import Placement
 import numpy as np
 from numpy.typing import NDArray
@@ -95,9 +96,11 @@ class PipelineUpdate:
     :param map_T_odom: (4, 4) float64 correction of everything in ``odom``; it may jump.
     :param window: the last window that ran, or None.
     :param dropped: keyframes that will never come out.
+    :param loop: the loop that was closed, or None.
     """
 
     keyframes: tuple[PosedKeyframe, ...]
     map_T_odom: NDArray[np.float64]
     window: WindowReport | None
     dropped: tuple[DroppedKeyframe, ...] = ()
+    loop: LoopReport | None = None

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from da3_ros.geometry import rigid
 from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.alignment import Alignment
-from da3_ros.mapping.chain import Link, WindowChain
+from da3_ros.mapping.chain import Constraint, Link, WindowChain
 from da3_ros.mapping.config import AlignmentConfig, ScaleConfig
 from da3_ros.mapping.frames import WorldFrames
 from da3_ros.mapping.samples import sample_view
@@ -47,19 +47,27 @@ class Placement:
     Where a window lies.
 
     :param odom_S_window: the similarity from the window's frame and unit.
+    :param map_S_window: the same into ``map``, as it is now.
     :param segment: number of the continuous piece of world.
     :param scale: what is known about the unit of ``odom``.
     :param alignment: the fit to the previous window, or None where there was none.
     :param rejection: why the fit was not used, or None.
     :param tied_segment: the earlier segment that this window tied its own to in ``map``, or None.
+    :param window: number of the window in this session, or None where it has no pose.
+    :param constraints: how it lies to earlier windows.
+    :param measurement: what it says about metres, or None.
     """
 
     odom_S_window: Sim3
+    map_S_window: Sim3
     segment: int
     scale: ScaleEstimate
     alignment: Alignment | None = None
     rejection: str | None = None
     tied_segment: int | None = None
+    window: int | None = None
+    constraints: tuple[Constraint, ...] = ()
+    measurement: ScaleMeasurement | None = None
 
 
 class World:
@@ -85,6 +93,8 @@ class World:
         self._scale = ScaleFilter(self._scale_config)
         self._chain = WindowChain(self._alignment_config, first_segment=first_segment)
         self._frames: WorldFrames | None = None
+        self._chain_S_window = Sim3.identity()
+        self._newest: Array = np.zeros(3)
 
     @property
     def map_T_odom(self) -> Array:
@@ -118,14 +128,16 @@ class World:
             self._scale.lose_unit()
         elif link.alignment is not None:
             self._scale.drift(link.alignment.scale_sigma)
-        return self._settle(self._frames, link, measurement)
+        placement = self._settle(self._frames, link, measurement)
+        self._newest = self._chain_S_window.transform_points(samples[-1].world_T_camera[:3, 3])
+        return placement
 
     def _place_unposed(self, measurement: ScaleMeasurement | None) -> Placement:
         if measurement is not None:
             self._scale.update(measurement, chain_scale=1.0)
         scale = self._scale.estimate
         only_scale = Sim3.from_rigid(np.eye(4), scale=scale.metres_per_unit)
-        return Placement(only_scale, self._chain.segment, scale)
+        return Placement(only_scale, only_scale, self._chain.segment, scale)
 
     def _settle(
         self, frames: WorldFrames, link: Link, measurement: ScaleMeasurement | None
@@ -143,7 +155,30 @@ class World:
             self._scale.update(measurement, chain_scale=chain_S_window.scale)
         scale = self._scale.estimate
         frames.set_scale(scale.metres_per_unit, anchor=anchor)
+        self._chain_S_window = chain_S_window
+        constraints = (link.constraint, None if tie is None else tie.constraint)
         return Placement(
-            frames.odom_S_chain @ chain_S_window, link.segment, scale, link.alignment,
-            link.rejection, None if tie is None else tie.segment,
+            frames.odom_S_chain @ chain_S_window,
+            frames.map_S_chain @ chain_S_window,
+            link.segment,
+            scale,
+            link.alignment,
+            link.rejection,
+            None if tie is None else tie.segment,
+            link.window,
+            tuple(constraint for constraint in constraints if constraint is not None),
+            measurement,
         )
+
+    def correct(self, map_S_window: Sim3) -> None:
+        """
+        Move ``map`` under the last window.
+
+        ``odom`` takes over the unit, but its newest camera stays where it is.
+
+        :param map_S_window: where the last window really lies.
+        """
+        assert self._frames is not None
+        map_S_chain = map_S_window @ self._chain_S_window.inverse()
+        self._scale.change_unit(map_S_chain.scale / self._frames.map_S_chain.scale)
+        self._frames.correct_map(map_S_chain, anchor=self._newest)

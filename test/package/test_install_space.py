@@ -48,6 +48,11 @@ def test_weights_are_installed(workspace):
     assert relative_files(installed_package(workspace), '*.safetensors') == weights
 
 
+def test_every_script_has_its_function(workspace):
+    workspace.run("python3 -c 'from importlib.metadata import distribution; "
+                  '[script.load() for script in distribution("da3_ros").entry_points]\'')
+
+
 @pytest.mark.parametrize('folder', ['config', 'launch'])
 def test_shared_files_are_installed(workspace, folder):
     share = workspace.prefix / 'share' / 'da3_ros'

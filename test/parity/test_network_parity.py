@@ -79,7 +79,8 @@ def assert_equal_outputs(
         assert ours.extrinsics is None
         assert ours.intrinsics is None
         assert_close(ours.sky, theirs['sky'], DEPTH_TOLERANCE)
-        assert 0.05 < float((ours.sky >= 0.3).float().mean()) < 0.95
+        num_sky = int((ours.sky >= 0.3).sum())
+        assert 10 < num_sky < ours.sky.numel() - 10, 'no sky to fill would prove nothing'
         return
     assert_close(ours.confidence, theirs['depth_conf'], DEPTH_TOLERANCE)
     assert_close(ours.extrinsics, theirs['extrinsics'], camera_tolerance)
