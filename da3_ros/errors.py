@@ -24,7 +24,16 @@ class WeightsError(Da3Error):
 
 
 class MemoryBudgetError(Da3Error):
-    """No window of the asked size fits the memory that is free."""
+    """
+    No window of the asked size fits the memory that is free.
+
+    :param message: for the log.
+    :param max_views: how many views fit instead, where that is known.
+    """
+
+    def __init__(self, message: str, *, max_views: int | None = None) -> None:
+        super().__init__(message)
+        self.max_views = max_views
 
 
 class AlignmentError(Da3Error):

@@ -132,7 +132,7 @@ def run_processes(
     finally:
         for child in reversed(children):
             child.stop()
-    pids = {'replay': replay.pid, 'node': node_pid, 'recorder': recorder.pid}
+    pids = {'replay': replay.pid, 'node': node_pid, 'record': recorder.pid}
     sent_ns = {int(stamp): int(wall) for stamp, wall in played['sent']}
     return RunLog(sent_ns, played['most_late_s'], status, counts, pids, started_by)
 

@@ -19,6 +19,7 @@ What the device can do: number format and attention kernel.
 from collections.abc import Iterator
 from contextlib import contextmanager
 import logging
+import os
 
 from da3_ros.errors import Da3Error
 import torch
@@ -28,6 +29,7 @@ import torch.nn.functional as F
 _logger = logging.getLogger(__name__)
 
 _HEAD_DIM = 64
+_ALLOCATOR_SETTINGS = ('PYTORCH_CUDA_ALLOC_CONF', 'PYTORCH_ALLOC_CONF')
 _PROBE_TOKENS = 256
 
 
@@ -49,6 +51,43 @@ def choose_dtype(device: torch.device) -> torch.dtype:
     if device.type != 'cuda':
         return torch.float32
     return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
+
+
+def reduce_fragmentation() -> None:
+    """
+    Let torch's allocator move free pages to where they are needed.
+
+    Otherwise a tenth and more of a full GPU lies in gaps that are too small for anything. Has no
+    effect where the driver or the user's own setting does not allow it.
+    """
+    if any(name in os.environ for name in _ALLOCATOR_SETTINGS):
+        return
+    try:
+        torch.cuda.memory._set_allocator_settings('expandable_segments:True')
+    except (AttributeError, RuntimeError, ValueError) as error:
+        _logger.debug('allocator: %s', error)
+
+
+def available_bytes(device: torch.device) -> int:
+    """
+    Return how much torch may hold on a GPU at the moment, what it holds already included.
+
+    :param device: a CUDA device.
+    """
+    free, total = torch.cuda.mem_get_info(device)
+    held = torch.cuda.memory_reserved(device)
+    fraction = getattr(torch.cuda, 'get_per_process_memory_fraction', lambda _: 1.0)(device)
+    return min(free + held, int(fraction * total))
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """
+    Return whether an error says that the GPU's memory is full.
+
+    :param error: from torch, whose libraries have words of their own for it.
+    """
+    words = ('out of memory', 'ALLOC_FAILED')
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(w in str(error) for w in words)
 
 
 def choose_attention(device: torch.device, dtype: torch.dtype) -> SDPBackend | None:

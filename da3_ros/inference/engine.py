@@ -19,15 +19,21 @@ The inference engine: images of a window in, depth and poses out.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from da3_ros.errors import PredictionError
+from da3_ros.errors import MemoryBudgetError, PredictionError
 from da3_ros.geometry import rigid
 from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.inference.conditioning import condition_on, Conditioning, network_unit
-from da3_ros.inference.device import choose_device, choose_dtype
+from da3_ros.inference.device import (
+    choose_device,
+    choose_dtype,
+    is_out_of_memory,
+    reduce_fragmentation,
+)
 from da3_ros.inference.executor import WindowExecutor
+from da3_ros.inference.memory_guard import MemoryGuard, MemoryLimits
 from da3_ros.inference.placement import place
 from da3_ros.inference.prediction import WindowPrediction
-from da3_ros.inference.preprocessing import preprocess, ProcessedImages
+from da3_ros.inference.preprocessing import plan_processing, preprocess, ProcessedImages
 from da3_ros.model.build import Network
 from da3_ros.model.camera_head import Cameras
 from da3_ros.model.network import NetworkOutput
@@ -52,6 +58,8 @@ class InferenceEngine:
     :param use_ray_pose: take the cameras from the rays instead of the camera decoder.
     :param ref_view_strategy: see ``model.reference_view``.
     :param options: memory against time or precision.
+    :param limits: what windows may take of a GPU.
+    :raises MemoryBudgetError: if the weights do not fit the GPU.
     """
 
     def __init__(
@@ -65,6 +73,7 @@ class InferenceEngine:
         use_ray_pose: bool = False,
         ref_view_strategy: str = 'saddle_balanced',
         options: ExecutorOptions | None = None,
+        limits: MemoryLimits | None = None,
     ) -> None:
         check_strategy(ref_view_strategy)
         self._config = network.config
@@ -75,13 +84,34 @@ class InferenceEngine:
         self._size = size
         self._method = method
         network.set_compute_dtype(self.dtype)
-        place(network, self.device, with_rays=use_ray_pose)
-        self._executor = WindowExecutor(
-            network.eval(),
-            options,
-            use_ray_pose=use_ray_pose,
-            ref_view_strategy=ref_view_strategy,
-        )
+        options = ExecutorOptions() if options is None else options
+
+        def make_executor(chosen: ExecutorOptions) -> WindowExecutor:
+            return WindowExecutor(
+                network, chosen, use_ray_pose=use_ray_pose, ref_view_strategy=ref_view_strategy
+            )
+
+        _place(network.eval(), self.device, with_rays=use_ray_pose)
+        self._guard = None
+        if self.device.type == 'cuda':
+            limits = MemoryLimits() if limits is None else limits
+            self._guard = MemoryGuard(network, make_executor, options, limits)
+        else:
+            self._executor = make_executor(options)
+
+    def max_views(self, height: int, width: int) -> int | None:
+        """
+        Return how many views a window may have at the moment.
+
+        :param height: of the camera's images [px].
+        :param width: of the camera's images [px].
+        :returns: None where memory is not watched (on the CPU).
+        :raises MemoryBudgetError: if not even a few views fit.
+        """
+        if self._guard is None:
+            return None
+        plan = plan_processing(height, width, size=self._size, method=self._method)
+        return self._guard.max_views(plan.size)
 
     def infer(
         self,
@@ -102,15 +132,16 @@ class InferenceEngine:
         :param intrinsics: (N, 3, 3) [px] of ``images``, corner-origin.
         :raises ValueError: if an argument does not fit the others or the variant.
         :raises PredictionError: if the network's answer is not finite.
+        :raises MemoryBudgetError: if the window does not fit the GPU's free memory; fewer views,
+            as many as the error says, can be tried at once.
         """
         window = preprocess(
             images, intrinsics=intrinsics, size=self._size, method=self._method
         )
         conditioning = None if poses is None else self._condition(poses, window)
-        output = self._executor.run(
-            window.images,
-            None if conditioning is None else _cameras(conditioning),
-        )
+        cameras = None if conditioning is None else _cameras(conditioning)
+        runner = self._executor if self._guard is None else self._guard
+        output = runner.run(window.images, cameras)
         prediction = self._interpret(output, window)
         return prediction if conditioning is None else _in_given_unit(prediction, conditioning)
 
@@ -173,6 +204,19 @@ def _in_given_unit(
         poses=conditioning.poses,
         is_metric=False,
     )
+
+
+def _place(network: Network, device: torch.device, *, with_rays: bool) -> None:
+    """Move the weights to the device."""
+    if device.type == 'cuda':
+        reduce_fragmentation()
+    try:
+        place(network, device, with_rays=with_rays)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        network.to('cpu')
+        raise MemoryBudgetError(f'the weights do not fit the GPU: {error}') from error
 
 
 def _to_square(matrices: Array) -> Array:

@@ -21,6 +21,7 @@ H W pixels.
 
 from da3_ros.inference.branch import Branch, ExecutorOptions
 from da3_ros.inference.device import choose_attention, pinned_attention
+from da3_ros.inference.placement import main_branch
 from da3_ros.model.build import Network
 from da3_ros.model.camera_head import Cameras
 from da3_ros.model.nested import NestedDepthAnything3, to_metres
@@ -49,23 +50,24 @@ class WindowExecutor:
         use_ray_pose: bool = False,
         ref_view_strategy: str = 'saddle_balanced',
     ) -> None:
-        options = ExecutorOptions() if options is None else options
-        is_nested = isinstance(network, NestedDepthAnything3)
-        main = network.da3 if isinstance(network, NestedDepthAnything3) else network
-        self._main = Branch(
-            main,
-            options,
-            with_rays=use_ray_pose,
-            ref_view_strategy=ref_view_strategy,
-        )
-        self._metric = None
+        self.options = ExecutorOptions() if options is None else options
+        main = main_branch(network)
+        self.branches = [
+            Branch(
+                main,
+                self.options,
+                with_rays=use_ray_pose,
+                ref_view_strategy=ref_view_strategy,
+            )
+        ]
+        self._metric_config = None
         if isinstance(network, NestedDepthAnything3):
-            self._metric = Branch(network.da3_metric, options)
+            self.branches.append(Branch(network.da3_metric, self.options))
             self._metric_config = network.da3_metric.config
         self._device = main.backbone.pretrained.pos_embed.device
-        self._attention = choose_attention(self._device, main.backbone.compute_dtype)
+        self.attention = choose_attention(self._device, main.backbone.compute_dtype)
         # Maps that are interpreted over the whole window stay on the device until then.
-        stays = is_nested or use_ray_pose or main.config.head == 'dpt'
+        stays = use_ray_pose or main.config.head == 'dpt' or self._metric_config is not None
         self._maps_device = self._device if stays else torch.device('cpu')
 
     @torch.inference_mode()
@@ -78,15 +80,15 @@ class WindowExecutor:
         :returns: batch of one window, on the host.
         """
         pixels = torch.from_numpy(images)
-        with pinned_attention(self._attention):
+        with pinned_attention(self.attention):
             if cameras is not None:
                 cameras = Cameras(
                     cameras.extrinsics.to(self._device), cameras.intrinsics.to(self._device)
                 )
-            output = interpret(self._main.run(pixels, cameras, self._maps_device))
-            if self._metric is not None:
-                raw = self._metric.run(pixels, None, self._maps_device)
-                output = to_metres(output, raw.depth, raw.sky, self._metric_config)
+            raw = [branch.run(pixels, cameras, self._maps_device) for branch in self.branches]
+            output = interpret(raw[0])
+            if self._metric_config is not None:
+                output = to_metres(output, raw[1].depth, raw[1].sky, self._metric_config)
             return self._to_host(output)
 
     def _to_host(self, output: NetworkOutput) -> NetworkOutput:

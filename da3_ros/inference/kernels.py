@@ -21,6 +21,9 @@ fp32 with one rounding at the end, as in the chain. Only imported where Triton i
 Shapes: T tokens of a view, C channels, h heads, d channels of a head, R rows.
 """
 
+# Triton's functions are written in its own language, which has no types.
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, import-not-found, import-untyped"
+
 import torch
 from torch import Tensor
 import triton

@@ -60,6 +60,15 @@ def branches(network: Network) -> Iterator[DepthAnything3]:
         yield network
 
 
+def main_branch(network: Network) -> DepthAnything3:
+    """
+    Return the network that sees all views together.
+
+    :param network: plain or nested.
+    """
+    return next(branches(network))
+
+
 def _move(part: nn.Module, device: torch.device) -> None:
     # Convolutions read and write pixels with all their channels together.
     part.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -52,9 +52,9 @@ def to_point_cloud(
     grid = np.s_[::settings.stride, ::settings.stride]
     points = np.empty(depth[grid].shape, _POINT)
     known = np.where(np.isfinite(depth), depth, np.float32(np.nan))
-    xyz = camera.unproject(known, keyframe.intrinsics)[grid]
+    xyz: NDArray[np.floating] = camera.unproject(known, keyframe.intrinsics)[grid]
     if frame_T_camera is not None:
-        xyz = rigid.transform_points(frame_T_camera, xyz)
+        xyz = rigid.transform_points(frame_T_camera, xyz.astype(np.float64))
     for axis, name in enumerate('xyz'):
         points[name] = xyz[..., axis]
     points['rgb'] = _packed_colours(keyframe.image[grid])
