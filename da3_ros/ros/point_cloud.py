@@ -14,7 +14,7 @@
 
 """Point clouds of keyframes."""
 
-from da3_ros.geometry import camera, rigid
+from da3_ros.geometry import camera
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.ros.settings import PointSettings
 import numpy as np
@@ -52,9 +52,11 @@ def to_point_cloud(
     grid = np.s_[::settings.stride, ::settings.stride]
     points = np.empty(depth[grid].shape, _POINT)
     known = np.where(np.isfinite(depth), depth, np.float32(np.nan))
-    xyz: NDArray[np.floating] = camera.unproject(known, keyframe.intrinsics)[grid]
+    xyz = camera.unproject(known, keyframe.intrinsics)[grid]
     if frame_T_camera is not None:
-        xyz = rigid.transform_points(frame_T_camera, xyz.astype(np.float64))
+        # In single precision: that of the message, and six times as fast.
+        xyz = xyz @ frame_T_camera[:3, :3].T.astype(np.float32)
+        xyz += frame_T_camera[:3, 3].astype(np.float32)
     for axis, name in enumerate('xyz'):
         points[name] = xyz[..., axis]
     points['rgb'] = _packed_colours(keyframe.image[grid])
