@@ -52,10 +52,10 @@ class Recipe:
     image_size: tuple[int, int] = (168, 224)
     views_per_step: int = 120
     dense_views: int = 60
-    window_sizes: tuple[int, ...] = (2, 3, 4, 6, 8, 12, 24)
-    window_shares: tuple[float, ...] = (0.15, 0.1, 0.18, 0.14, 0.25, 0.12, 0.06)
-    posed_sizes: tuple[int, ...] = (4, 6, 8, 12)
-    posed_share: float = 0.2
+    window_sizes: tuple[int, ...] = (2, 4, 8, 12, 24)
+    window_shares: tuple[float, ...] = (0.17, 0.24, 0.33, 0.18, 0.08)
+    posed_sizes: tuple[int, ...] = (4, 8)
+    posed_share: float = 0.25
     stride_shares: tuple[float, ...] = (0.45, 0.3, 0.15, 0.1)
     pool_chunks: int = 96
     first_chunks: int = 12

@@ -33,6 +33,7 @@ MAX_DEPTH_M = 60.0
 _SCALE_STRIDE_PX = 4
 _OCCLUSION_TOLERANCE = 0.04
 _MIN_CAMERA_DISTANCE_M = 0.1
+_MIN_POINTS = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +97,9 @@ def make_targets(depth: Tensor, world_T_camera: Tensor, focal_px: Tensor) -> Tar
     scale = _mean_distance(
         depth, valid, rotation.flatten(0, 1), translation.flatten(0, 1), focal
     ).unflatten(0, (num_windows, num_views))
-    scale = scale[..., 0].sum(dim=1) / scale[..., 1].sum(dim=1).clamp_min(1.0)
+    total, count = scale.sum(dim=1).unbind(dim=-1)
+    # Some windows see next to nothing but sky.
+    scale = torch.where(count < _MIN_POINTS, MAX_DEPTH_M, total / count.clamp_min(1.0))
     # As for poses given by a user: lengths in units of the median distance of the cameras.
     distance = translation.norm(dim=-1).median(dim=1).values.clamp_min(_MIN_CAMERA_DISTANCE_M)
     view_scale = scale[:, None].expand(-1, num_views).reshape(-1, 1, 1)
@@ -177,7 +180,7 @@ def find_matches(targets: Targets, partner: Tensor) -> Matches:
 
 def _bilinear(x: Tensor, y: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Return the four cells around places of a grid, clamped to it, and their weights."""
-    x, y = x.clamp(0, grid[1] - 1), y.clamp(0, grid[0] - 1)
+    x, y = x.nan_to_num().clamp(0, grid[1] - 1), y.nan_to_num().clamp(0, grid[0] - 1)
     left, top = x.long().clamp(max=grid[1] - 2), y.long().clamp(max=grid[0] - 2)
     a, b = x - left, y - top
     first = top * grid[1] + left

@@ -25,48 +25,54 @@ from da3_ros.demo.readback import Output, TrueView
 from da3_ros.demo.style import ESTIMATE_COLOUR, TRUE_COLOUR
 from da3_ros.demo.summary import Weights
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 import numpy as np
 
 _NUM_ROWS = 5
 _MAX_ERROR = 0.3
+_DEPTH_COLOURS = 'turbo_r'
+_ERROR_COLOURS = 'magma'
+_DEPTH_COLUMNS = ('image', 'true depth', 'published depth', 'relative error')
 
 
 def draw_depth(
     path: Path, weights: Weights, truth: Mapping[int, TrueView], evaluation: Evaluation,
 ) -> None:
-    """Draw image, true depth, estimated depth and error for keyframes spread over the film."""
+    """Draw image, true depth, published depth and error for keyframes spread over the film."""
     keyframes = evaluation.keyframes
-    chosen = [
-        keyframes[i]
-        for i in np.unique(np.linspace(0, len(keyframes) - 1, _NUM_ROWS).round().astype(int))
-    ]
+    numbers = np.linspace(0, len(keyframes) - 1, _NUM_ROWS).round().astype(int)
+    chosen = [keyframes[i] for i in np.unique(numbers)]
     known = np.concatenate([k.true_depth[np.isfinite(k.true_depth)] for k in chosen])
-    limits = {'vmin': float(np.percentile(known, 0.5)), 'vmax': float(np.percentile(known, 99.5))}
+    depth_scale = Normalize(*np.percentile(known, (0.5, 99.5)))
+    error_scale = Normalize(0.0, _MAX_ERROR)
     title = 'Depth of keyframes beside the truth'
-    with style.picture(path, title, weights, width=11.0, height=2.05 * len(chosen)) as figure:
-        axes = figure.subplots(len(chosen), 4, squeeze=False)
-        for row, keyframe in zip(axes, chosen, strict=True):
-            row[0].imshow(truth[keyframe.stamp_ns].image)
-            row[0].set_ylabel(f'{1e-9 * (keyframe.stamp_ns - keyframes[0].stamp_ns):.1f} s')
-            shown = row[1].imshow(keyframe.true_depth, cmap='turbo_r', **limits)
-            row[2].imshow(keyframe.depth, cmap='turbo_r', **limits)
+    with style.picture(
+        path, title, weights, width=11.0, height=2.2 * len(chosen) + 0.7,
+    ) as figure:
+        grid = figure.add_gridspec(len(chosen) + 1, 4, height_ratios=[1.0] * len(chosen) + [0.06])
+        for row, keyframe in enumerate(chosen):
+            axes = [figure.add_subplot(grid[row, column]) for column in range(4)]
+            axes[0].imshow(truth[keyframe.stamp_ns].image)
+            axes[1].imshow(keyframe.true_depth, cmap=_DEPTH_COLOURS, norm=depth_scale)
+            axes[2].imshow(keyframe.depth, cmap=_DEPTH_COLOURS, norm=depth_scale)
             error = np.abs(keyframe.depth / keyframe.true_depth - 1.0)
-            wrong = row[3].imshow(error, cmap='magma', vmin=0.0, vmax=_MAX_ERROR)
-            row[3].set_xlabel(
-                f'AbsRel {keyframe.score.abs_rel:.3f}, '
-                f'within 1.25: {keyframe.score.delta_1_25:.0%}')
-            for axis in row:
-                axis.set(xticks=[], yticks=[])
+            axes[3].imshow(error, cmap=_ERROR_COLOURS, norm=error_scale)
+            for axis, name in zip(axes, _DEPTH_COLUMNS, strict=True):
+                axis.set(xticks=[], yticks=[], title=name if row == 0 else '')
                 axis.spines[:].set_visible(False)
-        titles = ('image', 'true depth', 'published depth', 'relative error')
-        for axis, name in zip(axes[0], titles, strict=True):
-            axis.set_title(name)
+            time_s = 1e-9 * (keyframe.stamp_ns - keyframes[0].stamp_ns)
+            score = keyframe.score
+            axes[0].set_xlabel(f'at {time_s:.1f} s')
+            axes[3].set_xlabel(
+                f'AbsRel {score.abs_rel:.3f}, within 1.25: {score.delta_1_25:.0%}')
         figure.colorbar(
-            shown, ax=axes[:, 1:3], location='bottom', shrink=0.6, aspect=40, pad=0.015,
-            label=f'depth [m], published values times {evaluation.depth_scale:.3g}')
+            ScalarMappable(depth_scale, _DEPTH_COLOURS), cax=figure.add_subplot(grid[-1, 1:3]),
+            orientation='horizontal', extend='both',
+            label=f'depth [m]; published values times {evaluation.depth_scale:.3g}')
         figure.colorbar(
-            wrong, ax=axes[:, 3], location='bottom', aspect=20, pad=0.015, extend='max',
-            label='error / truth')
+            ScalarMappable(error_scale, _ERROR_COLOURS), cax=figure.add_subplot(grid[-1, 3]),
+            orientation='horizontal', extend='max', label='error / truth')
 
 
 def draw_cloud(
@@ -78,17 +84,15 @@ def draw_cloud(
     area = top_view.Area.of(scene)
     true_view = top_view.true_cloud(truth, [k.stamp_ns for k in evaluation.keyframes])
     published = top_view.published_cloud(outputs, evaluation)
-    title = 'Points of all keyframes from above'
+    title = f'Points of all keyframes below {top_view.CEILING_M:.0f} m, from above'
     with style.picture(path, title, weights, width=11.0, height=5.4) as figure:
         axes = figure.subplots(1, 2, sharex=True, sharey=True)
         panels = (('true depth, true poses', true_view, TRUE_COLOUR),
                   ('published points and poses, moved by one Sim3', published, ESTIMATE_COLOUR))
         for axis, (name, cloud, colour) in zip(axes, panels, strict=True):
-            axis.imshow(
-                top_view.rasterize(cloud, area), origin='lower', extent=area.extent,
-                interpolation='nearest')
-            inside = top_view.share_inside(cloud, area)
-            axis.set(title=name, xlabel=f'x [m]    (in the picture: {inside:.0%} of all points)')
+            view = top_view.rasterize(cloud, area)
+            axis.imshow(view.image, origin='lower', extent=area.extent, interpolation='nearest')
+            axis.set(title=name, xlabel=f'x [m]    (shown: {view.share:.0%} of all points)')
             _draw_path(axis, evaluation, estimated=colour == ESTIMATE_COLOUR)
         axes[0].set_ylabel('y [m]')
 

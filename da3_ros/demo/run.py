@@ -77,10 +77,11 @@ def run_demo(options: DemoOptions) -> Summary:
             film, node_parameters(options), out, rate=options.rate, say=progress.say)
     with progress.step('evaluation'):
         truth, outputs = read_truth(film), read_outputs(out / 'node_output', NODE)
-        if len(outputs) < _MIN_KEYFRAMES:
+        num_published = run.status.counts['keyframes published']
+        if not _MIN_KEYFRAMES <= len(outputs) == num_published:
             raise DemoError(
-                f'the node published {len(outputs)} keyframes, expected at least '
-                f'{_MIN_KEYFRAMES} (logs: {out / "log"})')
+                f'{num_published} keyframes were published and {len(outputs)} recorded, expected '
+                f'all and at least {_MIN_KEYFRAMES} (logs: {out / "log"})')
         evaluation = evaluate(truth, outputs, run.sent_ns)
     with progress.step('pictures'):
         weights = read_weights(run)

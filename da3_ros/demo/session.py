@@ -51,7 +51,7 @@ class NodeStatus:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The counters of the stream."""
+        """Return the counters of the stream."""
         return {name: int(value) for name, value in self.stream.items() if value.isdigit()}
 
     def count_all(self, prefix: str) -> int:
@@ -132,7 +132,7 @@ def run_processes(
     finally:
         for child in reversed(children):
             child.stop()
-    pids = {'replay': replay.pid, 'node': node_pid, 'recorder': recorder.pid}
+    pids = {'replay': replay.pid, 'node': node_pid, 'record': recorder.pid}
     sent_ns = {int(stamp): int(wall) for stamp, wall in played['sent']}
     return RunLog(sent_ns, played['most_late_s'], status, counts, pids, started_by)
 

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 _BORDER_M = 0.6
 _PIXEL_M = 0.025
 # Above it there are ceilings, which would hide everything.
-_CEILING_M = 2.0
+CEILING_M = 2.0
 
 
 @dataclass(frozen=True)
@@ -77,31 +77,36 @@ def published_cloud(outputs: Mapping[int, Output], evaluation: Evaluation) -> Co
     return _join(parts)
 
 
-def share_inside(cloud: ColouredPoints, area: Area) -> float:
-    """Return the share of points over or under the area."""
-    x, y = cloud.points[:, 0], cloud.points[:, 1]
-    x_min, x_max, y_min, y_max = area.extent
-    return float(np.mean((x > x_min) & (x < x_max) & (y > y_min) & (y < y_max)))
+@dataclass(frozen=True, eq=False)
+class TopView:
+    """
+    A picture of the ground.
+
+    :param image: (rows, columns, 3) uint8 RGB, the first row at least y; white: no point.
+    :param share: of the points that lie in the area and below the ceiling.
+    """
+
+    image: NDArray[np.uint8]
+    share: float
 
 
-def rasterize(cloud: ColouredPoints, area: Area) -> NDArray[np.uint8]:
+def rasterize(cloud: ColouredPoints, area: Area) -> TopView:
     """
     Draw the highest point of every cell that is below the ceiling.
 
     :param cloud: world frame.
     :param area: what to show.
-    :returns: (rows, columns, 3) RGB, the first row at least y; white where there is no point.
     """
     columns, rows = area.size_px
-    cells = np.floor(
-        (cloud.points[:, :2] - (area.extent[0], area.extent[2])) / _PIXEL_M).astype(int)
+    origin = (area.extent[0], area.extent[2])
+    cells = np.floor((cloud.points[:, :2] - origin) / _PIXEL_M).astype(int)
     shown = np.all((cells >= 0) & (cells < (columns, rows)), axis=1)
-    shown &= cloud.points[:, 2] < _CEILING_M
+    shown &= cloud.points[:, 2] < CEILING_M
     upwards = np.argsort(cloud.points[shown, 2])
     x, y = cells[shown][upwards].T
     image = np.full((rows, columns, 3), 255, dtype=np.uint8)
     image[y, x] = cloud.colours[shown][upwards]
-    return image
+    return TopView(image, float(shown.mean()))
 
 
 def _join(parts: Sequence[tuple[NDArray[np.float64], NDArray[np.uint8]]]) -> ColouredPoints:

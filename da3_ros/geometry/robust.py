@@ -90,7 +90,7 @@ def location(
     spread = max(_spread_around(centre, few, few_weights), min_sigma)
     for _ in range(num_iterations):
         kept = weights * tukey_weights(values - centre, spread)
-        last, centre = centre, float(kept @ values / kept.sum())
+        last, centre = centre, float(np.sum(kept * values) / kept.sum())
         near = np.abs(few - centre) < _TUKEY_CUTOFF * spread
         if not few_weights[near].any():
             break

@@ -41,6 +41,8 @@ _MIN_LOG_DEPTH_SIGMA = 1e-5
 _MIN_POSE_SIGMA = 1e-4
 _MIN_WEIGHT = 1e-9
 _NUM_POSE_ITERATIONS = 5
+# A camera is known from a few hundred of its points.
+_MAX_CAMERA_POINTS = 400
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,11 +82,43 @@ class _Pair:
     window: ViewSamples
     weights: Array
 
+    def thinned(self, max_points: int) -> '_Pair':
+        """Keep a regular choice of the pixels."""
+        kept = np.arange(self.weights.size) % (self.weights.size // max_points + 1) == 0
+        return _Pair(self.reference.only(kept), self.window.only(kept), self.weights[kept])
+
     @property
     def log_ratio(self) -> Array:
-        """Logarithm of the reference's depth over the window's, (M,)."""
+        """Return the logarithm of the reference's depth over the window's, (M,)."""
         ratio: Array = np.log(self.reference.depth / self.window.depth)
         return ratio
+
+
+@dataclass(frozen=True, eq=False)
+class _CameraPoints:
+    """
+    What a shared camera sees, placed by either window, both in the reference's unit.
+
+    :param target: (M, 3) by the reference.
+    :param source: (M, 3) by the window.
+    :param weights: (M,) trust over the squared depth.
+    :param depth: (M,) on which both windows agree.
+    """
+
+    target: Array
+    source: Array
+    weights: Array
+    depth: Array
+
+    def miss(self, target_S_source: Sim3) -> float:
+        """
+        Return how far the camera's points are from each other, as a share of the depth.
+
+        :param target_S_source: brings the window to the reference.
+        """
+        squared = np.square(self.target - target_S_source.transform_points(self.source))
+        trust = np.sum(self.weights * np.square(self.depth))
+        return float(np.sqrt(np.sum(self.weights * squared.sum(axis=1)) / trust))
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +157,8 @@ def align(
     reference_S_window = fit.reference_S_window
     errors = np.concatenate([_point_errors(pair, reference_S_window) for pair in pairs])
     weights = np.concatenate([pair.weights for pair in pairs])
-    inlier_share = float(weights @ (errors < config.inlier_threshold) / weights.sum())
+    is_inlier = errors < config.inlier_threshold
+    inlier_share = float(np.sum(weights * is_inlier) / weights.sum())
     return Alignment(
         reference_S_window,
         residual=robust.weighted_median(errors, weights),
@@ -176,27 +211,29 @@ def _fit_cameras(pairs: Sequence[_Pair], log_scale: robust.Cluster) -> _CameraFi
     instead of least squared deviations, by re-weighting).
     """
     scale = float(np.exp(log_scale.centre))
-    targets, sources, weights = [], [], []
-    for pair in pairs:
-        agreement = robust.tukey_weights(pair.log_ratio - log_scale.centre, log_scale.spread)
-        fused = np.sqrt(pair.reference.depth * scale * pair.window.depth)
-        targets.append(pair.reference.points(fused))
-        scaled = replace(pair.window, rays=pair.reference.rays)
-        scaled = scaled.transformed(Sim3(scale, np.eye(3), np.zeros(3)))
-        sources.append(scaled.points(fused))
-        weights.append((pair.weights * agreement + _MIN_WEIGHT) / np.square(fused))
-    trust = np.ones(len(pairs))
+    cameras = [_compare_camera(pair.thinned(_MAX_CAMERA_POINTS), log_scale) for pair in pairs]
+    target = np.concatenate([camera.target for camera in cameras])
+    source = np.concatenate([camera.source for camera in cameras])
+    trust = np.ones(len(cameras))
     for _ in range(_NUM_POSE_ITERATIONS):
-        fit = fit_sim3(
-            np.concatenate(targets), np.concatenate(sources),
-            np.concatenate([t * w for t, w in zip(trust, weights, strict=True)]), scale=1.0,
-        )
-        misses = np.sqrt([
-            np.square(target - fit.transform_points(source)).sum(axis=1) @ w / w.size
-            for target, source, w in zip(targets, sources, weights, strict=True)
-        ])
+        weights = np.concatenate([t * c.weights for t, c in zip(trust, cameras, strict=True)])
+        fit = fit_sim3(target, source, weights, scale=1.0)
+        misses = np.array([camera.miss(fit) for camera in cameras])
         trust = 1.0 / np.maximum(misses, _MIN_POSE_SIGMA)
     return _CameraFit(Sim3(scale, fit.rotation, fit.translation), float(np.median(misses)))
+
+
+def _compare_camera(pair: _Pair, log_scale: robust.Cluster) -> _CameraPoints:
+    scale = float(np.exp(log_scale.centre))
+    agreement = robust.tukey_weights(pair.log_ratio - log_scale.centre, log_scale.spread)
+    fused = np.sqrt(pair.reference.depth * scale * pair.window.depth)
+    # One set of rays: this compares cameras, not what the windows think of the lens.
+    window = replace(pair.window, rays=pair.reference.rays)
+    resized = window.transformed(Sim3(scale, np.eye(3), np.zeros(3)))
+    return _CameraPoints(
+        pair.reference.points(fused), resized.points(fused),
+        (pair.weights * agreement + _MIN_WEIGHT) / np.square(fused), fused,
+    )
 
 
 def _point_errors(pair: _Pair, reference_S_window: Sim3) -> Array:
@@ -219,7 +256,7 @@ def _scale_sigma(pairs: Sequence[_Pair], log_scale: robust.Cluster) -> float:
         offsets = pair.log_ratio - log_scale.centre
         kept = pair.weights * robust.tukey_weights(offsets, log_scale.spread)
         total += float(kept.sum())
-        means.append(float(kept @ offsets / max(float(kept.sum()), _MIN_WEIGHT)))
+        means.append(float(np.sum(kept * offsets) / max(float(kept.sum()), _MIN_WEIGHT)))
     by_pixels = log_scale.spread / np.sqrt(max(total, 1.0))
     by_views = float(np.std(means)) / np.sqrt(len(means))
     return float(max(by_pixels, by_views))

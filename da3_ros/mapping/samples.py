@@ -88,21 +88,18 @@ def sample_view(view: View, num_samples: int) -> ViewSamples:
     assert view.window_T_camera is not None
     height, width = view.depth.shape
     step = max(1, round(np.sqrt(height * width / num_samples)))
-    grid = np.s_[step // 2::step, step // 2::step]
-    depth = view.depth[grid].ravel().astype(np.float64)
+    rows, columns = np.mgrid[step // 2:height:step, step // 2:width:step].reshape(2, -1)
+    depth = view.depth[rows, columns].astype(np.float64)
     depth[~np.isfinite(depth)] = np.nan
-    rays = camera.unproject(np.ones_like(view.depth), view.intrinsics)[grid].reshape(-1, 3)
-    return ViewSamples(
-        view.keyframe.id, depth, _trust(view.confidence, grid, len(depth)),
-        rays.astype(np.float64), view.window_T_camera,
-    )
+    trust = np.ones(depth.size)
+    if view.confidence is not None:
+        trust = _trust(view.confidence[rows, columns].astype(np.float64))
+    rays = camera.rays_of(np.stack([columns, rows], axis=1), view.intrinsics)
+    return ViewSamples(view.keyframe.id, depth, trust, rays, view.window_T_camera)
 
 
-def _trust(
-    confidence: NDArray[np.float32] | None, grid: tuple[slice, slice], num_samples: int
-) -> Array:
-    if confidence is None:
-        return np.ones(num_samples)
-    above_none = np.nan_to_num(confidence[grid].ravel().astype(np.float64) - 1.0)
+def _trust(confidence: Array) -> Array:
+    """Weigh by confidence above none (1), relative to an ordinary pixel of the view."""
+    above_none = np.nan_to_num(confidence - 1.0)
     ordinary = max(float(np.median(above_none)), 1e-6)
     return np.clip(above_none / ordinary, 0.0, _MAX_RELATIVE_CONFIDENCE)

@@ -97,8 +97,9 @@ def _check_intrinsics(k: NDArray[np.float64], width: int, height: int) -> None:
         and abs(k[1, 2] - height / 2) < (0.5 + _MAX_OFFSET) * height
     )
     if not sound:
+        numbers = ', '.join(f'{value:.6g}' for value in k.ravel())
         raise MessageError(
-            f'CameraInfo: got K {k.ravel().round(3).tolist()} for {width}x{height} pixels, '
+            f'CameraInfo: got K ({numbers}) for {width}x{height} pixels, '
             'expected plausible focal lengths and principal point'
         )
 

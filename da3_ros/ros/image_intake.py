@@ -27,7 +27,7 @@ from da3_ros.ros.health import Health
 from da3_ros.ros.image_decoding import decode_compressed, decode_image, RgbImage
 from da3_ros.ros.rectification import Rectifier
 from da3_ros.ros.session_watch import Arrival, SessionWatch, StreamSignature
-from da3_ros.ros.settings import InputSettings
+from da3_ros.ros.settings import CameraSettings
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -52,7 +52,7 @@ class ImageIntake:
     """
 
     def __init__(
-        self, settings: InputSettings, *, select: Callable[[Frame], Keyframe | None],
+        self, settings: CameraSettings, *, select: Callable[[Frame], Keyframe | None],
         offer: Callable[[Keyframe, str | None], None], counters: Counters, health: Health,
         logger: RcutilsLogger,
     ) -> None:
@@ -166,7 +166,7 @@ class ImageIntake:
             return False
         now_s = time.monotonic()
         if self._deadline_s is None:
-            self._deadline_s = now_s + self._settings.camera_info_wait_s
+            self._deadline_s = now_s + self._settings.info_wait_s
         if now_s < self._deadline_s:
             return True
         self._logger.warning(

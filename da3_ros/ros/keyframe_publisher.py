@@ -193,5 +193,5 @@ class KeyframePublisher:
         self._path.append(conversions.to_pose_stamped(placed.world_T_body, header))
         while len(self._path) > self._settings().path.max_size:
             self._path.popleft()
-        if self._publishers.path.get_subscription_count() > 0:
-            self._publishers.path.publish(Path(header=header, poses=list(self._path)))
+        # Also when nobody listens: who comes later gets the last one.
+        self._publishers.path.publish(Path(header=header, poses=list(self._path)))

@@ -69,7 +69,7 @@ class ParameterSpec:
 
     @property
     def default(self) -> Value:
-        """The value if nobody sets one."""
+        """Return the value if nobody sets one."""
         value: object = NodeSettings()
         for part in self.name.split('.'):
             value = getattr(value, part)
@@ -134,12 +134,12 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'slower, and saves memory of the device.', choices=get_args(Placement)),
     ParameterSpec('memory.reduced', 'Keep the residual stream in the number format of the '
                   'backbone: less memory, less exact.'),
-    ParameterSpec('input.transport', 'Subscribe to image (raw) or image/compressed.',
+    ParameterSpec('camera.transport', 'Subscribe to image (raw) or image/compressed.',
                   choices=TRANSPORTS),
-    ParameterSpec('input.rectify', 'Undistort images by their CameraInfo.'),
-    ParameterSpec('input.camera_info_wait_s', 'Images are dropped for so long while no CameraInfo '
+    ParameterSpec('camera.rectify', 'Undistort images by their CameraInfo.'),
+    ParameterSpec('camera.info_wait_s', 'Images are dropped for so long while no CameraInfo '
                   'has come; then the network estimates the intrinsics.', 's', (0.0, 3600.0)),
-    ParameterSpec('input.max_gap_s', 'A longer gap between two images begins a new session.', 's',
+    ParameterSpec('camera.max_gap_s', 'A longer gap between two images begins a new session.', 's',
                   (0.1, 86400.0)),
     ParameterSpec('keyframe.mode', 'Keep frames that show something new (motion) or at a fixed '
                   'rate (time).', choices=KEYFRAME_MODES),

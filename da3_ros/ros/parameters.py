@@ -16,6 +16,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+from typing import Any
 
 from da3_ros.ros.parameter_table import Change, PARAMETERS, ParameterSpec, Value
 from da3_ros.ros.settings import NodeSettings
@@ -33,7 +34,6 @@ def build_settings(values: Mapping[str, Value]) -> NodeSettings:
     :raises ValueError: if a value, or a combination of values, is not allowed.
     """
     groups: dict[str, dict[str, Value]] = {}
-    top: dict[str, Value] = {}
     for spec in PARAMETERS:
         if spec.name not in values:
             continue
@@ -41,13 +41,12 @@ def build_settings(values: Mapping[str, Value]) -> NodeSettings:
         if complaint is not None:
             raise ValueError(complaint)
         group, _, field = spec.name.rpartition('.')
-        (groups.setdefault(group, {}) if group else top)[field] = values[spec.name]
+        groups.setdefault(group, {})[field] = values[spec.name]
     defaults = NodeSettings()
-    built = {
-        group: dataclasses.replace(getattr(defaults, group), **fields)
-        for group, fields in groups.items()
-    }
-    return dataclasses.replace(defaults, **built, **top)
+    built: dict[str, Any] = dict(groups.pop('', {}))
+    for group, fields in groups.items():
+        built[group] = dataclasses.replace(getattr(defaults, group), **fields)
+    return dataclasses.replace(defaults, **built)
 
 
 class NodeParameters:
@@ -77,7 +76,7 @@ class NodeParameters:
 
     @property
     def settings(self) -> NodeSettings:
-        """The newest snapshot; the defaults before the first ``read``."""
+        """Return the newest snapshot; the defaults before the first ``read``."""
         return self._settings
 
     def read(self) -> NodeSettings:

@@ -97,7 +97,7 @@ class KeyframePlacer:
         return PlacedKeyframe(world, pose, camera, pose, transforms)
 
     def _place_base(self, keyframe: PosedKeyframe, map_T_odom: Array) -> PlacedKeyframe | None:
-        """Publish ``odom -> base``: the base is at the origin at first, as its wheels would say."""
+        """Publish ``odom -> base``; the base starts at the origin, as its wheels would say."""
         world, base = self._settings.odom_frame, self._settings.base_frame
         base_T_camera = self._look_up(base, keyframe)
         if base_T_camera is None:

@@ -14,7 +14,7 @@
 
 """Point clouds of keyframes."""
 
-from da3_ros.geometry import camera, rigid
+from da3_ros.geometry import camera
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.ros.settings import PointSettings
 import numpy as np
@@ -54,7 +54,9 @@ def to_point_cloud(
     known = np.where(np.isfinite(depth), depth, np.float32(np.nan))
     xyz = camera.unproject(known, keyframe.intrinsics)[grid]
     if frame_T_camera is not None:
-        xyz = rigid.transform_points(frame_T_camera, xyz)
+        # In single precision: that of the message, and six times as fast.
+        xyz = xyz @ frame_T_camera[:3, :3].T.astype(np.float32)
+        xyz += frame_T_camera[:3, 3].astype(np.float32)
     for axis, name in enumerate('xyz'):
         points[name] = xyz[..., axis]
     points['rgb'] = _packed_colours(keyframe.image[grid])

@@ -90,23 +90,23 @@ class ProcessingLine:
 
     @property
     def is_active(self) -> bool:
-        """Whether images are received."""
+        """Tell whether images are received."""
         return self._subscriptions is not None
 
     @property
     def image_topic(self) -> str:
-        """Name of the topic of the images, empty while not active."""
+        """Return the topic of the images, or nothing while not active."""
         return self._subscriptions.image.topic_name if self._subscriptions is not None else ''
 
     @property
     def num_image_publishers(self) -> int:
-        """How many publish images to the node."""
+        """Return how many publish images to the node."""
         return self._node.count_publishers(self.image_topic) if self.is_active else 0
 
     def activate(self) -> None:
         """Begin to receive images."""
         self._intake = ImageIntake(
-            self._settings.input,
+            self._settings.camera,
             select=self._pipeline.select,
             offer=lambda keyframe, reason: self._worker.offer(keyframe, new_session=reason),
             counters=self._counters,
@@ -115,7 +115,7 @@ class ProcessingLine:
         )
         self._subscriptions = create_subscriptions(
             self._node,
-            is_compressed=self._settings.input.transport == 'compressed',
+            is_compressed=self._settings.camera.transport == 'compressed',
             on_image=self._intake.on_image,
             on_camera_info=self._intake.on_camera_info,
         )

@@ -59,7 +59,7 @@ class ModelSettings:
 
     @property
     def is_random(self) -> bool:
-        """Whether the outputs mean nothing."""
+        """Tell whether the outputs mean nothing."""
         return self.weights == RANDOM_WEIGHTS
 
 
@@ -90,19 +90,19 @@ class MemorySettings:
 
 
 @dataclass(frozen=True)
-class InputSettings:
+class CameraSettings:
     """
     How images are received.
 
     :param transport: ``raw`` or ``compressed``.
     :param rectify: undistort by the CameraInfo; False for images that are rectified already.
-    :param camera_info_wait_s: images are dropped for this long if no CameraInfo came yet.
+    :param info_wait_s: images are dropped for this long if no CameraInfo came yet.
     :param max_gap_s: a longer gap between two images begins a new session.
     """
 
     transport: str = 'raw'
     rectify: bool = True
-    camera_info_wait_s: float = 1.0
+    info_wait_s: float = 1.0
     max_gap_s: float = 10.0
 
 
@@ -131,7 +131,7 @@ class DepthSettings:
 
     @property
     def limit_m(self) -> float:
-        """The largest finite depth."""
+        """Return the largest finite depth."""
         return self.max_m if self.max_m > 0.0 else math.inf
 
 
@@ -155,7 +155,7 @@ class PointSettings:
 
     @property
     def limit_m(self) -> float:
-        """The largest depth of a point."""
+        """Return the largest depth of a point."""
         return self.max_m if self.max_m > 0.0 else math.inf
 
 
@@ -181,7 +181,7 @@ class TfSettings:
 
     @property
     def frames(self) -> tuple[str, str, str]:
-        """Names of map, odometry and base frame."""
+        """Return the names of map, odometry and base frame."""
         return self.map_frame, self.odom_frame, self.base_frame
 
 
@@ -208,7 +208,7 @@ class NodeSettings:
     model: ModelSettings = field(default_factory=ModelSettings)
     preprocess: PreprocessSettings = field(default_factory=PreprocessSettings)
     memory: MemorySettings = field(default_factory=MemorySettings)
-    input: InputSettings = field(default_factory=InputSettings)
+    camera: CameraSettings = field(default_factory=CameraSettings)
     keyframe: KeyframeConfig = field(default_factory=KeyframeConfig)
     window: WindowConfig = field(default_factory=WindowConfig)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
@@ -237,12 +237,12 @@ class NodeSettings:
 
     @property
     def needs_robot_poses(self) -> bool:
-        """Whether keyframes carry the pose of the camera in the robot's odometry."""
+        """Tell whether keyframes carry the pose of the camera in the robot's odometry."""
         return self.scale.source in ('tf', 'pose')
 
     @property
     def pipeline(self) -> PipelineConfig:
-        """The mapping layer's part."""
+        """Return the settings of the mapping layer."""
         return PipelineConfig(
             keyframe=self.keyframe, window=self.window, alignment=self.alignment, scale=self.scale
         )

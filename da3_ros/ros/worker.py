@@ -139,7 +139,7 @@ class InferenceWorker(Generic[Messages]):
 
     @property
     def num_queued(self) -> int:
-        """Keyframes in the queue."""
+        """Return the number of keyframes in the queue."""
         with self._condition:
             return len(self._queue)
 

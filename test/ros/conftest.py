@@ -17,18 +17,13 @@
 from collections.abc import Callable, Iterator, Sequence
 import os
 from pathlib import Path
-import sys
-
-import pytest
-
-# The engine that knows the truth serves the tests of both layers.
-sys.path.insert(0, str(Path(__file__).parents[1] / 'unit' / 'mapping'))
 
 from node_harness import ENGINE_NODE, NodeProcess, Peer
+import pytest
 
 TIME_MODE = {
     'keyframe.mode': 'time', 'keyframe.min_interval_s': 0.0, 'window.size': 6, 'window.stride': 2,
-    'window.max_age_s': 0.3, 'input.camera_info_wait_s': 0.2,
+    'window.max_age_s': 0.3, 'camera.info_wait_s': 0.2,
 }
 """Every frame a keyframe, in small windows."""
 

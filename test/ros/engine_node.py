@@ -25,7 +25,7 @@ import time
 from da3_ros.node import Da3Node, run
 from da3_ros.ros.engine_loading import LoadedEngine, ModelIdentity
 import numpy as np
-from perfect_engine import level_camera, PerfectEngine
+from perfect_engine import HEIGHT, level_camera, PerfectEngine, WIDTH
 from rclpy.utilities import remove_ros_args
 
 NUM_POSES = 20_000
@@ -59,7 +59,8 @@ class SlowEngine:
         if self._num_windows - 1 == self._fail_at:
             raise RuntimeError('told to fail')
         time.sleep(self._delay_s)
-        return self._engine.infer(images, poses=poses, intrinsics=intrinsics)
+        views = [image[:HEIGHT, :WIDTH] for image in images]
+        return self._engine.infer(views, poses=poses, intrinsics=intrinsics)
 
 
 def main() -> None:

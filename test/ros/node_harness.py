@@ -90,12 +90,12 @@ class NodeProcess:
 
     @property
     def output(self) -> str:
-        """What the program printed so far."""
+        """Return what the program printed so far."""
         return self._log.read_text(errors='replace')
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process runs."""
+        """Tell whether the process runs."""
         return self._process.poll() is None
 
     def wait_for_output(self, text: str, timeout_s: float = 60.0) -> None:
@@ -109,9 +109,11 @@ class NodeProcess:
         return self._process.wait(timeout_s)
 
     def close(self) -> None:
-        """End the process if it still runs."""
-        if self.is_alive:
-            self._process.kill()
+        """End the process if it still runs; a killed one would haunt the graph for a while."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if self.is_alive:
+                self.interrupt()
+        self._process.kill()
         self._process.wait()
 
 
@@ -214,6 +216,10 @@ class Peer:
         """Ask for a transition and return whether it succeeded."""
         request = ChangeState.Request(transition=Transition(id=transition))
         return self.call(ChangeState, '/da3/change_state', request, timeout_s).success
+
+    def knows_node(self) -> bool:
+        """Tell whether the node is in the graph."""
+        return 'da3' in self.node.get_node_names()
 
     def state(self) -> str:
         """Return the node's lifecycle state."""

@@ -65,7 +65,7 @@ def published_scale(keyframe, engine):
     return float(np.exp(robust.location(ratio, np.ones(ratio.size), min_sigma=1e-6).centre))
 
 
-@pytest.mark.parametrize('seed', range(5))
+@pytest.mark.parametrize('seed', range(3))
 @pytest.mark.parametrize('name', ['forward', 'sideways', 'line', 'figure_of_eight'])
 def test_robot_motion_gives_metres_within_a_percent_after_two_metres(name, seed):
     whole = PATHS[name](400)
@@ -133,14 +133,14 @@ def test_a_metric_network_is_believed_and_filtered(jitter):
             _, frame = super()._gauge()
             return float(np.exp(jitter * self.random.standard_normal())), frame
 
-    truth = PATHS['figure_of_eight'](200)
+    truth = PATHS['figure_of_eight'](120)
     engine = Metric(truth, is_metric=True)
-    posed = posed_keyframes(run(DepthPipeline(engine, config(source='model')), frames(200)))
+    posed = posed_keyframes(run(DepthPipeline(engine, config(source='model')), frames(120)))
     assert all(keyframe.is_metric for keyframe in posed)
     scales = np.array([published_scale(keyframe, engine) for keyframe in posed])
-    assert scales[100:] == pytest.approx(1.0, abs=0.5 * jitter + 1e-4)
+    assert scales[60:] == pytest.approx(1.0, abs=0.5 * jitter + 1e-4)
     # Smoother than the windows by far: the steps within the settled part are small.
-    assert np.abs(np.diff(scales[100:])).max() <= 0.15 * jitter + 1e-4
+    assert np.abs(np.diff(scales[60:])).max() <= 0.15 * jitter + 1e-4
 
 
 @pytest.mark.parametrize('source', ['none', 'model', 'tf', 'pose'])

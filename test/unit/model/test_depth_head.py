@@ -92,9 +92,13 @@ def test_rays_come_from_a_branch_of_their_own():
     assert not torch.equal(head.decode_rays(laterals, SIZE).rays, rays.rays)
 
 
+def embed(rows, columns):
+    embedding = uv_embedding((16, rows, columns), SIZE, torch.device('cpu'))
+    return embedding.add_(torch.zeros(1, 16, rows, columns))[0]
+
+
 def test_uv_embedding_depends_on_place_and_aspect_only():
-    embedding = uv_embedding(torch.zeros(1, 16, 6, 8), SIZE)
-    assert embedding.shape == (16, 6, 8)
+    embedding = embed(6, 8)
     assert float(embedding.abs().max()) <= 0.1
     # x in the first half of the channels, y in the second.
     assert torch.equal(embedding[:8], embedding[:8, :1].expand(8, 6, 8))
@@ -103,5 +107,19 @@ def test_uv_embedding_depends_on_place_and_aspect_only():
     x = torch.arcsin(10.0 * embedding[0, 0])
     torch.testing.assert_close(x, -x.flip(0), rtol=0.0, atol=1e-6)
     assert float(x[-1]) == pytest.approx(0.8 * 7 / 8, abs=1e-5)
-    finer = torch.arcsin(10.0 * uv_embedding(torch.zeros(1, 16, 12, 16), SIZE)[0, 0])
+    finer = torch.arcsin(10.0 * embed(12, 16)[0, 0])
     assert float(finer[-1]) == pytest.approx(0.8 * 15 / 16, abs=1e-5)
+
+
+def test_image_sizes_may_alternate():
+    """What is kept of one image size is not used for another one of equal grids."""
+    head = build('da3-small')
+    fresh = build('da3-small')
+    levels = levels_of(head, 1)
+    head.laterals([head.project(i, tokens, GRID) for i, tokens in enumerate(levels)], SIZE)
+    turned = [head.project(i, tokens, (4, 3)) for i, tokens in enumerate(levels)]
+    size = (SIZE[1], SIZE[0])
+    for found, expected in zip(
+        head.laterals(turned, size), fresh.laterals(turned, size), strict=True
+    ):
+        assert torch.equal(found, expected)
