@@ -36,7 +36,7 @@ _MAPS_BYTES_PER_PIXEL = 8
 _INTERPRET_BYTES_PER_PIXEL = 40
 # The allocator's rounding, and workspaces of the levels' projection.
 _BACKBONE_MARGIN_BYTES = 24 * 2**20
-_HEAD_MARGIN_BYTES = 6 * 2**20
+_HEAD_MARGIN_BYTES = 2 * 2**20
 
 
 @dataclass(frozen=True)

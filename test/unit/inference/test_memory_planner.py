@@ -65,7 +65,8 @@ def test_nothing_fits_is_an_error_with_its_reason():
 
 def test_the_first_that_allows_a_window_is_taken():
     slow = Calibration(2400 * _MIB, 129 * _MIB, 8e-3, 1.2e-4)
-    models = [window_model('da3-giant', calibration=slow), window_model(), window_model('da3-base')]
+    giant = window_model('da3-giant', calibration=slow)
+    models = [giant, window_model(), window_model('da3-base')]
     demand = Demand(min_views=32, max_latency_s=0.25)
     assert choose_plan(models, demand, 8 * _GIB).model == 'da3-large'
     assert choose_plan(models, Demand(), 8 * _GIB).model == 'da3-giant'
