@@ -186,6 +186,14 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'scale, for "tf".', 'm', (1e-3, 100.0)),
     ParameterSpec('scale.max_sigma', 'Lengths are called metres when the scale is known to this '
                   'relative standard deviation.', limits=(1e-4, 1.0)),
+    ParameterSpec('loop.enabled', 'Look for places that were seen before, and correct the map.'),
+    ParameterSpec('loop.min_gap', 'Keyframes between a place and its return.',
+                  limits=(1, 10**6)),
+    ParameterSpec('loop.min_similarity', 'Similarity of two pictures that is worth a joint '
+                  'window.', limits=(0.01, 1.0)),
+    ParameterSpec('loop.min_overlap', 'Share of the surfaces that both must see in that window.',
+                  limits=(0.01, 1.0)),
+    ParameterSpec('loop.max_places', 'Places that are remembered.', limits=(4, 10**5)),
     ParameterSpec('queue.size', 'Keyframes that may wait for inference; when full, the oldest is '
                   'dropped.', limits=(1, 1024)),
     _live('depth.min_confidence', 'Depth of a lower confidence becomes NaN; 1 is none at all.',
