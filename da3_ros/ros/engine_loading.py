@@ -128,16 +128,20 @@ def _load_network(model: ModelSettings) -> tuple[Network, str, str]:
 
 
 def _num_views(engine: InferenceEngine, window: WindowSettings) -> int:
-    """Return the size of the window, as asked for or as planned."""
+    """
+    Return the size of the window, as asked for or as planned.
+
+    A window that was asked for stays what is wanted, even if fewer views fit now: the pipeline
+    makes windows smaller when it must, and larger again when it can.
+    """
+    height, width, _ = _WARM_UP_SIZE
+    plan = engine.plan(height, width, num_views=window.size)
     if not window.is_automatic:
         return window.size
-    height, width, _ = _WARM_UP_SIZE
-    planned = engine.max_views(height, width)
-    if planned is None:
+    if plan is None:
         _logger.warning('window.size 0: without a GPU to plan for, %d is taken', WindowConfig.size)
         return WindowConfig.size
-    _logger.info('window.size 0: %d views fit %s', planned, engine.device)
-    return planned
+    return plan.num_views
 
 
 def _device(name: str) -> torch.device:

@@ -26,6 +26,7 @@ from da3_ros.inference.memory_guard import MemoryLimits
 from da3_ros.mapping.config import (
     AlignmentConfig,
     KeyframeConfig,
+    LoopConfig,
     PipelineConfig,
     ScaleConfig,
     WindowConfig,
@@ -237,8 +238,8 @@ class NodeSettings:
     """
     A consistent snapshot of all parameters.
 
-    A parameter ``group.field`` is the field of the same name here. ``keyframe``, ``alignment`` and
-    ``scale`` are the mapping layer's own.
+    A parameter ``group.field`` is the field of the same name here. ``keyframe``, ``alignment``,
+    ``scale`` and ``loop`` are the mapping layer's own.
     """
 
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -249,6 +250,7 @@ class NodeSettings:
     window: WindowSettings = field(default_factory=WindowSettings)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
     queue: QueueSettings = field(default_factory=QueueSettings)
     depth: DepthSettings = field(default_factory=DepthSettings)
     points: PointSettings = field(default_factory=PointSettings)
@@ -287,5 +289,5 @@ class NodeSettings:
         """
         return PipelineConfig(
             keyframe=self.keyframe, window=self.window.config(num_views),
-            alignment=self.alignment, scale=self.scale,
+            alignment=self.alignment, scale=self.scale, loop=self.loop,
         )
