@@ -107,6 +107,7 @@ class ProcessingLine:
         """Begin to receive images."""
         self._intake = ImageIntake(
             self._settings.camera,
+            self._settings.preprocess,
             select=self._pipeline.select,
             offer=lambda keyframe, reason: self._worker.offer(keyframe, new_session=reason),
             counters=self._counters,

@@ -55,7 +55,7 @@ class ModelSettings:
     device: str = 'auto'
     dtype: str = 'auto'
     use_ray_pose: bool = False
-    ref_view_strategy: str = 'saddle_balanced'
+    ref_view_strategy: str = 'middle'
 
     @property
     def is_random(self) -> bool:

@@ -142,14 +142,14 @@ def test_a_network_without_cameras_gives_depth_alone():
 
 
 def test_memory_stays_flat():
-    engine = PerfectEngine(curve(400, step_m=0.01))
+    engine = PerfectEngine(curve(160, step_m=0.01))
     pipeline = DepthPipeline(engine, EVERY_FRAME)
-    stream = frames(400)
+    stream = frames(160)
     tracemalloc.start()
     try:
         held = []
         for _ in range(2):
-            for frame in islice(stream, 200):
+            for frame in islice(stream, 80):
                 pipeline.add(pipeline.select(frame))
             engine.windows.clear()
             held.append(tracemalloc.get_traced_memory()[0])
