@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The executor against upstream's own network, fp32 on the CPU, at every way to divide a window."""
+"""The executor against upstream's own network, fp32 on the CPU, however a window is divided."""
 
 from da3_ros.inference.backbone_pass import Chunks
 from da3_ros.inference.branch import ExecutorOptions
