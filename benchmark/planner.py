@@ -29,7 +29,7 @@ import sys
 import tempfile
 import time
 
-from da3_ros.errors import Da3Error
+from da3_ros.errors import Da3Error, MemoryBudgetError
 from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.inference.calibration import CalibrationCache
 from da3_ros.inference.device import choose_device, choose_dtype, reduce_fragmentation
@@ -134,14 +134,15 @@ def limited(
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(limit_gib * _GIB / total)
     try:
-        whole = guard.max_views(size)
-        if whole < 1:
+        try:
+            whole = guard.plan(size).num_views
+        except MemoryBudgetError:
             return None
         cost = guard.window_model(size)
         in_time = min(whole, cost.max_views_within(seconds))
         ballast_bytes = int(cost.peak_bytes(whole) - cost.peak_bytes(in_time))
         ballast = torch.empty(ballast_bytes, dtype=torch.uint8, device=device)
-        draw = run_window(guard, model, size, guard.max_views(size))
+        draw = run_window(guard, model, size, guard.plan(size).num_views)
         del ballast
         return draw, whole, draw.reserved_gib / limit_gib
     finally:

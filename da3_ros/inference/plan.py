@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-The table of what this machine's GPU can do: ``plan``.
-"""
+"""The table of what this machine's GPU can do: ``plan``."""
 
 import argparse
 from collections.abc import Sequence

@@ -130,7 +130,7 @@ def test_weights_that_do_not_fit_are_an_error_and_can_be_loaded_later():
 def test_the_largest_window_fits_and_a_larger_one_is_refused(engine):
     engine.infer(random_images(2))
     limit_for(engine, 150)
-    most = engine.max_views(140, 252)
+    most = engine.plan(140, 252).num_views
     assert 140 <= most <= 150
     assert engine.infer(random_images(most)).num_views == most
     with pytest.raises(MemoryBudgetError) as caught:
@@ -139,19 +139,19 @@ def test_the_largest_window_fits_and_a_larger_one_is_refused(engine):
 
 
 def test_another_process_takes_memory_and_gives_it_back(engine):
-    wide = engine.max_views(140, 252)
+    wide = engine.plan(140, 252).num_views
     with subprocess.Popen(
         [sys.executable, '-c', _HOG, str(2 * _GIB)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as hog:
         assert hog.stdout.readline().strip() == 'taken'
-        narrow = engine.max_views(140, 252)
+        narrow = engine.plan(140, 252).num_views
         assert narrow < wide
         assert engine.infer(random_images(min(narrow, 300))).num_views == min(narrow, 300)
         hog.stdin.write('\n')
         hog.stdin.flush()
         hog.wait()
-    assert engine.max_views(140, 252) > 0.9 * wide
+    assert engine.plan(140, 252).num_views > 0.9 * wide
 
 
 def test_a_stream_keeps_every_keyframe_while_memory_comes_and_goes(engine):
