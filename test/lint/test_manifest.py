@@ -73,6 +73,11 @@ def test_every_import_is_declared():
     assert not missing
 
 
+def test_every_dependency_is_used():
+    used = {KEYS.get(name, name) for name in imported_names()}
+    assert run_time_names() - used == {'ros2launch'}  # the command that people start
+
+
 def test_rosdep_keys_exist():
     names = {dependency.name for dependency in MANIFEST.exec_depends + MANIFEST.test_depends}
     assert {name for name in names if name.startswith('python')} <= ROSDEP_KEYS
