@@ -49,6 +49,7 @@ setup(
         'console_scripts': [
             'node = da3_ros.node:main',
             'demo = da3_ros.demo.__main__:main',
+            'plan = da3_ros.inference.plan:main',
         ],
     },
 )

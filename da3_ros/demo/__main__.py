@@ -23,6 +23,7 @@ import sys
 
 from da3_ros.demo.film import Film
 from da3_ros.demo.run import DemoOptions, MODEL, run_demo
+from da3_ros.demo.summary import Summary
 from da3_ros.errors import Da3Error
 from da3_ros.model import MODELS
 
@@ -40,12 +41,16 @@ def main() -> int:
     except KeyboardInterrupt:
         print('demo: interrupted', file=sys.stderr)
         return 130
-    stream = summary.stream
-    print(
-        f'{stream.keyframes_published} keyframes of {stream.frames_sent} images, '
-        f'AbsRel {summary.depth.abs_rel:.3f}, ATE {summary.trajectory.ate_rmse_m:.3f} m, '
-        f'weights: {summary.weights.source}')
+    print(_headline(summary))
     return 0
+
+
+def _headline(summary: Summary) -> str:
+    stream = summary.stream
+    return (
+        f'{stream.keyframes_published} keyframes of {stream.frames_sent} images, '
+        f'{stream.num_gone} lost or dropped; AbsRel {summary.depth.abs_rel:.3f}, '
+        f'ATE {summary.trajectory.ate_rmse_m:.3f} m; weights: {summary.weights.source}')
 
 
 def _parse() -> DemoOptions:

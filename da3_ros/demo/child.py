@@ -125,14 +125,17 @@ class Child:
             self._process.stdin.close()
 
     def stop(self) -> None:
-        """End it: by closing its stdin if it listens to that, then by signals to its group."""
+        """End it: by closing its stdin if it listens to that, then by signals."""
         self.close()
         ended = self._ends_with_stdin and self._ends_within(_STOP_S)
-        for stop_signal in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-            if ended:
-                break
-            os.killpg(self.pid, stop_signal)
+        if not ended and self._process.poll() is None:
+            # To itself alone: launch hands it on, and a second one would cut the node short.
+            self._process.send_signal(signal.SIGINT)
             ended = self._ends_within(_STOP_S)
+        for stop_signal in (signal.SIGTERM, signal.SIGKILL):
+            if not ended and self._process.poll() is None:
+                os.killpg(self.pid, stop_signal)
+                ended = self._ends_within(_STOP_S)
         self._reader.join()
         self._file.close()
 

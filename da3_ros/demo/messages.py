@@ -13,9 +13,7 @@
 # limitations under the License.
 
 
-"""
-ROS messages to and from numpy without ROS: the part of Jazzy's messages that the bags hold.
-"""
+"""ROS messages to and from numpy without ROS: the part of Jazzy's messages that bags hold."""
 
 from dataclasses import dataclass
 import importlib

@@ -29,6 +29,7 @@ from pathlib import Path
 import select
 import sys
 import time
+from typing import Any
 
 from da3_ros.demo.film_bag import BAG_VERSION
 from da3_ros.demo.messages import message_class
@@ -43,6 +44,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_typestore, Stores
 
 _PERIOD_S = 0.05
+_DRAIN_S = 0.5
 _QUEUE_DEPTH = 500
 # Everybody has them; they say nothing about the node's work.
 _IGNORED = ('/parameter_events', '/rosout')
@@ -101,7 +103,8 @@ class Recorder:
         return write
 
     def _tell(self, data: bytes) -> None:
-        message = self._typestore.deserialize_cdr(data, 'diagnostic_msgs/msg/DiagnosticArray')
+        message: Any = self._typestore.deserialize_cdr(
+            data, 'diagnostic_msgs/msg/DiagnosticArray')
         report('diagnostics', status={
             status.name: {value.key: value.value for value in status.values}
             for status in message.status
@@ -125,6 +128,10 @@ def run(node: Node, recorder: Recorder, *, wait_for: str) -> None:
         if not is_ready and recorder.is_matched(wait_for):
             is_ready = True
             report('ready')
+        rclpy.spin_once(node, timeout_sec=_PERIOD_S)
+    # What was sent before the parent asked to end may still be under way.
+    end_s = time.monotonic() + _DRAIN_S
+    while time.monotonic() < end_s:
         rclpy.spin_once(node, timeout_sec=_PERIOD_S)
     report('finished', counts=dict(recorder.counts))
 

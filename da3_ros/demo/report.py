@@ -88,11 +88,9 @@ def write_report(path: Path, summary: Summary, pictures: Sequence[Path]) -> None
 def _highlights(summary: Summary) -> dict[str, str]:
     stream, depth, path = summary.stream, summary.depth, summary.trajectory
     constant = summary.constant_depth
-    gone = (
-        stream.images_lost_on_the_way + stream.images_dropped + stream.keyframes_dropped)
     return {
         f'keyframes of {stream.frames_sent} images': str(stream.keyframes_published),
-        'images and keyframes lost or dropped': str(gone),
+        'images and keyframes lost or dropped': str(stream.num_gone),
         f'depth AbsRel (constant depth: {constant.abs_rel:.3f})': f'{depth.abs_rel:.3f}',
         f'depth within 1.25 (constant depth: {constant.delta_1_25:.0%})':
             f'{depth.delta_1_25:.1%}',

@@ -51,7 +51,7 @@ class NodeStatus:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The counters of the stream."""
+        """Return the counters of the stream."""
         return {name: int(value) for name, value in self.stream.items() if value.isdigit()}
 
     def count_all(self, prefix: str) -> int:

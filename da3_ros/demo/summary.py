@@ -71,6 +71,11 @@ class Stream:
     windows_not_joined: int
     sessions: int
 
+    @property
+    def num_gone(self) -> int:
+        """Images that never became a decision, and keyframes that never came out."""
+        return self.images_lost_on_the_way + self.images_dropped + self.keyframes_dropped
+
 
 @dataclass(frozen=True)
 class TrajectoryScore:

@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-Short probes of what a machine adds to the memory model, kept from one start to the next.
-"""
+"""Short probes of what a machine adds to the memory model, kept from one start to the next."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass

@@ -12,14 +12,13 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-What the device can do: number format and attention kernel.
-"""
+"""What the device can do: number format and attention kernel."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 import logging
 import os
+import warnings
 
 from da3_ros.errors import Da3Error
 import torch
@@ -109,7 +108,7 @@ def choose_attention(device: torch.device, dtype: torch.dtype) -> SDPBackend | N
         candidates.insert(0, SDPBackend.CUDNN_ATTENTION)
     for backend in candidates:
         if _runs(backend, device, dtype):
-            _logger.info('attention kernel: %s in %s', backend.name, dtype)
+            _logger.debug('attention kernel: %s in %s', backend.name, dtype)
             return backend
     name = torch.cuda.get_device_name(device)
     raise Da3Error(
@@ -135,7 +134,9 @@ def pinned_attention(backend: SDPBackend | None) -> Iterator[None]:
 def _runs(backend: SDPBackend, device: torch.device, dtype: torch.dtype) -> bool:
     tokens = torch.zeros(1, 2, _PROBE_TOKENS, _HEAD_DIM, device=device, dtype=dtype)
     try:
-        with sdpa_kernel(backend):
+        # Torch explains at length why a kernel does not fit; that is what is asked here.
+        with warnings.catch_warnings(), sdpa_kernel(backend):
+            warnings.simplefilter('ignore')
             F.scaled_dot_product_attention(tokens[:, :, ::2], tokens, tokens)
     except RuntimeError as error:
         _logger.debug('attention kernel %s: %s', backend.name, error)

@@ -12,12 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-The inference engine: images of a window in, depth and poses out.
-"""
+"""The inference engine: images of a window in, depth and poses out."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+import logging
 
 from da3_ros.errors import MemoryBudgetError, PredictionError
 from da3_ros.geometry import rigid
@@ -31,6 +30,7 @@ from da3_ros.inference.device import (
 )
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.memory_guard import MemoryGuard, MemoryLimits
+from da3_ros.inference.memory_planner import Plan
 from da3_ros.inference.placement import place
 from da3_ros.inference.prediction import WindowPrediction
 from da3_ros.inference.preprocessing import plan_processing, preprocess, ProcessedImages
@@ -44,6 +44,8 @@ from numpy.typing import NDArray
 import torch
 
 Array = NDArray[np.float64]
+
+_logger = logging.getLogger(__name__)
 
 
 class InferenceEngine:
@@ -99,19 +101,22 @@ class InferenceEngine:
         else:
             self._executor = make_executor(options)
 
-    def max_views(self, height: int, width: int) -> int | None:
+    def plan(self, height: int, width: int, *, num_views: int = 0) -> Plan | None:
         """
-        Return how many views a window may have at the moment.
+        Say how many views a window may have at the moment, and why; logged for the user.
 
         :param height: of the camera's images [px].
         :param width: of the camera's images [px].
+        :param num_views: views wanted; 0: as many as allowed.
         :returns: None where memory is not watched (on the CPU).
-        :raises MemoryBudgetError: if not even a few views fit.
+        :raises MemoryBudgetError: if not even one view fits, or none is done in time.
         """
         if self._guard is None:
             return None
-        plan = plan_processing(height, width, size=self._size, method=self._method)
-        return self._guard.max_views(plan.size)
+        process = plan_processing(height, width, size=self._size, method=self._method)
+        plan = self._guard.plan(process.size, num_views)
+        _logger.info('%s', plan)
+        return plan
 
     def infer(
         self,

@@ -31,6 +31,7 @@ from da3_ros.inference.calibration import calibrate, CalibrationCache, Calibrati
 from da3_ros.inference.device import available_bytes, is_out_of_memory
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.memory_model import Calibration, WindowModel
+from da3_ros.inference.memory_planner import Demand, Plan, plan_window
 from da3_ros.inference.placement import main_branch
 from da3_ros.model.build import Network
 from da3_ros.model.camera_head import Cameras
@@ -124,18 +125,26 @@ class MemoryGuard:
             torch.cuda.empty_cache()
         raise MemoryBudgetError(f'the GPU ran out of memory with {num_views} views')
 
-    def max_views(self, image_size: tuple[int, int]) -> int:
+    def plan(self, image_size: tuple[int, int], num_views: int = 0) -> Plan:
         """
-        Return how many views fit at the moment, and are done in time.
+        Return the window that can be had at the moment, with its reason.
 
         :param image_size: height and width [px].
+        :param num_views: views wanted; 0: as many as allowed.
+        :raises MemoryBudgetError: if not even one view fits, or none is done in time.
         """
         models = [way.model for way in self._ways_for(image_size)]
         budget = self._budget_bytes(models[0])
-        fits = max(model.max_views(budget) for model in models)
-        if self._limits.max_latency_s is None:
-            return fits
-        return min(fits, models[0].max_views_within(self._limits.max_latency_s))
+        demand = Demand(num_views, 1, self._limits.max_latency_s)
+        plans = []
+        for model in models:
+            try:
+                plans.append(plan_window(model, demand, budget))
+            except MemoryBudgetError as error:
+                reason = error
+        if not plans:
+            raise reason
+        return max(plans, key=lambda plan: plan.num_views)
 
     def window_model(self, image_size: tuple[int, int]) -> WindowModel:
         """

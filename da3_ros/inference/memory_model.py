@@ -34,7 +34,9 @@ _FLOAT_BYTES = 4
 _MAPS_BYTES_PER_PIXEL = 8
 # Masks, selected pixels and their order, while maps are interpreted over the whole window.
 _INTERPRET_BYTES_PER_PIXEL = 40
-_ROUNDING_BYTES = 24 * 2**20
+# The allocator's rounding, and workspaces of the levels' projection.
+_BACKBONE_MARGIN_BYTES = 24 * 2**20
+_HEAD_MARGIN_BYTES = 2 * 2**20
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,11 @@ class WindowModel:
         chunks = self.options.chunks_for(self.image_size)
         kept = num_views * self._kept_bytes_per_view(config)
         head = _chunk(num_views, chunks.head) * self.calibration.head_bytes_per_view
+        head += _HEAD_MARGIN_BYTES
         tokens = self._num_patches + 1
         keys_values = 2 * config.embed_dim * self._size * tokens * num_views
         chunk = _chunk(num_views, chunks.queries if config.has_cameras else chunks.views)
-        backbone = chunk * tokens * self._chunk_bytes_per_token(config) + _ROUNDING_BYTES
+        backbone = chunk * tokens * self._chunk_bytes_per_token(config) + _BACKBONE_MARGIN_BYTES
         return kept + max(head, backbone + (keys_values if config.has_cameras else 0))
 
     def _kept_bytes_per_view(self, config: ModelConfig) -> int:

@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-The choice of model, resolution and window for a GPU, before the first image arrives.
-"""
+"""The choice of model, resolution and window for a GPU, before the first image arrives."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-The table of what this machine's GPU can do: ``plan``.
-"""
+"""The table of what this machine's GPU can do: ``plan``."""
 
 import argparse
 from collections.abc import Sequence
@@ -118,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.write(
         f'{name}, {budget / _GIB:.1f} GiB to be had, {dtype}, torch {torch.__version__}\n'
     )
-    sys.stdout.write('| model | size | views | GiB | s | limited by |\n|---|---|---|---|---|---|\n')
+    sys.stdout.write('| model | size | views | GiB | s | limited by |\n' + '|---' * 6 + '|\n')
     demand = Demand(options.views, 1, options.max_latency_s)
     cache = CalibrationCache()
     for model in options.models:

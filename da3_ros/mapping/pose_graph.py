@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from da3_ros.geometry.sim3 import Sim3
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csc_array, diags_array
+from scipy.sparse import coo_array, csc_array, dia_array
 from scipy.sparse.linalg import spsolve
 from scipy.spatial.transform import Rotation
 
@@ -254,7 +254,8 @@ def _step(jacobian: csc_array, residuals: Array, free: NDArray[np.intp], damping
     """Solve the damped normal equations for the free increments, (N, 7)."""
     reduced = jacobian[:, free]
     normal = reduced.T @ reduced
-    damped = normal + diags_array(damping * normal.diagonal() + 1e-12)
+    extra = damping * normal.diagonal() + 1e-12
+    damped = normal + dia_array((extra[None], [0]), shape=normal.shape)
     step = np.zeros(jacobian.shape[1])
     step[free] = spsolve(damped.tocsc(), -(reduced.T @ residuals))
     return step.reshape(-1, 7)

@@ -18,12 +18,14 @@ from collections.abc import Callable
 
 from da3_ros.ros.counters import Counters, Event
 from da3_ros.ros.engine_loading import ModelIdentity
-from da3_ros.ros.health import Health, HealthReport
+from da3_ros.ros.health import Health, HealthReport, Latency
 from da3_ros.ros.settings import NodeSettings
 from diagnostic_msgs.msg import DiagnosticStatus
 from diagnostic_updater import DiagnosticStatusWrapper, Updater
 from rclpy.node import Node
 
+# Beyond it, image stamps and the node's clock have nothing to do with each other.
+_MAX_LATENCY_S = 3600.0
 _PROBLEMS = (
     Event.EXCEPTIONS, Event.BAD_IMAGE, Event.INFERENCE_FAILED, Event.OUT_OF_MEMORY,
     Event.QUEUE_FULL, Event.BAD_CAMERA_INFO, Event.TF_MISSING, Event.TF_CONFLICT,
@@ -70,10 +72,7 @@ class Diagnostics:
             status.mergeSummary(
                 DiagnosticStatus.WARN, f'{self._num_publishers()} publishers of images')
         status.add('image rate [Hz]', f'{report.image_rate_hz:.2f}')
-        if report.latency is not None:
-            status.add('latency median [s]', f'{report.latency.median_s:.3f}')
-            status.add('latency 95 % [s]', f'{report.latency.p95_s:.3f}')
-            status.add('latency max [s]', f'{report.latency.max_s:.3f}')
+        _add_latency(status, report.latency)
         for event in Event:
             status.add(event.value, str(self._counters[event]))
         return status
@@ -100,7 +99,7 @@ class Diagnostics:
             status.add(name, getattr(identity, name))
         window = self._health.report().window
         if window is not None:
-            if window.max_views < self._settings().window.size:
+            if window.max_views < identity.num_views:
                 status.mergeSummary(
                     DiagnosticStatus.WARN, f'memory is short: {window.max_views} views at most')
             status.add('views of the last window', str(window.num_views))
@@ -119,6 +118,17 @@ class Diagnostics:
                 DiagnosticStatus.WARN, 'not metric: positions do not fit the robot in metres')
         _add_window(status, report)
         return status
+
+
+def _add_latency(status: DiagnosticStatusWrapper, latency: Latency | None) -> None:
+    if latency is None:
+        return
+    if abs(latency.median_s) > _MAX_LATENCY_S:
+        status.add('latency', 'unknown: the stamps are of another clock (use_sim_time?)')
+        return
+    status.add('latency median [s]', f'{latency.median_s:.3f}')
+    status.add('latency 95 % [s]', f'{latency.p95_s:.3f}')
+    status.add('latency max [s]', f'{latency.max_s:.3f}')
 
 
 def _add_window(status: DiagnosticStatusWrapper, report: HealthReport) -> None:

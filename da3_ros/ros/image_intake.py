@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import time
 
 from da3_ros.errors import MessageError
+from da3_ros.inference.preprocessing import plan_processing
 from da3_ros.mapping.keyframe import Frame, Keyframe
 from da3_ros.ros.camera_model import read_camera_model
 from da3_ros.ros.conversions import stamp_ns
@@ -27,7 +28,7 @@ from da3_ros.ros.health import Health
 from da3_ros.ros.image_decoding import decode_compressed, decode_image, RgbImage
 from da3_ros.ros.rectification import Rectifier
 from da3_ros.ros.session_watch import Arrival, SessionWatch, StreamSignature
-from da3_ros.ros.settings import CameraSettings
+from da3_ros.ros.settings import CameraSettings, PreprocessSettings
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -52,7 +53,8 @@ class ImageIntake:
     """
 
     def __init__(
-        self, settings: CameraSettings, *, select: Callable[[Frame], Keyframe | None],
+        self, settings: CameraSettings, preprocess: PreprocessSettings, *,
+        select: Callable[[Frame], Keyframe | None],
         offer: Callable[[Keyframe, str | None], None], counters: Counters, health: Health,
         logger: RcutilsLogger,
     ) -> None:
@@ -60,6 +62,7 @@ class ImageIntake:
         Wait for the first image.
 
         :param settings: how images are received.
+        :param preprocess: what the network makes of their size.
         :param select: tells keyframes.
         :param offer: takes keyframes, with the reason why a session begins, or None.
         :param counters: of the node.
@@ -67,6 +70,7 @@ class ImageIntake:
         :param logger: of the node.
         """
         self._settings = settings
+        self._preprocess = preprocess
         self._select = select
         self._offer = offer
         self._counters = counters
@@ -118,11 +122,20 @@ class ImageIntake:
         try:
             is_raw = isinstance(message, Image)
             image = decode_image(message) if is_raw else decode_compressed(message)
+            self._check_size(image)
         except MessageError as error:
             self._counters.add(Event.BAD_IMAGE)
             self._logger.error(f'image dropped: {error}', throttle_duration_sec=_THROTTLE_S)
             return
         self._take(message, image, self._rectifier(image))
+
+    def _check_size(self, image: RgbImage) -> None:
+        height, width = image.shape[:2]
+        size, method = self._preprocess.size, self._preprocess.method
+        try:
+            plan_processing(height, width, size=size, method=method)
+        except ValueError as error:
+            raise MessageError(f'image size: {error}') from error
 
     def _take(
         self, message: Image | CompressedImage, image: RgbImage, rectifier: Rectifier | None

@@ -62,9 +62,10 @@ def mask_depth(
     :param confidence: (H, W), or None.
     :param settings: limits.
     """
-    masked = np.where(depth > settings.limit_m, np.float32(np.inf), depth)
+    masked = depth.copy()
     if confidence is not None:
-        masked[confidence < settings.min_confidence] = np.nan
+        masked[np.isfinite(depth) & (confidence < settings.min_confidence)] = np.nan
+    masked[masked > settings.limit_m] = np.inf
     return masked
 
 

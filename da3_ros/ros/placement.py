@@ -70,7 +70,6 @@ class KeyframePlacer:
         self._counters = counters
         self._world_T_start: Array | None = None
         self._told: set[str] = set()
-        self._published: set[tuple[str, str]] = set()
 
     def begin_session(self) -> None:
         """Forget where the first camera was."""
@@ -160,16 +159,14 @@ class KeyframePlacer:
 
     def _may_publish(self, parent: str, child: str) -> bool:
         assert self._frames is not None
-        # Our own transforms come back to us, but those before the first of them are another's.
-        ours = frozenset({parent} if (parent, child) in self._published else ())
-        others = self._frames.parents(child) - ours
+        others = self._frames.parents(child)
         if not others and parent != child:
-            self._published.add((parent, child))
+            self._frames.own(parent, child)
             return True
         self._counters.add(Event.TF_CONFLICT)
-        self._tell_once(
-            f'{parent} -> {child} is not published: {child} has the parent '
-            f'{", ".join(sorted(others)) or child} already; choose another tf.mode', key=child)
+        reason = 'a frame is not its own parent' if parent == child else (
+            f'{child} has the parent {", ".join(sorted(others))} already; choose another tf.mode')
+        self._tell_once(f'{parent} -> {child} is not published: {reason}', key=child)
         return False
 
     def _tell_once(self, text: str, *, key: str) -> None:

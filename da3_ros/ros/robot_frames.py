@@ -21,6 +21,7 @@ import threading
 from da3_ros.mapping.keyframe import Keyframe
 from da3_ros.ros.conversions import Array, from_transform
 from geometry_msgs.msg import TransformStamped
+from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
@@ -30,32 +31,46 @@ _logger = logging.getLogger(__name__)
 
 
 class _WatchfulBuffer(Buffer):
-    """Remember who claims to be the parent of a frame, which tf2 itself does not tell."""
+    """
+    Remember who claims to be the parent of a frame, which tf2 itself does not tell.
+
+    The node's own transforms come back to it, and are ignored.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self._own_links: set[tuple[str, str]] = set()
         self._parents: dict[str, set[str]] = {}
-        self._parents_lock = threading.Lock()
+        self._links_lock = threading.Lock()
 
     def set_transform(self, transform: TransformStamped, authority: str) -> None:
         """Store a moving transform."""
-        self._note(transform)
-        super().set_transform(transform, authority)
+        if self._note(transform):
+            super().set_transform(transform, authority)
 
     def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
         """Store a transform that holds at all times."""
-        self._note(transform)
-        super().set_transform_static(transform, authority)
+        if self._note(transform):
+            super().set_transform_static(transform, authority)
+
+    def own(self, parent: str, child: str) -> None:
+        """Ignore a link from now on."""
+        with self._links_lock:
+            self._own_links.add((parent, child))
 
     def parents(self, child: str) -> frozenset[str]:
         """Return every frame that was ever said to be the parent of a frame."""
-        with self._parents_lock:
+        with self._links_lock:
             return frozenset(self._parents.get(child, ()))
 
-    def _note(self, transform: TransformStamped) -> None:
-        with self._parents_lock:
-            parents = self._parents.setdefault(transform.child_frame_id, set())
-            parents.add(transform.header.frame_id)
+    def _note(self, transform: TransformStamped) -> bool:
+        """Remember the link of a transform, and tell whether it is somebody else's."""
+        parent, child = transform.header.frame_id, transform.child_frame_id
+        with self._links_lock:
+            if (parent, child) in self._own_links:
+                return False
+            self._parents.setdefault(child, set()).add(parent)
+            return True
 
 
 class RobotFrames:
@@ -67,20 +82,32 @@ class RobotFrames:
 
         :param node: spun by another thread than the one that looks up.
         """
+        # Not the buffer's own watch on the clock: with a node it would offer a service as well.
         self._buffer = _WatchfulBuffer()
         self._listener = TransformListener(self._buffer, node)
+        self._jump_handle = node.get_clock().create_jump_callback(
+            JumpThreshold(
+                min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
+            post_callback=lambda _: self._buffer.clear(),
+        )
 
     def close(self) -> None:
         """Stop listening."""
+        self._jump_handle.unregister()
         self._listener.unregister()
 
-    def clear(self) -> None:
-        """Forget moving transforms: time went back."""
-        self._buffer.clear()
+    def own(self, parent: str, child: str) -> None:
+        """
+        Announce that the node publishes a link itself.
+
+        :param parent: name of a frame.
+        :param child: name of another.
+        """
+        self._buffer.own(parent, child)
 
     def parents(self, child: str) -> frozenset[str]:
         """
-        Return every frame that anybody ever called the parent of a frame.
+        Return every frame that anybody but the node ever called the parent of a frame.
 
         :param child: name of the frame.
         """

@@ -15,7 +15,7 @@
 """The one thread that owns the pipeline and the GPU."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 import logging
 import threading
@@ -82,7 +82,7 @@ class _Entry:
 @dataclass(frozen=True, eq=False)
 class _Job:
     """
-    What the thread does next; the steps are taken in the order of the fields.
+    What the thread does next: one of three.
 
     :param epoch: what was asked for in an earlier one than the current must not come out.
     :param reset: why to drop everything, or None.
@@ -203,12 +203,13 @@ class InferenceWorker(Generic[Messages]):
 
     def _run(self) -> None:
         while (job := self._next_job()) is not None:
-            try:
-                self._execute(job)
-            except Exception:
-                # The one catch-all: a fault of one window must not end the node.
-                _logger.exception('unexpected error, the window is skipped')
-                self._counters.add(Event.EXCEPTIONS)
+            for step in self._steps(job):
+                try:
+                    step()
+                except Exception:
+                    # The one catch-all: a fault of one window must not end the node.
+                    _logger.exception('unexpected error, the window is skipped')
+                    self._counters.add(Event.EXCEPTIONS)
 
     def _next_job(self) -> _Job | None:
         with self._condition:
@@ -232,21 +233,26 @@ class InferenceWorker(Generic[Messages]):
             self._is_stopping or self._reset is not None or self._queue or self._flush
         )
 
-    def _execute(self, job: _Job) -> None:
-        if job.reset is not None:
-            self._pipeline.reset(job.reset)
-            self._outlet.begin_session()
-        if job.entry is not None:
-            if job.entry.new_session is not None:
-                self._deliver(self._pipeline.flush(), job.epoch)
-                self._pipeline.reset(job.entry.new_session)
-                self._outlet.begin_session()
-            keyframe = job.entry.keyframe
-            if self._complete is not None:
-                keyframe = self._complete(keyframe)
-            self._deliver(self._pipeline.add(keyframe), job.epoch)
-        if job.flush:
-            self._deliver(self._pipeline.flush(), job.epoch)
+    def _steps(self, job: _Job) -> Iterator[Callable[[], None]]:
+        """Give the steps of a job, each of which may fail without the others."""
+        entry = job.entry
+        new_session = job.reset if entry is None else entry.new_session
+        # What waits in the old session comes out first, unless it is to be dropped.
+        if job.flush or (entry is not None and entry.new_session is not None):
+            yield lambda: self._deliver(self._pipeline.flush(), job.epoch)
+        if new_session is not None:
+            yield lambda: self._begin_session(new_session)
+        if entry is not None:
+            yield lambda: self._add(entry.keyframe, job.epoch)
+
+    def _begin_session(self, reason: str) -> None:
+        self._pipeline.reset(reason)
+        self._outlet.begin_session()
+
+    def _add(self, keyframe: Keyframe, epoch: int) -> None:
+        if self._complete is not None:
+            keyframe = self._complete(keyframe)
+        self._deliver(self._pipeline.add(keyframe), epoch)
 
     def _deliver(self, update: PipelineUpdate, epoch: int) -> None:
         for dropped in update.dropped:

@@ -32,7 +32,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 STAMP_NS = 1_700_000_000_123_456_789
 DEPTH = np.array([[1.0, 2.0], [np.nan, np.inf], [5.0, 9.0]], np.float32)
-CONFIDENCE = np.array([[1.0, 3.0], [9.0, 9.0], [2.0, 9.0]], np.float32)
+CONFIDENCE = np.array([[1.0, 3.0], [9.0, 1.0], [2.0, 9.0]], np.float32)
 
 
 def keyframe(**fields):

@@ -32,16 +32,21 @@ BASE_T_CAMERA = rigid.from_rotation_translation(
 
 
 class Frames:
-    """The robot's frames by hand: the same two methods as ``RobotFrames``."""
+    """The robot's frames by hand: the same methods as ``RobotFrames``."""
 
     def __init__(self) -> None:
         """Know the mounting of the camera only."""
         self.odom_T_base = {}
         self.known_parents = {}
+        self.own_links = set()
 
     def parents(self, child):
         """Return the parents that were announced."""
         return frozenset(self.known_parents.get(child, ()))
+
+    def own(self, parent, child):
+        """Remember what the node publishes."""
+        self.own_links.add((parent, child))
 
     def look_up(self, target, source, *, stamp_ns, timeout_s):
         """Return the transform of the camera."""
@@ -192,14 +197,13 @@ def test_a_frame_gets_no_second_parent(frames, counters, warnings, parent):
     assert len(warnings) == 1
 
 
-def test_own_transforms_that_come_back_are_no_conflict(frames, counters):
-    """The listener hears what the broadcaster says."""
+def test_a_parent_that_comes_later_ends_the_transforms(frames, counters):
+    """The robot is right; the node's own link was announced before, so that it is no conflict."""
     placer = KeyframePlacer(TfSettings(), frames, counters)
     first, second, _ = keyframes()
-    placer.place(first, np.eye(4))
-    frames.known_parents = {'camera': {'odom'}}
-    assert len(placer.place(second, np.eye(4)).transforms) == 1
-    frames.known_parents = {'camera': {'odom', 'camera_link'}}
+    assert len(placer.place(first, np.eye(4)).transforms) == 1
+    assert frames.own_links == {('odom', 'camera')}
+    frames.known_parents = {'camera': {'camera_link'}}
     assert placer.place(second, np.eye(4)).transforms == ()
 
 

@@ -193,6 +193,19 @@ def test_a_window_that_fails_costs_only_itself(bench_of):
     assert bench.counters[Event.INFERENCE_FAILED] == 2
 
 
+def test_a_new_session_begins_although_the_old_one_ends_with_a_fault(bench_of):
+    """The window of what waited fails; the first keyframe of the new session is not lost."""
+    bench = bench_of()
+    stamps = bench.offer(3)
+    assert eventually(lambda: bench.outlet.stamps == stamps[:2], 5.0)
+    bench.engine.fails = True
+    bench.offer(1, first=10, new_session='a gap')
+    assert eventually(lambda: bench.outlet.num_sessions == 1, 5.0)
+    bench.engine.fails = False
+    bench.offer(1, first=11)
+    assert eventually(lambda: bench.counters[Event.PUBLISHED] == 4, 5.0)
+
+
 def test_stop_says_when_it_could_not(bench_of):
     """It waits as long as it was told to, and succeeds later."""
     bench = bench_of()

@@ -15,6 +15,8 @@
 """The whole product without ROS, against an engine that knows the truth."""
 
 from dataclasses import replace
+from itertools import islice
+import tracemalloc
 
 from da3_ros.geometry import camera, rigid
 from da3_ros.mapping.config import WindowConfig
@@ -137,3 +139,21 @@ def test_a_network_without_cameras_gives_depth_alone():
         assert keyframe.is_metric
         np.testing.assert_allclose(keyframe.odom_T_camera[:3, :3], rigid.BODY_R_OPTICAL)
         np.testing.assert_allclose(keyframe.depth, engine.room.depth(pose), rtol=1e-6)
+
+
+def test_memory_stays_flat():
+    engine = PerfectEngine(curve(160, step_m=0.01))
+    pipeline = DepthPipeline(engine, EVERY_FRAME)
+    stream = frames(160)
+    tracemalloc.start()
+    try:
+        held = []
+        for _ in range(2):
+            for frame in islice(stream, 80):
+                pipeline.add(pipeline.select(frame))
+            engine.windows.clear()
+            held.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    one_keyframe = 48 * 64 * (3 + 4 + 4)
+    assert held[1] < held[0] + one_keyframe

@@ -69,9 +69,9 @@ def test_windows_grow_back_when_memory_returns():
     def too_large_for_a_while(call, num_views):
         return MemoryBudgetError('full') if 4 < call < 30 and num_views > 4 else None
 
-    engine = FailingEngine(curve(300), too_large_for_a_while)
-    updates = run(DepthPipeline(engine, EVERY_FRAME), frames(300))
-    assert indices(posed_keyframes(updates)) == list(range(300))
+    engine = FailingEngine(curve(400), too_large_for_a_while)
+    updates = run(DepthPipeline(engine, EVERY_FRAME), frames(400))
+    assert indices(posed_keyframes(updates)) == list(range(400))
     assert reports(updates)[-1].max_views == 12
     assert max(len(window) for window in engine.windows[-8:]) == 12
 
