@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-Expected failures at run time; bad arguments raise ``ValueError`` instead.
-"""
+"""Expected failures at run time; bad arguments raise ``ValueError`` instead."""
 
 
 class Da3Error(Exception):
@@ -26,7 +24,16 @@ class WeightsError(Da3Error):
 
 
 class MemoryBudgetError(Da3Error):
-    """No window of the asked size fits the memory that is free."""
+    """
+    No window of the asked size fits the memory that is free.
+
+    :param message: for the log.
+    :param max_views: how many views fit instead, where that is known.
+    """
+
+    def __init__(self, message: str, *, max_views: int | None = None) -> None:
+        super().__init__(message)
+        self.max_views = max_views
 
 
 class AlignmentError(Da3Error):
@@ -35,3 +42,7 @@ class AlignmentError(Da3Error):
 
 class PredictionError(Da3Error):
     """The network returned values that cannot be used (all NaN, all infinite)."""
+
+
+class MessageError(Da3Error):
+    """A received message cannot be used; the text says what was got and what was expected."""

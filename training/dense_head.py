@@ -79,7 +79,9 @@ class DenseHead:
             if source <= target
         }
         self._uv = {
-            (channels, grid): uv_embedding(torch.zeros(1, channels, *grid, device=device), size)
+            (channels, grid): uv_embedding((channels, *grid), size, device).add_(
+                torch.zeros(1, channels, *grid, device=device)
+            )
             for channels, grid in [
                 *((p.out_channels, (rows, columns)) for p in head.projects),
                 (head.scratch.output_conv1.out_channels, size),

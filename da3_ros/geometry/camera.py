@@ -68,6 +68,20 @@ def unproject(depth: DepthImage, intrinsics: Array) -> DepthImage:
     return points
 
 
+def rays_of(pixels: Array, intrinsics: Array) -> Array:
+    """
+    Back-project pixels to depth 1.
+
+    :param pixels: (..., 2) pixel coordinates u, v.
+    :param intrinsics: (3, 3) [px].
+    :returns: (..., 3) in the camera's optical frame, z = 1.
+    """
+    k = np.asarray(intrinsics, dtype=np.float64)
+    y = (pixels[..., 1] - k[1, 2]) / k[1, 1]
+    x = (pixels[..., 0] - k[0, 2] - k[0, 1] * y) / k[0, 0]
+    return np.stack([x, y, np.ones_like(x)], axis=-1)
+
+
 def project(points: Array, intrinsics: Array) -> Array:
     """
     Project points of the camera's optical frame.

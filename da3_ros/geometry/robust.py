@@ -24,6 +24,9 @@ Array = NDArray[np.float64]
 _MAD_TO_SIGMA = 1.4826
 # Tukey's biweight at 95 % efficiency under normal noise.
 _TUKEY_CUTOFF = 4.685
+_MAX_SORTED = 4096
+# Steps below this share of the spread are no progress.
+_CONVERGED = 1e-4
 
 
 @dataclass(frozen=True)
@@ -77,14 +80,25 @@ def location(
     :param min_sigma: smallest spread to believe in.
     :param num_iterations: re-weightings.
     """
-    centre = weighted_median(values, weights)
-    spread = _MAD_TO_SIGMA * weighted_median(np.abs(values - centre), weights)
+    # Medians start and scale the estimate: some thousand values are enough for them, and sorting
+    # all of them would cost more than everything else.
+    thin = np.s_[::values.size // _MAX_SORTED + 1]
+    few, few_weights = values[thin], weights[thin]
+    if not few_weights.sum() > 0.0:
+        few, few_weights = values, weights
+    centre = weighted_median(few, few_weights)
+    spread = max(_spread_around(centre, few, few_weights), min_sigma)
     for _ in range(num_iterations):
-        spread = max(spread, min_sigma)
         kept = weights * tukey_weights(values - centre, spread)
-        centre = float(kept @ values / kept.sum())
-        near = np.abs(values - centre) < _TUKEY_CUTOFF * spread
-        spread = _MAD_TO_SIGMA * weighted_median(
-            np.abs(values[near] - centre), weights[near]
-        )
-    return Cluster(centre, max(spread, min_sigma))
+        last, centre = centre, float(np.sum(kept * values) / kept.sum())
+        near = np.abs(few - centre) < _TUKEY_CUTOFF * spread
+        if not few_weights[near].any():
+            break
+        spread = max(_spread_around(centre, few[near], few_weights[near]), min_sigma)
+        if abs(centre - last) < _CONVERGED * spread:
+            break
+    return Cluster(centre, spread)
+
+
+def _spread_around(centre: float, values: Array, weights: Array) -> float:
+    return _MAD_TO_SIGMA * weighted_median(np.abs(values - centre), weights)

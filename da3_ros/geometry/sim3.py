@@ -57,6 +57,16 @@ class Sim3:
         """Return the similarity that changes nothing."""
         return Sim3(1.0, np.eye(3), np.zeros(3))
 
+    @staticmethod
+    def about(center: Array, scale: float) -> 'Sim3':
+        """
+        Build the similarity that scales about a point and leaves that point where it is.
+
+        :param center: (3,).
+        :param scale: factor on all distances.
+        """
+        return Sim3(scale, np.eye(3), (1.0 - scale) * center)
+
     def __matmul__(self, other: 'Sim3') -> 'Sim3':
         """
         Chain ``a_S_b @ b_S_c`` into ``a_S_c``.

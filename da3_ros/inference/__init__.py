@@ -13,3 +13,9 @@
 # limitations under the License.
 
 """One window of images in, one joint prediction out."""
+
+from da3_ros.inference.branch import ExecutorOptions
+from da3_ros.inference.engine import InferenceEngine
+from da3_ros.inference.prediction import WindowPrediction
+
+__all__ = ['ExecutorOptions', 'InferenceEngine', 'WindowPrediction']

@@ -21,10 +21,9 @@ scale of its own, which the two sets of camera centres reveal.
 
 from dataclasses import dataclass
 
+from da3_ros.geometry import rigid
 import numpy as np
 from numpy.typing import NDArray
-
-from da3_ros.geometry import rigid
 
 Array = NDArray[np.float64]
 
@@ -40,23 +39,31 @@ _MIN_SPREAD = 1e-6
 @dataclass(frozen=True, eq=False)
 class Conditioning:
     """
-    Given poses as the network takes them.
+    Given cameras, as they are and as the network takes them.
 
+    :param poses: (N, 4, 4) world_T_camera as given.
+    :param intrinsics: (N, 3, 3) [px] of the processed images, corner-origin.
     :param extrinsics: (N, 4, 4) camera_T_world in network units, identity for the first view.
     :param unit: length of one network unit in the unit of the given poses.
     """
 
+    poses: Array
+    intrinsics: Array
     extrinsics: Array
     unit: float
 
 
-def condition_on(poses: Array) -> Conditioning:
+def condition_on(poses: Array, intrinsics: Array) -> Conditioning:
     """
     Express poses relative to the first one, in units of their median distance from it.
 
     :param poses: (N, 4, 4) world_T_camera, rigid.
-    :raises ValueError: if they are not N rigid motions.
+    :param intrinsics: (N, 3, 3) [px] of the processed images, corner-origin.
+    :raises ValueError: if the poses are not N rigid motions.
     """
+    poses = np.asarray(poses, dtype=np.float64)
+    if poses.shape != (len(intrinsics), 4, 4):
+        raise ValueError(f'poses: got shape {poses.shape}, expected ({len(intrinsics)}, 4, 4)')
     _check_rigid(poses)
     first_T_camera = rigid.inverse(poses[0]) @ poses
     distances = np.linalg.norm(first_T_camera[:, :3, 3], axis=1)
@@ -65,7 +72,7 @@ def condition_on(poses: Array) -> Conditioning:
     unit = max(float(median), _MIN_UNIT)
     extrinsics = rigid.inverse(first_T_camera)
     extrinsics[:, :3, 3] /= unit
-    return Conditioning(extrinsics, unit)
+    return Conditioning(poses, intrinsics, extrinsics, unit)
 
 
 def network_unit(given: Array, predicted: Array, *, expected: float) -> float:
@@ -140,8 +147,6 @@ def _inliers(source: Array, target: Array) -> NDArray[np.bool_]:
 
 
 def _check_rigid(poses: Array) -> None:
-    if poses.ndim != 3 or poses.shape[1:] != (4, 4):
-        raise ValueError(f'poses: got shape {poses.shape}, expected (N, 4, 4)')
     if not np.isfinite(poses).all():
         raise ValueError('poses: got non-finite values')
     rotations = poses[:, :3, :3]

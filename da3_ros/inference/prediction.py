@@ -48,5 +48,5 @@ class WindowPrediction:
 
     @property
     def num_views(self) -> int:
-        """Number of views in the window."""
+        """Return the number of views in the window."""
         return int(self.depth.shape[0])

@@ -24,12 +24,11 @@ from dataclasses import dataclass
 from typing import get_args, Literal
 
 import cv2
+from da3_ros.model.config import PATCH_SIZE
 import numpy as np
 from numpy.typing import NDArray
 import torch
 from torch import Tensor
-
-from da3_ros.model.config import PATCH_SIZE
 
 ProcessMethod = Literal[
     'upper_bound_resize', 'upper_bound_crop', 'lower_bound_resize', 'lower_bound_crop'
@@ -85,18 +84,17 @@ def plan_processing(
     scale = size / bound
     bounded = (max(1, round(height * scale)), max(1, round(width * scale)))
     if method.endswith('crop'):
-        final = tuple(side // PATCH_SIZE * PATCH_SIZE for side in bounded)
-        resized = (bounded,)
+        rows, columns = (side // PATCH_SIZE for side in bounded)
     else:
-        # A side in the middle between two multiples goes up.
-        final = tuple((2 * side + PATCH_SIZE) // (2 * PATCH_SIZE) * PATCH_SIZE for side in bounded)
-        resized = (bounded, (final[0], final[1]))
-    if min(final) < PATCH_SIZE:
+        # The nearest multiple; a side in the middle between two goes up.
+        rows, columns = ((2 * side + PATCH_SIZE) // (2 * PATCH_SIZE) for side in bounded)
+    if min(rows, columns) < 1:
         raise ValueError(
             f'size: got {size} for images of {width}x{height}, which leaves {bounded[1]}x'
             f'{bounded[0]} pixels, expected at least {PATCH_SIZE} on every side'
         )
-    return ProcessPlan(resized, (final[0], final[1]))
+    final = (rows * PATCH_SIZE, columns * PATCH_SIZE)
+    return ProcessPlan((bounded,) if method.endswith('crop') else (bounded, final), final)
 
 
 def preprocess(
@@ -130,7 +128,7 @@ def preprocess(
         cameras.append(camera)
 
     height, width = (min(image.shape[axis] for image in processed) for axis in (0, 1))
-    cropped = [_crop_center(*view, height, width) for view in zip(processed, cameras)]
+    cropped = [_crop_center(*view, height, width) for view in zip(processed, cameras, strict=True)]
     return ProcessedImages(
         images=np.stack([image for image, _ in cropped]),
         intrinsics=None if intrinsics is None else np.stack([camera for _, camera in cropped]),

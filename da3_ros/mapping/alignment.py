@@ -26,73 +26,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from da3_ros.errors import AlignmentError
-from da3_ros.geometry import camera, rigid, robust
+from da3_ros.geometry import robust
 from da3_ros.geometry.sim3 import fit_sim3, Sim3
 from da3_ros.mapping.config import AlignmentConfig
-from da3_ros.mapping.view import View
+from da3_ros.mapping.samples import ViewSamples
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-# Confidence is heavy-tailed: no pixel counts for more than a few ordinary ones.
-_MAX_RELATIVE_CONFIDENCE = 3.0
 # Spreads below these are not believed: float32 depth, and poses good to a ten-thousandth of the
 # distance of the scene.
 _MIN_LOG_DEPTH_SIGMA = 1e-5
 _MIN_POSE_SIGMA = 1e-4
 _MIN_WEIGHT = 1e-9
 _NUM_POSE_ITERATIONS = 5
-
-
-@dataclass(frozen=True, eq=False)
-class ViewSamples:
-    """
-    Depth and camera of one keyframe as one window saw it, on a fixed grid of M pixels.
-
-    :param id: the keyframe's.
-    :param depth: (M,) z, NaN where unknown.
-    :param weights: (M,) trust in each pixel, 1 for an ordinary one.
-    :param rays: (M, 3) optical-frame points at depth 1.
-    :param world_T_camera: (4, 4), in the unit of the depth.
-    """
-
-    id: int
-    depth: Array
-    weights: Array
-    rays: Array
-    world_T_camera: Array
-
-    def transformed(self, a_S_world: Sim3) -> 'ViewSamples':
-        """
-        Express the view in another frame and unit.
-
-        :param a_S_world: from this view's world.
-        """
-        return replace(
-            self, depth=a_S_world.scale * self.depth,
-            world_T_camera=a_S_world.transform_pose(self.world_T_camera),
-        )
-
-    def only(self, kept: NDArray[np.bool_]) -> 'ViewSamples':
-        """
-        Keep some of the pixels.
-
-        :param kept: (M,).
-        """
-        return replace(
-            self, depth=self.depth[kept], weights=self.weights[kept], rays=self.rays[kept]
-        )
-
-    def points(self, depth: Array | None = None) -> Array:
-        """
-        Back-project the pixels into this view's world.
-
-        :param depth: (M,) depth to use instead of the view's own.
-        :returns: (M, 3).
-        """
-        z = self.depth if depth is None else depth
-        return rigid.transform_points(self.world_T_camera, self.rays * z[:, None])
+# A camera is known from a few hundred of its points.
+_MAX_CAMERA_POINTS = 400
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +55,8 @@ class Alignment:
         its depth.
     :param inlier_share: share of shared points below the threshold.
     :param scale_sigma: relative standard deviation of the scale.
+    :param camera_sigma: typical distance by which a camera's view of the scene disagrees, as a
+        share of the depth.
     :param num_shared: keyframes seen by both.
     """
 
@@ -112,37 +64,8 @@ class Alignment:
     residual: float
     inlier_share: float
     scale_sigma: float
+    camera_sigma: float
     num_shared: int
-
-
-def sample_view(view: View, num_samples: int) -> ViewSamples:
-    """
-    Thin a posed view out to a grid that depends on its size alone.
-
-    :param view: with a pose.
-    :param num_samples: about how many pixels to keep.
-    """
-    assert view.window_T_camera is not None
-    height, width = view.depth.shape
-    step = max(1, round(np.sqrt(height * width / num_samples)))
-    grid = np.s_[step // 2::step, step // 2::step]
-    depth = view.depth[grid].ravel().astype(np.float64)
-    depth[~np.isfinite(depth)] = np.nan
-    rays = camera.unproject(np.ones_like(view.depth), view.intrinsics)[grid].reshape(-1, 3)
-    return ViewSamples(
-        view.keyframe.id, depth, _trust(view.confidence, grid, len(depth)),
-        rays.astype(np.float64), view.window_T_camera,
-    )
-
-
-def _trust(
-    confidence: NDArray[np.float32] | None, grid: tuple[slice, slice], num_samples: int
-) -> Array:
-    if confidence is None:
-        return np.ones(num_samples)
-    above_none = np.nan_to_num(confidence[grid].ravel().astype(np.float64) - 1.0)
-    ordinary = max(float(np.median(above_none)), 1e-6)
-    return np.clip(above_none / ordinary, 0.0, _MAX_RELATIVE_CONFIDENCE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,11 +82,56 @@ class _Pair:
     window: ViewSamples
     weights: Array
 
+    def thinned(self, max_points: int) -> '_Pair':
+        """Keep a regular choice of the pixels."""
+        kept = np.arange(self.weights.size) % (self.weights.size // max_points + 1) == 0
+        return _Pair(self.reference.only(kept), self.window.only(kept), self.weights[kept])
+
     @property
     def log_ratio(self) -> Array:
-        """Logarithm of the reference's depth over the window's, (M,)."""
+        """Return the logarithm of the reference's depth over the window's, (M,)."""
         ratio: Array = np.log(self.reference.depth / self.window.depth)
         return ratio
+
+
+@dataclass(frozen=True, eq=False)
+class _CameraPoints:
+    """
+    What a shared camera sees, placed by either window, both in the reference's unit.
+
+    :param target: (M, 3) by the reference.
+    :param source: (M, 3) by the window.
+    :param weights: (M,) trust over the squared depth.
+    :param depth: (M,) on which both windows agree.
+    """
+
+    target: Array
+    source: Array
+    weights: Array
+    depth: Array
+
+    def miss(self, target_S_source: Sim3) -> float:
+        """
+        Return how far the camera's points are from each other, as a share of the depth.
+
+        :param target_S_source: brings the window to the reference.
+        """
+        squared = np.square(self.target - target_S_source.transform_points(self.source))
+        trust = np.sum(self.weights * np.square(self.depth))
+        return float(np.sqrt(np.sum(self.weights * squared.sum(axis=1)) / trust))
+
+
+@dataclass(frozen=True, eq=False)
+class _CameraFit:
+    """
+    The similarity that brings the shared cameras together.
+
+    :param reference_S_window: the similarity.
+    :param sigma: typical disagreement of a camera, as a share of the depth.
+    """
+
+    reference_S_window: Sim3
+    sigma: float
 
 
 def align(
@@ -185,15 +153,18 @@ def align(
         np.concatenate([pair.weights for pair in pairs]),
         min_sigma=_MIN_LOG_DEPTH_SIGMA,
     )
-    reference_S_window = _fit_cameras(pairs, log_scale)
+    fit = _fit_cameras(pairs, log_scale)
+    reference_S_window = fit.reference_S_window
     errors = np.concatenate([_point_errors(pair, reference_S_window) for pair in pairs])
     weights = np.concatenate([pair.weights for pair in pairs])
-    inlier_share = float(weights @ (errors < config.inlier_threshold) / weights.sum())
+    is_inlier = errors < config.inlier_threshold
+    inlier_share = float(np.sum(weights * is_inlier) / weights.sum())
     return Alignment(
         reference_S_window,
         residual=robust.weighted_median(errors, weights),
         inlier_share=inlier_share,
         scale_sigma=_scale_sigma(pairs, log_scale),
+        camera_sigma=fit.sigma,
         num_shared=len(pairs),
     )
 
@@ -231,7 +202,7 @@ def _shared_pairs(
     return pairs
 
 
-def _fit_cameras(pairs: Sequence[_Pair], log_scale: robust.Cluster) -> Sim3:
+def _fit_cameras(pairs: Sequence[_Pair], log_scale: robust.Cluster) -> _CameraFit:
     """
     Fit rotation and translation at a known scale.
 
@@ -240,27 +211,29 @@ def _fit_cameras(pairs: Sequence[_Pair], log_scale: robust.Cluster) -> Sim3:
     instead of least squared deviations, by re-weighting).
     """
     scale = float(np.exp(log_scale.centre))
-    targets, sources, weights = [], [], []
-    for pair in pairs:
-        agreement = robust.tukey_weights(pair.log_ratio - log_scale.centre, log_scale.spread)
-        fused = np.sqrt(pair.reference.depth * scale * pair.window.depth)
-        targets.append(pair.reference.points(fused))
-        scaled = replace(pair.window, rays=pair.reference.rays)
-        scaled = scaled.transformed(Sim3(scale, np.eye(3), np.zeros(3)))
-        sources.append(scaled.points(fused))
-        weights.append((pair.weights * agreement + _MIN_WEIGHT) / np.square(fused))
-    trust = np.ones(len(pairs))
+    cameras = [_compare_camera(pair.thinned(_MAX_CAMERA_POINTS), log_scale) for pair in pairs]
+    target = np.concatenate([camera.target for camera in cameras])
+    source = np.concatenate([camera.source for camera in cameras])
+    trust = np.ones(len(cameras))
     for _ in range(_NUM_POSE_ITERATIONS):
-        fit = fit_sim3(
-            np.concatenate(targets), np.concatenate(sources),
-            np.concatenate([t * w for t, w in zip(trust, weights)]), scale=1.0,
-        )
-        misses = [
-            np.square(target - fit.transform_points(source)).sum(axis=1) @ w / w.size
-            for target, source, w in zip(targets, sources, weights)
-        ]
-        trust = 1.0 / np.maximum(np.sqrt(misses), _MIN_POSE_SIGMA)
-    return Sim3(scale, fit.rotation, fit.translation)
+        weights = np.concatenate([t * c.weights for t, c in zip(trust, cameras, strict=True)])
+        fit = fit_sim3(target, source, weights, scale=1.0)
+        misses = np.array([camera.miss(fit) for camera in cameras])
+        trust = 1.0 / np.maximum(misses, _MIN_POSE_SIGMA)
+    return _CameraFit(Sim3(scale, fit.rotation, fit.translation), float(np.median(misses)))
+
+
+def _compare_camera(pair: _Pair, log_scale: robust.Cluster) -> _CameraPoints:
+    scale = float(np.exp(log_scale.centre))
+    agreement = robust.tukey_weights(pair.log_ratio - log_scale.centre, log_scale.spread)
+    fused = np.sqrt(pair.reference.depth * scale * pair.window.depth)
+    # One set of rays: this compares cameras, not what the windows think of the lens.
+    window = replace(pair.window, rays=pair.reference.rays)
+    resized = window.transformed(Sim3(scale, np.eye(3), np.zeros(3)))
+    return _CameraPoints(
+        pair.reference.points(fused), resized.points(fused),
+        (pair.weights * agreement + _MIN_WEIGHT) / np.square(fused), fused,
+    )
 
 
 def _point_errors(pair: _Pair, reference_S_window: Sim3) -> Array:
@@ -283,7 +256,7 @@ def _scale_sigma(pairs: Sequence[_Pair], log_scale: robust.Cluster) -> float:
         offsets = pair.log_ratio - log_scale.centre
         kept = pair.weights * robust.tukey_weights(offsets, log_scale.spread)
         total += float(kept.sum())
-        means.append(float(kept @ offsets / max(float(kept.sum()), _MIN_WEIGHT)))
+        means.append(float(np.sum(kept * offsets) / max(float(kept.sum()), _MIN_WEIGHT)))
     by_pixels = log_scale.spread / np.sqrt(max(total, 1.0))
     by_views = float(np.std(means)) / np.sqrt(len(means))
     return float(max(by_pixels, by_views))

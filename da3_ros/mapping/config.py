@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import math
 
 KEYFRAME_MODES = ('motion', 'time')
-SCALE_SOURCES = ('none', 'fixed', 'model')
+SCALE_SOURCES = ('none', 'fixed', 'model', 'tf', 'pose')
 
 
 def _require(condition: bool, name: str, got: object, expected: str) -> None:
@@ -141,14 +141,27 @@ class ScaleConfig:
     """
     Where metres come from.
 
-    :param source: ``none`` (lengths stay in the unit of the first window), ``fixed`` (that unit
-        times ``fixed_factor``) or ``model`` (metres where the network gives them, else as
-        ``none``).
+    Sources: ``none``: lengths stay in the unit of the first window. ``fixed``: that unit times
+    ``fixed_factor``. ``model``: metres where the network gives them, else as ``none``. ``tf``: the
+    robot's own motion over the same stamps. ``pose``: the network is given the robot's poses.
+
+    :param source: one of the above.
     :param fixed_factor: metres per unit of the first window, for ``fixed``.
+    :param model_sigma: relative standard deviation of one window's metres, for ``model`` and
+        ``pose``; a larger one filters longer.
+    :param tf_sigma: relative standard deviation of the distances that the robot measures.
+    :param tf_noise_m: standard deviation of one position of the robot.
+    :param min_motion_m: windows in which the camera moved less say nothing about scale.
+    :param max_sigma: lengths are called metres when the scale is known to this.
     """
 
     source: str = 'model'
     fixed_factor: float = 1.0
+    model_sigma: float = 0.05
+    tf_sigma: float = 0.01
+    tf_noise_m: float = 0.005
+    min_motion_m: float = 0.1
+    max_sigma: float = 0.05
 
     def __post_init__(self) -> None:
         """
@@ -158,8 +171,40 @@ class ScaleConfig:
         """
         _require(self.source in SCALE_SOURCES, 'scale.source', self.source,
                  f'one of {SCALE_SOURCES}')
-        _require(0.0 < self.fixed_factor < math.inf, 'scale.fixed_factor', self.fixed_factor,
-                 'above 0')
+        for name in ('fixed_factor', 'model_sigma', 'tf_sigma', 'tf_noise_m', 'min_motion_m',
+                     'max_sigma'):
+            value = getattr(self, name)
+            _require(0.0 < value < math.inf, f'scale.{name}', value, 'above 0')
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """
+    When a place counts as seen before.
+
+    :param enabled: whether to look for loops at all.
+    :param min_gap: keyframes between a place and its return.
+    :param min_similarity: of the two pictures, for a joint window to be spent on them.
+    :param min_overlap: share of the surfaces that both must see in that window.
+    :param max_places: places that are remembered; beyond, older ones are thinned out.
+    """
+
+    enabled: bool = False
+    min_gap: int = 40
+    min_similarity: float = 0.55
+    min_overlap: float = 0.2
+    max_places: int = 300
+
+    def __post_init__(self) -> None:
+        """
+        Check the values.
+
+        :raises ValueError: if one is out of its range.
+        """
+        _require(self.min_gap >= 1, 'loop.min_gap', self.min_gap, 'at least 1')
+        _require_share('loop.min_similarity', self.min_similarity)
+        _require_share('loop.min_overlap', self.min_overlap)
+        _require(self.max_places >= 4, 'loop.max_places', self.max_places, 'at least 4')
 
 
 @dataclass(frozen=True)
@@ -171,9 +216,11 @@ class PipelineConfig:
     :param window: which keyframes are inferred together.
     :param alignment: when two windows count as joined.
     :param scale: where metres come from.
+    :param loop: when a place counts as seen before.
     """
 
     keyframe: KeyframeConfig = field(default_factory=KeyframeConfig)
     window: WindowConfig = field(default_factory=WindowConfig)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)

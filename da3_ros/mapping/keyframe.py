@@ -32,12 +32,16 @@ class Frame:
     :param image: (H, W, 3) uint8 RGB.
     :param intrinsics: (3, 3) float64 [px] of ``image``, or None where unknown.
     :param frame_id: name of the camera's optical frame.
+    :param robot_T_camera: (4, 4) float64 [m] pose of the camera at ``stamp_ns`` in the robot's own
+        odometry frame (wheels, legs, IMU), or None where unknown. Only ``scale.source`` tf and
+        pose read it.
     """
 
     stamp_ns: int
     image: NDArray[np.uint8]
     intrinsics: NDArray[np.float64] | None = None
     frame_id: str = 'camera_optical_frame'
+    robot_T_camera: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +53,7 @@ class Keyframe:
     :param frame: the frame itself.
     """
 
-    id: int
+    id: int  # noqa: A003
     frame: Frame
 
 
@@ -76,7 +80,7 @@ class PosedKeyframe:
         same level pose at the origin for every keyframe.
     """
 
-    id: int
+    id: int  # noqa: A003
     stamp_ns: int
     frame_id: str
     image: NDArray[np.uint8]

@@ -26,6 +26,8 @@ _NS_PER_S = 1_000_000_000
 _MAX_LATE_NS = 100_000_000
 # After ``max_interval_s`` this share of ``min_parallax`` is motion enough.
 _SMALL_MOTION = 0.2
+# A blurred frame is kept all the same when less than this share of ``min_overlap`` is left.
+_CRITICAL_OVERLAP = 0.5
 # Weight of a new frame in the running mean of the sharpness.
 _SHARPNESS_GAIN = 0.1
 
@@ -100,7 +102,9 @@ class KeyframeSelector:
         if motion.parallax < needed and not is_leaving:
             return None
         is_blurred = sharp < self._config.min_sharpness * usual
-        if is_blurred and not (is_late or is_leaving):
+        # Blur hides features too: only a view that is really being lost cannot wait.
+        is_lost = motion.overlap < _CRITICAL_OVERLAP * self._config.min_overlap
+        if is_blurred and not (is_late or is_lost):
             return None
         self._motion = ImageMotion(gray)
         return self._keep(frame)

@@ -20,10 +20,10 @@ import time
 
 from da3_ros.errors import Da3Error, MemoryBudgetError
 from da3_ros.geometry import camera
-from da3_ros.inference.prediction import WindowPrediction
 from da3_ros.mapping.config import PipelineConfig
 from da3_ros.mapping.keyframe import Frame, Keyframe, PosedKeyframe, WindowEngine
 from da3_ros.mapping.keyframe_selector import KeyframeSelector
+from da3_ros.mapping.loop_closure import LoopCloser, LoopReport
 from da3_ros.mapping.update import DroppedKeyframe, DropReason, PipelineUpdate, WindowReport
 from da3_ros.mapping.view import read_views, View
 from da3_ros.mapping.view_budget import ViewBudget
@@ -39,9 +39,8 @@ class DepthPipeline:
     """
     Turn a stream of frames into posed depth in one continuous world.
 
-    Threads: ``select`` belongs to the thread that receives images; ``add``, ``flush``, ``reset``
-    and the properties belong to one worker. The two sides share the selector alone, which
-    ``reset`` reaches through a flag.
+    Threads: ``select`` belongs to the thread that receives images, everything else to one worker.
+    The two sides share the selector alone, which ``reset`` reaches through a flag.
 
     Every keyframe given to ``add`` comes out exactly once: posed, or dropped with a reason. A
     change of the image size or of the frame id, and a stamp that runs backwards, begin a new
@@ -63,15 +62,17 @@ class DepthPipeline:
         self._selector = KeyframeSelector(self._config.keyframe)
         self._window = SlidingWindow(self._config.window)
         self._budget = ViewBudget(self._config.window.size)
-        self._world = World(self._config.alignment, first_scale=self._fixed_scale)
+        self._world = World(self._config.alignment, self._config.scale)
         self._newest: Frame | None = None
         self._posed: list[PosedKeyframe] = []
         self._dropped: list[DroppedKeyframe] = []
         self._report: WindowReport | None = None
+        self._loops = self._new_loops()
+        self._loop: LoopReport | None = None
 
     @property
     def waiting(self) -> tuple[Keyframe, ...]:
-        """The keyframes that wait for their window, oldest first."""
+        """Return the keyframes that wait for their window, oldest first."""
         return self._window.waiting
 
     def select(self, frame: Frame) -> Keyframe | None:
@@ -104,6 +105,21 @@ class DepthPipeline:
         self._run_all()
         return self._take_update()
 
+    def close_loops(self) -> PipelineUpdate:
+        """
+        Look whether the newest place was seen before; may run one joint window.
+
+        Call it when no keyframe waits for its window: it moves ``map_T_odom``, never ``odom``.
+        """
+        if self._loops is not None:
+            try:
+                self._loop = self._loops.close(min(self._budget.limit, self._config.window.size))
+            except Da3Error as error:
+                _logger.warning('no loop was looked for: %s', error)
+        if self._loop is not None:
+            self._world.correct(self._loop.map_S_window)
+        return self._take_update()
+
     def reset(self, reason: str) -> None:
         """
         Begin a new session at the origin of ``odom``.
@@ -115,23 +131,26 @@ class DepthPipeline:
         self._selector.request_reset()
         self._begin_session(reason)
 
-    @property
-    def _fixed_scale(self) -> float:
-        scale = self._config.scale
-        return scale.fixed_factor if scale.source == 'fixed' else 1.0
-
     def _begin_session(self, reason: str) -> None:
         waiting = self._window.clear()
         _logger.info('new session: %s; %d waiting keyframes dropped', reason, len(waiting))
         self._drop(waiting, DropReason.RESET, reason)
         self._world.clear()
+        self._loops = self._new_loops()
         self._newest = None
+
+    def _new_loops(self) -> LoopCloser | None:
+        config = self._config
+        if not config.loop.enabled:
+            return None
+        return LoopCloser(self._engine, config.loop, config.alignment)
 
     def _take_update(self) -> PipelineUpdate:
         update = PipelineUpdate(
-            tuple(self._posed), np.eye(4), self._report, tuple(self._dropped)
+            tuple(self._posed), self._world.map_T_odom, self._report, tuple(self._dropped),
+            self._loop,
         )
-        self._posed, self._dropped, self._report = [], [], None
+        self._posed, self._dropped, self._report, self._loop = [], [], None, None
         return update
 
     def _run_all(self) -> None:
@@ -162,29 +181,36 @@ class DepthPipeline:
 
     def _place(self, window: Window) -> None:
         """Infer a window, place it in the world and pose its new keyframes."""
-        num_views = len(window.keyframes)
+        keyframes = window.keyframes
+        given_poses = self._given_poses(keyframes)
         started = time.monotonic()
         prediction = self._engine.infer(
-            [keyframe.frame.image for keyframe in window.keyframes],
-            intrinsics=_known_intrinsics(window.keyframes),
+            [keyframe.frame.image for keyframe in keyframes],
+            poses=given_poses, intrinsics=_known_intrinsics(keyframes),
         )
         inference_s = time.monotonic() - started
-        views = read_views(prediction, window.keyframes)
-        placement = self._world.place(views)
+        views = read_views(prediction, keyframes)
+        is_conditioned = given_poses is not None
+        placement = self._world.place(views, is_metric=prediction.is_metric or is_conditioned)
         self._window.complete(window)
-        self._budget.note_success(num_views)
-        is_metric = self._is_metric(prediction)
-        self._posed.extend(
-            _pose(view, placement, is_metric) for view in views[-window.num_new:]
-        )
+        self._budget.note_success(len(keyframes))
+        new_views = views[-window.num_new:]
+        if self._loops is not None:
+            self._loops.note(placement, new_views)
+        self._posed.extend(_pose(view, placement) for view in new_views)
         self._report = WindowReport(
-            num_views, window.num_new, self._budget.limit, inference_s, placement.alignment,
-            placement.rejection, placement.segment,
+            len(keyframes), window.num_new, self._budget.limit, is_conditioned, inference_s,
+            placement,
         )
 
-    def _is_metric(self, prediction: WindowPrediction) -> bool:
-        source = self._config.scale.source
-        return source == 'fixed' or (source == 'model' and prediction.is_metric)
+    def _given_poses(self, keyframes: Sequence[Keyframe]) -> NDArray[np.float64] | None:
+        """Return the robot's poses for ``scale.source`` pose, if all and the camera are known."""
+        known = [k.frame.robot_T_camera for k in keyframes if k.frame.robot_T_camera is not None]
+        is_camera_known = any(k.frame.intrinsics is not None for k in keyframes)
+        is_wanted = self._config.scale.source == 'pose'
+        if not is_wanted or not is_camera_known or len(known) < len(keyframes):
+            return None
+        return np.stack(known)
 
     def _shrink(self, window: Window, error: MemoryBudgetError) -> None:
         num_views = len(window.keyframes)
@@ -229,7 +255,7 @@ def _known_intrinsics(keyframes: Sequence[Keyframe]) -> NDArray[np.float64] | No
     return camera.to_network(np.stack(own))
 
 
-def _pose(view: View, placement: Placement, is_metric: bool) -> PosedKeyframe:
+def _pose(view: View, placement: Placement) -> PosedKeyframe:
     """Express one view in ``odom``: the same scale for its depth and its position."""
     frame = view.keyframe.frame
     return PosedKeyframe(
@@ -245,6 +271,6 @@ def _pose(view: View, placement: Placement, is_metric: bool) -> PosedKeyframe:
             else placement.odom_S_window.transform_pose(view.window_T_camera)
         ),
         segment=placement.segment,
-        is_metric=is_metric,
+        is_metric=placement.scale.is_metric,
         has_pose=view.window_T_camera is not None,
     )

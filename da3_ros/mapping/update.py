@@ -19,6 +19,8 @@ from enum import Enum
 
 from da3_ros.mapping.alignment import Alignment
 from da3_ros.mapping.keyframe import PosedKeyframe
+from da3_ros.mapping.loop_closure import LoopReport
+from da3_ros.mapping.world import Placement
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,7 +44,7 @@ class DroppedKeyframe:
     :param detail: the error's message, or empty.
     """
 
-    id: int
+    id: int  # noqa: A003
     stamp_ns: int
     reason: DropReason
     detail: str = ''
@@ -57,20 +59,32 @@ class WindowReport:
     :param num_new: those of them seen for the first time.
     :param max_views: views that a window may have now; below ``window.size`` while memory is
         short.
+    :param is_conditioned: whether the network was given the robot's poses.
     :param inference_s: duration of the engine's call.
-    :param alignment: how it joined the previous window; None for the first window of a session,
-        where nothing is shared, and where the network estimates no cameras.
-    :param rejection: why it could not join and opened a new segment, or None.
-    :param segment: number of the segment it belongs to.
+    :param placement: where it lies and how it was joined.
     """
 
     num_views: int
     num_new: int
     max_views: int
+    is_conditioned: bool
     inference_s: float
-    alignment: Alignment | None
-    rejection: str | None
-    segment: int
+    placement: Placement
+
+    @property
+    def alignment(self) -> Alignment | None:
+        """
+        Return the fit to the previous window.
+
+        None for the first window of a session, where nothing is shared, and where the network
+        estimates no cameras.
+        """
+        return self.placement.alignment
+
+    @property
+    def segment(self) -> int:
+        """Return the number of the segment that the window belongs to."""
+        return self.placement.segment
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +96,11 @@ class PipelineUpdate:
     :param map_T_odom: (4, 4) float64 correction of everything in ``odom``; it may jump.
     :param window: the last window that ran, or None.
     :param dropped: keyframes that will never come out.
+    :param loop: the loop that was closed, or None.
     """
 
     keyframes: tuple[PosedKeyframe, ...]
     map_T_odom: NDArray[np.float64]
     window: WindowReport | None
     dropped: tuple[DroppedKeyframe, ...] = ()
+    loop: LoopReport | None = None

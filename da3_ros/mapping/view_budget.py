@@ -19,8 +19,9 @@ class ViewBudget:
     """
     Shrink the window when memory runs out and grow it back later.
 
-    After a failure the limit falls by a quarter. It rises by one view after a run of windows at
-    the limit without a failure; if that fails again, the next attempt waits twice as long.
+    After a failure the limit falls by a quarter. It rises by a quarter after a run of windows at
+    the limit without a failure. If the larger window fails, the limit falls back to what was good
+    and the next attempt waits twice as long; if it holds, the one after waits half as long.
     """
 
     _FIRST_PATIENCE = 8
@@ -36,11 +37,11 @@ class ViewBudget:
         self._limit = size
         self._patience = self._FIRST_PATIENCE
         self._num_good = 0
-        self._is_probing = False
+        self._limit_before_attempt: int | None = None
 
     @property
     def limit(self) -> int:
-        """The most views to infer together now."""
+        """Return how many views to infer together at most."""
         return self._limit
 
     def shrink(self, num_views: int) -> bool:
@@ -50,11 +51,13 @@ class ViewBudget:
         :param num_views: views of that window.
         :returns: whether fewer views can be tried.
         """
-        if self._is_probing:
+        limit = max(min(num_views * 3 // 4, num_views - 1), 1)
+        if self._limit_before_attempt is not None:
             self._patience = min(2 * self._patience, self._MAX_PATIENCE)
-        self._is_probing = False
+            limit = min(max(limit, self._limit_before_attempt), max(num_views - 1, 1))
+        self._limit = limit
+        self._limit_before_attempt = None
         self._num_good = 0
-        self._limit = max(min(num_views * 3 // 4, num_views - 1), 1)
         return num_views > 1
 
     def note_success(self, num_views: int) -> None:
@@ -63,11 +66,13 @@ class ViewBudget:
 
         :param num_views: views of that window.
         """
-        if num_views < self._limit or self._limit == self._size:
+        if num_views < self._limit:
             return
-        self._is_probing = False
         self._num_good += 1
-        if self._num_good >= self._patience:
-            self._num_good = 0
-            self._limit += 1
-            self._is_probing = True
+        if self._num_good < self._patience:
+            return
+        self._num_good = 0
+        if self._limit_before_attempt is not None:
+            self._patience = max(self._patience // 2, self._FIRST_PATIENCE)
+        self._limit_before_attempt = self._limit if self._limit < self._size else None
+        self._limit = min(self._limit + max(self._limit // 4, 1), self._size)

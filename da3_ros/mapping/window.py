@@ -37,7 +37,7 @@ class Window:
 
     @property
     def new(self) -> tuple[Keyframe, ...]:
-        """The keyframes that no window has covered yet."""
+        """Return the keyframes that no window has covered yet."""
         return self.keyframes[-self.num_new:]
 
 
@@ -62,7 +62,7 @@ class SlidingWindow:
 
     @property
     def waiting(self) -> tuple[Keyframe, ...]:
-        """The keyframes that no window has covered yet, oldest first."""
+        """Return the keyframes that no window has covered yet, oldest first."""
         return tuple(self._waiting)
 
     def add(self, keyframe: Keyframe) -> None:

@@ -16,20 +16,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-import logging
 
-from da3_ros.errors import AlignmentError
 from da3_ros.geometry import rigid
 from da3_ros.geometry.sim3 import Sim3
-from da3_ros.mapping.alignment import align, Alignment, rejection, sample_view, ViewSamples
-from da3_ros.mapping.config import AlignmentConfig
+from da3_ros.mapping.alignment import Alignment
+from da3_ros.mapping.chain import Constraint, Link, WindowChain
+from da3_ros.mapping.config import AlignmentConfig, ScaleConfig
+from da3_ros.mapping.frames import WorldFrames
+from da3_ros.mapping.samples import sample_view
+from da3_ros.mapping.scale import (
+    measure_scale,
+    ScaleEstimate,
+    ScaleFilter,
+    ScaleMeasurement,
+)
 from da3_ros.mapping.view import View
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-
-_logger = logging.getLogger(__name__)
 
 # The first camera: at the origin, level, looking along x (REP-103).
 FIRST_CAMERA: Array = rigid.from_rotation_translation(rigid.BODY_R_OPTICAL, np.zeros(3))
@@ -42,96 +47,138 @@ class Placement:
     Where a window lies.
 
     :param odom_S_window: the similarity from the window's frame and unit.
+    :param map_S_window: the same into ``map``, as it is now.
     :param segment: number of the continuous piece of world.
+    :param scale: what is known about the unit of ``odom``.
     :param alignment: the fit to the previous window, or None where there was none.
     :param rejection: why the fit was not used, or None.
+    :param tied_segment: the earlier segment that this window tied its own to in ``map``, or None.
+    :param window: number of the window in this session, or None where it has no pose.
+    :param constraints: how it lies to earlier windows.
+    :param measurement: what it says about metres, or None.
     """
 
     odom_S_window: Sim3
+    map_S_window: Sim3
     segment: int
+    scale: ScaleEstimate
     alignment: Alignment | None = None
     rejection: str | None = None
+    tied_segment: int | None = None
+    window: int | None = None
+    constraints: tuple[Constraint, ...] = ()
+    measurement: ScaleMeasurement | None = None
 
 
 class World:
     """
-    Chain windows into ``odom`` through their shared keyframes.
+    Bring windows into ``odom``: chained by their shared keyframes, scaled by what gives metres.
 
-    Only the previous window is kept. A window that cannot be joined opens a new segment: it
-    continues from the newest camera pose, so that ``odom`` does not jump, but nothing is claimed
-    about how it lies to what came before.
+    ``odom`` never jumps: a new scale acts from the newest shared camera on, and whatever corrects
+    the past moves ``map_T_odom`` instead.
     """
 
-    def __init__(self, config: AlignmentConfig, *, first_scale: float = 1.0) -> None:
+    def __init__(self, alignment: AlignmentConfig, scale: ScaleConfig) -> None:
         """
         Start an empty world.
 
-        :param config: when two windows count as joined.
-        :param first_scale: length of the first window's unit in ``odom``.
+        :param alignment: when two windows count as joined.
+        :param scale: where metres come from.
         """
-        self._config = config
-        self._first_scale = first_scale
-        self._reference: tuple[ViewSamples, ...] = ()
-        self._odom_S_reference = Sim3.identity()
-        self._segment = -1
+        self._alignment_config = alignment
+        self._scale_config = scale
+        self._begin(first_segment=0)
 
-    def place(self, views: Sequence[View]) -> Placement:
-        """
-        Place the next window and make it the reference for the one after.
+    def _begin(self, *, first_segment: int) -> None:
+        self._scale = ScaleFilter(self._scale_config)
+        self._chain = WindowChain(self._alignment_config, first_segment=first_segment)
+        self._frames: WorldFrames | None = None
+        self._chain_S_window = Sim3.identity()
+        self._newest: Array = np.zeros(3)
 
-        Views without poses cannot be joined: they only get the scale.
-
-        :param views: of one window.
-        """
-        if any(view.window_T_camera is None for view in views):
-            self._segment = max(self._segment, 0)
-            return Placement(Sim3.from_rigid(np.eye(4), scale=self._first_scale), self._segment)
-        samples = tuple(sample_view(view, self._config.samples_per_view) for view in views)
-        placement = self._join(samples) if self._reference else self._begin(samples)
-        self._segment = placement.segment
-        self._reference = samples
-        self._odom_S_reference = placement.odom_S_window
-        return placement
+    @property
+    def map_T_odom(self) -> Array:
+        """Correction of everything in ``odom``, (4, 4)."""
+        return np.eye(4) if self._frames is None else self._frames.map_T_odom
 
     def clear(self) -> None:
         """Forget everything but the numbers of the segments; the next window begins anew."""
-        self._reference = ()
+        self._begin(first_segment=self._chain.segment + 1)
 
-    def _begin(self, samples: Sequence[ViewSamples]) -> Placement:
-        odom_S_window = _pin(samples[0], FIRST_CAMERA, self._first_scale)
-        return Placement(odom_S_window, self._segment + 1)
+    def place(self, views: Sequence[View], *, is_metric: bool) -> Placement:
+        """
+        Place the next window.
 
-    def _join(self, samples: Sequence[ViewSamples]) -> Placement:
-        try:
-            alignment = align(self._reference, samples, self._config)
-        except AlignmentError as error:
-            return self._open_segment(samples, None, str(error))
-        problem = rejection(alignment, self._config)
-        if problem is not None:
-            return self._open_segment(samples, alignment, problem)
-        odom_S_window = self._odom_S_reference @ alignment.reference_S_window
-        return Placement(odom_S_window, self._segment, alignment)
+        Views without poses cannot be chained: they only get the scale.
 
-    def _open_segment(
-        self, samples: Sequence[ViewSamples], alignment: Alignment | None, problem: str
-    ) -> Placement:
-        """Continue from the newest camera that both windows hold, else from the newest one."""
-        segment = self._segment + 1
-        _logger.warning('segment %d begins: %s', segment, problem)
-        known = {view.id: view for view in self._reference}
-        shared = [view for view in samples if view.id in known]
-        last = known[shared[-1].id] if shared else self._reference[-1]
-        ratio = 1.0 if alignment is None else alignment.reference_S_window.scale
-        limit = self._config.max_scale_ratio
-        odom_S_window = _pin(
-            shared[-1] if shared else samples[0],
-            self._odom_S_reference.transform_pose(last.world_T_camera),
-            self._odom_S_reference.scale * float(np.clip(ratio, 1.0 / limit, limit)),
+        :param views: of one window, in its own frame and unit.
+        :param is_metric: whether that unit is a metre.
+        """
+        measurement = measure_scale(views, is_metric=is_metric, config=self._scale_config)
+        if any(view.window_T_camera is None for view in views):
+            return self._place_unposed(measurement)
+        samples = tuple(
+            sample_view(view, self._alignment_config.samples_per_view) for view in views
         )
-        return Placement(odom_S_window, segment, alignment, problem)
+        link = self._chain.link(samples)
+        if self._frames is None:
+            chain_S_camera = Sim3.from_rigid(samples[0].world_T_camera)
+            self._frames = WorldFrames(Sim3.from_rigid(FIRST_CAMERA) @ chain_S_camera.inverse())
+        elif link.rejection is not None:
+            self._scale.lose_unit()
+        elif link.alignment is not None:
+            self._scale.drift(link.alignment.scale_sigma)
+        placement = self._settle(self._frames, link, measurement)
+        self._newest = self._chain_S_window.transform_points(samples[-1].world_T_camera[:3, 3])
+        return placement
 
+    def _place_unposed(self, measurement: ScaleMeasurement | None) -> Placement:
+        if measurement is not None:
+            self._scale.update(measurement, chain_scale=1.0)
+        scale = self._scale.estimate
+        only_scale = Sim3.from_rigid(np.eye(4), scale=scale.metres_per_unit)
+        return Placement(only_scale, only_scale, self._chain.segment, scale)
 
-def _pin(view: ViewSamples, odom_T_camera: Array, scale: float) -> Sim3:
-    """Return the ``odom_S_window`` that puts a view's camera at a pose."""
-    window_S_camera = Sim3.from_rigid(view.world_T_camera)
-    return Sim3.from_rigid(odom_T_camera, scale=scale) @ window_S_camera.inverse()
+    def _settle(
+        self, frames: WorldFrames, link: Link, measurement: ScaleMeasurement | None
+    ) -> Placement:
+        """Apply what a new window says about the lost segment and about the scale."""
+        chain_S_window, anchor = link.chain_S_window, link.anchor
+        tie = self._chain.tie()
+        if tie is not None:
+            old_S_new = chain_S_window @ tie.chain_S_window.inverse()
+            frames.move_chain(old_S_new)
+            self._scale.regain_unit(old_S_new.scale)
+            anchor = old_S_new.inverse().transform_points(anchor)
+            chain_S_window = tie.chain_S_window
+        if measurement is not None:
+            self._scale.update(measurement, chain_scale=chain_S_window.scale)
+        scale = self._scale.estimate
+        frames.set_scale(scale.metres_per_unit, anchor=anchor)
+        self._chain_S_window = chain_S_window
+        constraints = (link.constraint, None if tie is None else tie.constraint)
+        return Placement(
+            frames.odom_S_chain @ chain_S_window,
+            frames.map_S_chain @ chain_S_window,
+            link.segment,
+            scale,
+            link.alignment,
+            link.rejection,
+            None if tie is None else tie.segment,
+            link.window,
+            tuple(constraint for constraint in constraints if constraint is not None),
+            measurement,
+        )
+
+    def correct(self, map_S_window: Sim3) -> None:
+        """
+        Move ``map`` under the last window.
+
+        ``odom`` takes over the unit, but its newest camera stays where it is.
+
+        :param map_S_window: where the last window really lies.
+        """
+        assert self._frames is not None
+        map_S_chain = map_S_window @ self._chain_S_window.inverse()
+        self._scale.change_unit(map_S_chain.scale / self._frames.map_S_chain.scale)
+        self._frames.correct_map(map_S_chain, anchor=self._newest)

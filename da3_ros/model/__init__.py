@@ -18,19 +18,17 @@ from da3_ros.model.build import build_network, Network
 from da3_ros.model.config import ModelConfig, MODELS
 from da3_ros.model.nested import NestedDepthAnything3
 from da3_ros.model.network import DepthAnything3, NetworkOutput, RawOutput
-from da3_ros.model.pose_input import normalize_extrinsics
 from da3_ros.model.weights import load_weights, LoadedWeights
 
 __all__ = [
-    'build_network',
+    'MODELS',
     'DepthAnything3',
-    'load_weights',
     'LoadedWeights',
     'ModelConfig',
-    'MODELS',
     'NestedDepthAnything3',
     'Network',
     'NetworkOutput',
-    'normalize_extrinsics',
     'RawOutput',
+    'build_network',
+    'load_weights',
 ]

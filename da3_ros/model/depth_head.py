@@ -23,7 +23,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from da3_ros.model.config import ModelConfig, PATCH_SIZE
-from da3_ros.model.uv_embedding import uv_embedding
+from da3_ros.model.uv_embedding import uv_embedding, UvEmbedding
+import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
 
@@ -52,7 +53,7 @@ class RayMaps:
     """
     Rays of every view on a grid of 8 x 8 points for every patch.
 
-    :param rays: (V, 8 rows, 8 columns, 6), direction and moment in the reference's axes.
+    :param rays: (V, 8 rows, 8 columns, 6), direction and origin in the window's frame.
     :param confidence: (V, 8 rows, 8 columns), > 1.
     """
 
@@ -104,6 +105,9 @@ class PyramidHead(nn.Module):
     has_uv = False
     """Whether features get the image coordinates of their place added."""
 
+    memory_format = torch.contiguous_format
+    """Layout of the tokens' maps, upstream's: the last bits of a convolution depend on it."""
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         widths, features = config.head_channels, config.head_features
@@ -123,6 +127,8 @@ class PyramidHead(nn.Module):
             self.scratch[f'layer{level}_rn'] = layer
         self._add_branch(features)
         self.scratch['output_conv1'] = _conv3(features, features // 2)
+        self._uv_size: tuple[Size, torch.device] | None = None
+        self._uv_cache: dict[tuple[int, int, int], UvEmbedding] = {}
 
     def project(self, level: int, tokens: Tensor, grid: Size) -> Tensor:
         """
@@ -134,7 +140,7 @@ class PyramidHead(nn.Module):
         :returns: (V, P, channels of that level).
         """
         maps = self.norm(tokens).transpose(1, 2).unflatten(2, grid)
-        result: Tensor = self.projects[level](maps)
+        result: Tensor = self.projects[level](maps.contiguous(memory_format=self.memory_format))
         return result.flatten(2).transpose(1, 2)
 
     def laterals(self, projected: Sequence[Tensor], image_size: Size) -> list[Tensor]:
@@ -149,7 +155,9 @@ class PyramidHead(nn.Module):
         result = []
         for level, tokens in enumerate(projected):
             maps = tokens.transpose(1, 2).unflatten(2, grid)
-            resized = self.resize_layers[level](self._with_uv(maps, image_size))
+            if self.has_uv:
+                maps = self._uv(maps, image_size).add_(maps.clone())
+            resized = self.resize_layers[level](maps)
             result.append(self.scratch[f'layer{level + 1}_rn'](resized))
         return result
 
@@ -176,10 +184,19 @@ class PyramidHead(nn.Module):
 
     def _at_image_size(self, laterals: Sequence[Tensor], image_size: Size) -> Tensor:
         fused = self.scratch['output_conv1'](self.fuse(laterals))
-        return self._with_uv(_resample(fused, image_size), image_size)
+        x = _resample(fused, image_size)
+        return self._uv(x, image_size).add_(x) if self.has_uv else x
 
-    def _with_uv(self, x: Tensor, image_size: Size) -> Tensor:
-        return x + uv_embedding(x, image_size) if self.has_uv else x
+    def _uv(self, x: Tensor, image_size: Size) -> UvEmbedding:
+        """Return the embedding for a map's places; those of the last image size are kept."""
+        if self._uv_size != (image_size, x.device):
+            self._uv_size = (image_size, x.device)
+            self._uv_cache.clear()
+        channels, rows, columns = x.shape[1:]
+        shape = (channels, rows, columns)
+        if shape not in self._uv_cache:
+            self._uv_cache[shape] = uv_embedding(shape, image_size, x.device)
+        return self._uv_cache[shape]
 
 
 class Dpt(PyramidHead):
@@ -207,6 +224,7 @@ class DualDpt(PyramidHead):
     """Depth with confidence, and rays with confidence by a second pyramid."""
 
     has_uv = True
+    memory_format = torch.channels_last
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
@@ -238,7 +256,8 @@ class DualDpt(PyramidHead):
         :param image_size: height and width [px].
         """
         x = self.scratch.get_submodule('output_conv1_aux.3')(self.fuse(laterals, '_aux'))
-        output = self.scratch.get_submodule('output_conv2_aux.3')(self._with_uv(x, image_size))
+        x = self._uv(x, image_size).add_(x)
+        output = self.scratch.get_submodule('output_conv2_aux.3')(x)
         output = output.permute(0, 2, 3, 1)
         return RayMaps(rays=output[..., :6], confidence=output[..., 6].exp() + 1.0)
 

@@ -46,7 +46,7 @@ class RawOutput:
     :param confidence: (B, N, H, W), > 1.
     :param sky: (B, N, H, W), 0 = none.
     :param camera: (B, N, 9) encoding, see ``camera_head``.
-    :param rays: (B, N, 8 rows, 8 columns, 6), direction and moment; None where not asked for.
+    :param rays: (B, N, 8 rows, 8 columns, 6), direction and origin; None where not asked for.
     :param ray_confidence: (B, N, 8 rows, 8 columns), > 1.
     """
 
@@ -104,8 +104,8 @@ class DepthAnything3(nn.Module):
         Predict depth and cameras.
 
         :param images: (B, N, 3, H, W) normalised; H and W multiples of 14.
-        :param extrinsics: (B, N, 3, 4) or (B, N, 4, 4) camera_T_world if known, normalised as by
-            ``pose_input``.
+        :param extrinsics: (B, N, 3, 4) or (B, N, 4, 4) camera_T_world if known, with the first
+            camera at the origin and a median distance of 1 from it.
         :param intrinsics: (B, N, 3, 3) [px], given exactly when ``extrinsics`` are.
         :param use_ray_pose: take the cameras from the rays instead of the camera decoder.
         :param ref_view_strategy: see ``reference_view``; unused where cameras are given.

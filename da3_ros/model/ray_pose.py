@@ -15,9 +15,10 @@
 """
 Cameras from a map of rays.
 
-A view's ray directions are a homography of the directions of a camera with identity intrinsics:
-H = R K^-1. RANSAC finds it, and a QL decomposition splits it. The random trials are the same in
-every call: those that upstream takes right after ``torch.manual_seed(0)``.
+A view's ray directions are a homography of the rays of a camera with identity intrinsics. RANSAC
+finds it, and a QL decomposition splits it into rotation and intrinsics, which is exact for a
+principal point in the image's middle. The random trials are the same in every call: those that
+upstream takes right after ``torch.manual_seed(0)``.
 
 Shapes: B windows, N views, G points of a view's ray grid, K trials.
 """
@@ -57,7 +58,7 @@ def cameras_from_rays(rays: Tensor, confidence: Tensor, image_size: tuple[int, i
     """
     Estimate the camera of every view from its rays.
 
-    :param rays: (B, N, h, w, 6), direction and moment.
+    :param rays: (B, N, h, w, 6), direction and origin in the window's frame.
     :param confidence: (B, N, h, w).
     :param image_size: height and width [px].
     """

@@ -100,7 +100,7 @@ class Attention(nn.Module):
         :param x: (B, T, C), normed.
         :returns: (B, h, T, d).
         """
-        return _place(self._project(x, first=0, last=1)[0], self.q_norm, rotation)
+        return norm_and_rotate(self._project(x, first=0, last=1)[0], self.q_norm, rotation)
 
     def keys_values(
         self, x: Tensor, rotation: Rotation | None = None
@@ -112,7 +112,7 @@ class Attention(nn.Module):
         :returns: keys and values, (B, h, T, d) each.
         """
         keys, values = self._project(x, first=1, last=3)
-        return _place(keys, self.k_norm, rotation), values
+        return norm_and_rotate(keys, self.k_norm, rotation), values
 
     def merge(self, heads: Tensor) -> Tensor:
         """
@@ -142,8 +142,14 @@ class Attention(nn.Module):
         return heads.permute(2, 0, 3, 1, 4)
 
 
-def _place(heads: Tensor, norm: nn.LayerNorm | None, rotation: Rotation | None) -> Tensor:
-    """Norm and rotate in fp32, and round once."""
+def norm_and_rotate(
+    heads: Tensor, norm: nn.LayerNorm | None, rotation: Rotation | None
+) -> Tensor:
+    """
+    Finish queries or keys in fp32, and round once.
+
+    :param heads: (B, h, T, d).
+    """
     placed = heads if norm is None else norm(heads.float())
     placed = placed if rotation is None else rotation(placed)
     return placed.to(heads.dtype)

@@ -14,6 +14,8 @@
 
 """Sines of image coordinates, added to the features of a dense head."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -21,26 +23,49 @@ _BASE = 100.0
 _WEIGHT = 0.1
 
 
-def uv_embedding(x: Tensor, image_size: tuple[int, int]) -> Tensor:
+@dataclass(frozen=True, eq=False)
+class UvEmbedding:
     """
-    Embed the image coordinates of a feature map's places.
+    Image coordinates of the places of a feature map, embedded.
 
     The image's half diagonal has length 1; x fills the first half of the channels, y the second,
     so that sines are taken along each axis only.
 
-    :param x: (V, channels, h, w), of which only the shape counts.
-    :param image_size: height and width [px].
-    :returns: (channels, h, w) in the dtype of ``x``.
+    :param along_x: (channels / 2, 1, w).
+    :param along_y: (channels / 2, h, 1).
     """
-    channels, rows, columns = x.shape[-3:]
+
+    along_x: Tensor
+    along_y: Tensor
+
+    def add_(self, x: Tensor) -> Tensor:
+        """
+        Add the embedding in place, without ever spreading it over the whole map.
+
+        :param x: (V, channels, h, w).
+        """
+        half = len(self.along_x)
+        x[:, :half] += self.along_x
+        x[:, half:] += self.along_y
+        return x
+
+
+def uv_embedding(
+    shape: tuple[int, int, int], image_size: tuple[int, int], device: torch.device
+) -> UvEmbedding:
+    """
+    Embed the places of a feature map.
+
+    :param shape: channels, h, w.
+    :param image_size: height and width [px].
+    :param device: of the result.
+    """
+    channels, rows, columns = shape
     aspect = image_size[1] / image_size[0]
     diagonal = (aspect**2 + 1.0) ** 0.5
-    along_x = _sine_embedding(columns, aspect / diagonal, channels // 2, x.device)
-    along_y = _sine_embedding(rows, 1.0 / diagonal, channels // 2, x.device)
-    embedding = torch.cat((
-        along_x[:, None, :].expand(-1, rows, -1), along_y[:, :, None].expand(-1, -1, columns)
-    ))
-    return (embedding * _WEIGHT).to(x.dtype)
+    along_x = _sine_embedding(columns, aspect / diagonal, channels // 2, device)
+    along_y = _sine_embedding(rows, 1.0 / diagonal, channels // 2, device)
+    return UvEmbedding(along_x[:, None, :] * _WEIGHT, along_y[:, :, None] * _WEIGHT)
 
 
 def _sine_embedding(length: int, span: float, channels: int, device: torch.device) -> Tensor:

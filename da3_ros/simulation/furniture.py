@@ -17,10 +17,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from da3_ros.simulation.materials import random_colour, random_material
 from da3_ros.simulation.scene import Material, Primitive, Shape, Texture, Vector
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,8 @@ class Part:
     """
 
     shape: Shape
-    centre: Sequence[float]
-    half_size: Sequence[float]
+    centre: Sequence[float] | Vector
+    half_size: Sequence[float] | Vector
     material: Material
 
 
@@ -67,7 +66,7 @@ def place(parts: Sequence[Part], position: Vector, yaw_rad: float) -> list[Primi
 def radius(parts: Sequence[Part]) -> float:
     """Return the radius [m] of the circle on the ground around a piece's origin."""
     return max(
-        float(np.hypot(*(np.abs(part.centre[:2]) + part.half_size[:2]))) for part in parts)
+        float(np.linalg.norm(np.abs(part.centre[:2]) + part.half_size[:2])) for part in parts)
 
 
 def table(rng: np.random.Generator) -> list[Part]:

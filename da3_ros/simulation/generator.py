@@ -16,14 +16,20 @@
 
 from enum import Enum
 
-import numpy as np
-
 from da3_ros.simulation import furniture
 from da3_ros.simulation.furniture import Part
 from da3_ros.simulation.materials import random_colour, random_material, wall_material
 from da3_ros.simulation.scene import (
-    Environment, Light, Material, Primitive, Scene, Shape, Texture, Vector,
+    Environment,
+    Light,
+    Material,
+    Primitive,
+    Scene,
+    Shape,
+    Texture,
+    Vector,
 )
+import numpy as np
 
 _FLOORS = (Texture.CHECKER, Texture.STRIPES, Texture.BRICKS, Texture.NOISE, Texture.PATCHES)
 _WALLS = (Texture.BRICKS, Texture.NOISE, Texture.STRIPES, Texture.SPOTS)

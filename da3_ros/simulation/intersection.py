@@ -26,15 +26,17 @@ PLANE: t = -o_z / d_z where abs(o + t d) <= h in x and y.
 
 from collections.abc import Sequence
 
+from da3_ros.simulation.scene import Floats, Shape
 import numpy as np
 
-from da3_ros.simulation.scene import Floats, Shape
+# Three arrays, or one whose first axis is x, y, z.
+Components = Sequence[Floats] | Floats
 
 _TINY = np.float32(1e-20)
 
 
 def first_hit(
-    shape: Shape, origin: Sequence[Floats] | Floats, direction: Sequence[Floats], half_size: Floats,
+    shape: Shape, origin: Components, direction: Components, half_size: Floats,
 ) -> Floats:
     """
     Return the ray parameter where rays enter a shape.
@@ -69,23 +71,20 @@ def _slab(origin: Floats, direction: Floats, half: Floats) -> tuple[Floats, Floa
 
 
 def _quadric(
-    origin: Sequence[Floats] | Floats, direction: Sequence[Floats], half_size: Floats, *,
-    axes: int,
+    origin: Components, direction: Components, half_size: Floats, *, axes: int,
 ) -> tuple[Floats, Floats]:
     """Intersect |q| = 1 in the first axes, through the point nearest to the centre (stable)."""
     a = [origin[k] / half_size[k] for k in range(axes)]
     b = [direction[k] / half_size[k] for k in range(axes)]
     square = sum(x * x for x in b) + _TINY
-    middle = -sum(x * y for x, y in zip(a, b)) / square
-    gap = 1.0 - sum((x + middle * y) ** 2 for x, y in zip(a, b))
+    middle = -sum(a[k] * b[k] for k in range(axes)) / square
+    gap = 1.0 - sum((a[k] + middle * b[k]) ** 2 for k in range(axes))
     reach = np.sqrt(np.maximum(gap, 0.0) / square)
     return middle - reach, middle + reach
 
 
-def _plane(
-    origin: Sequence[Floats] | Floats, direction: Sequence[Floats], half_size: Floats,
-) -> Floats:
-    distance = -origin[2] / (direction[2] + _TINY)
+def _plane(origin: Components, direction: Components, half_size: Floats) -> Floats:
+    distance: Floats = -origin[2] / (direction[2] + _TINY)
     outside = np.abs(origin[0] + distance * direction[0]) > half_size[0]
     outside |= np.abs(origin[1] + distance * direction[1]) > half_size[1]
     distance[outside] = np.inf

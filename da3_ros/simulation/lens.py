@@ -17,9 +17,8 @@
 from dataclasses import dataclass
 import math
 
-import numpy as np
-
 from da3_ros.geometry.camera import Array
+import numpy as np
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,10 @@ the light, before the lamp: 0 < t < 1 with direction ``to`` for a lamp, 0 < t fo
 in shadow keeps the ambient light.
 """
 
-import numpy as np
-from numpy.typing import NDArray
-
 from da3_ros.simulation import intersection
 from da3_ros.simulation.scene import Floats, SceneArrays, Shape
+import numpy as np
+from numpy.typing import NDArray
 
 _OFFSET_M = np.float32(0.002)
 _SLACK_M = 0.001
@@ -104,7 +103,7 @@ def _shadow(primitives: Floats, light: Floats, point: Floats) -> NDArray[np.bool
             continue
         local_R_world = row[7:16].reshape(3, 3).T
         origin = local_R_world @ (point[:, candidate] - row[1:4, None])
-        direction = beam.direction(row, local_R_world, origin)
+        direction = local_R_world @ beam.direction(point[:, candidate])
         distance = intersection.first_hit(Shape(shape), origin, direction, row[4:7])
         shadow[candidate[(distance > 0.0) & (distance < beam.end)]] = True
     return shadow
@@ -129,9 +128,9 @@ class _Lampbeam:
             return np.ones(self._unit.shape[1], dtype=bool)
         return np.asarray((axis / reach) @ self._unit >= np.sqrt(1.0 - (radius / reach) ** 2))
 
-    def direction(self, row: Floats, local_R_world: Floats, origin: Floats) -> Floats:
-        """Return (3, N) in the local frame; the lamp is at ray parameter 1."""
-        direction: Floats = (local_R_world @ (self._lamp - row[1:4]))[:, None] - origin
+    def direction(self, point: Floats) -> Floats:
+        """Return (3, N); the lamp is at ray parameter 1."""
+        direction: Floats = self._lamp[:, None] - point
         return direction
 
 
@@ -152,6 +151,6 @@ class _Sunbeam:
         radius = float(np.linalg.norm(row[4:7])) + _SLACK_M
         return np.asarray((self._x - x) ** 2 + (self._y - y) ** 2 < radius ** 2)
 
-    def direction(self, row: Floats, local_R_world: Floats, origin: Floats) -> Floats:
-        """Return (3, N) in the local frame."""
-        return np.broadcast_to((local_R_world @ self._towards_sun)[:, None], origin.shape)
+    def direction(self, point: Floats) -> Floats:
+        """Return (3, N)."""
+        return np.broadcast_to(self._towards_sun[:, None], point.shape)

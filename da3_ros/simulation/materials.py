@@ -16,9 +16,8 @@
 
 import colorsys
 
-import numpy as np
-
 from da3_ros.simulation.scene import Colour, Material, Texture
+import numpy as np
 
 _PATTERNS = tuple(Texture)
 _SHARES = (0.22, 0.14, 0.12, 0.18, 0.16, 0.18)

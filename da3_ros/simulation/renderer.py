@@ -17,20 +17,21 @@ A vectorised ray caster in numpy: radiance and exact depth of a scene.
 
 Rays are not normalised: their z along the optical axis is 1, so the ray parameter is the depth.
 A hit counts from ``NEAR_M`` on. The footprint of a pixel (``texture``) is
-depth * |ray| / f_x / max(0.15, cosine between ray and normal). Layout of inner arrays: component first, (3, N).
+depth * |ray| / f_x / max(0.15, cosine between ray and normal).
+
+Inner arrays have their components first: (3, N).
 """
 
 from dataclasses import dataclass
 import functools
-
-import numpy as np
-from numpy.typing import NDArray
 
 from da3_ros.geometry.camera import Array
 from da3_ros.simulation import intersection, lighting, texture
 from da3_ros.simulation.lens import Lens
 from da3_ros.simulation.scene import Floats, Scene, SceneArrays, Shape
 from da3_ros.simulation.surface import describe
+import numpy as np
+from numpy.typing import NDArray
 
 NEAR_M = 0.02
 
@@ -91,13 +92,13 @@ class _View:
     def x(self) -> Floats:
         k = self.lens.intrinsics
         u = np.arange(self.lens.width) + self.offset_px[0]
-        return ((u - k[0, 2]) / k[0, 0]).astype(np.float32)
+        return np.asarray((u - k[0, 2]) / k[0, 0], dtype=np.float32)
 
     @functools.cached_property
     def y(self) -> Floats:
         k = self.lens.intrinsics
         v = np.arange(self.lens.height) + self.offset_px[1]
-        return ((v - k[1, 2]) / k[1, 1]).astype(np.float32)
+        return np.asarray((v - k[1, 2]) / k[1, 1], dtype=np.float32)
 
     def local_ray(self, row: Floats) -> tuple[Floats, Floats]:
         """Return origin (3,) and rotation (3, 3) local_R_camera in a primitive's frame."""

@@ -231,4 +231,5 @@ class Scene:
         local = np.abs(np.einsum('pji,npj->npi', rotations, offsets)) - half_sizes
         outside = np.linalg.norm(np.maximum(local, 0.0), axis=2)
         inside = np.minimum(local.max(axis=2), 0.0)
-        return np.minimum(border, (outside + inside).min(axis=1))
+        nearest: Vector = np.minimum(border, (outside + inside).min(axis=1))
+        return nearest

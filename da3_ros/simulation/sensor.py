@@ -22,14 +22,13 @@ A camera's imperfections: exposure, colour cast, noise, motion blur, quantisatio
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from da3_ros.geometry.camera import Array
 from da3_ros.simulation.lens import Lens
 from da3_ros.simulation.renderer import render, render_depth
 from da3_ros.simulation.scene import Colour, Floats, Scene
 from da3_ros.simulation.trajectory import Trajectory
+import numpy as np
+from numpy.typing import NDArray
 
 _GAMMA = 2.2
 
@@ -91,7 +90,7 @@ def develop(radiance: Floats, sensor: Sensor, rng: np.random.Generator) -> NDArr
     value = np.clip(radiance * gains, 0.0, 1.0) ** np.float32(1.0 / _GAMMA)
     if sensor.noise > 0.0:
         value += np.float32(sensor.noise) * rng.standard_normal(value.shape, dtype=np.float32)
-    return np.rint(255.0 * np.clip(value, 0.0, 1.0)).astype(np.uint8)
+    return np.asarray(np.rint(255.0 * np.clip(value, 0.0, 1.0)), dtype=np.uint8)
 
 
 def capture(

@@ -17,8 +17,8 @@ Surface coordinates, faces and normals of a hit.
 
 With p the hit in the local frame [m], h the half size and q = p / h:
 
-BOX: axis k = the one of greatest abs(q_k) (the first of equals); face = 2 k + (p_k > 0); u, v = the
-other two components of p in ascending order; normal = sign(p_k) along k.
+BOX: axis k = the one of greatest abs(q_k) (the first of equals); face = 2 k + (p_k > 0);
+u, v = the other two components of p in ascending order; normal = sign(p_k) along k.
 ELLIPSOID: face 0; u = h_x atan2(q_y, q_x), v = h_z asin(clamp(q_z)); normal along q / h.
 CYLINDER: a cap where abs(q_z) > sqrt(q_x^2 + q_y^2): face 1 + (p_z > 0), u, v = p_x, p_y,
 normal = sign(p_z) z; else the side: face 0, u = h_x atan2(q_y, q_x), v = p_z, normal along
@@ -28,10 +28,9 @@ PLANE: face 0; u, v = p_x, p_y; normal = z on the camera's side.
 
 from dataclasses import dataclass
 
+from da3_ros.simulation.scene import Floats, Shape
 import numpy as np
 from numpy.typing import NDArray
-
-from da3_ros.simulation.scene import Floats, Shape
 
 
 @dataclass(frozen=True, eq=False)

@@ -60,11 +60,13 @@ Share p of colour b in the mix colour = (1 - p) * a + p * b:
 and at last colour *= max(0, 1 + 1.6 detail * fine).
 """
 
+from typing import Any
+
+from da3_ros.simulation.scene import Texture
 import numpy as np
 from numpy.typing import NDArray
 
-from da3_ros.simulation.scene import Floats, Texture
-
+Values = NDArray[np.floating[Any]]  # float32 all along
 Hashes = NDArray[np.uint32]
 
 _OCTAVES = (1.3, 3.1, 7.3, 16.9)
@@ -76,8 +78,8 @@ _MIX_2 = np.uint32(0x297a2d39)
 
 
 def colour(
-    material: Floats, u: Floats, v: Floats, *, footprint: Floats, face: Hashes,
-) -> Floats:
+    material: Values, u: Values, v: Values, *, footprint: Values, face: Hashes,
+) -> Values:
     """
     Evaluate a texture.
 
@@ -94,7 +96,8 @@ def colour(
     width = footprint * frequency
     seed = (np.uint32(7919) * face + np.uint32(material[10])) * _S
     octaves = [_octave(x, y, width, seed, k) for k in (1, 2, 3)]
-    colour_a = np.broadcast_to(material[1:4], (len(x), 3))
+    colour_a: Values = np.broadcast_to(material[1:4], (len(x), 3))
+    share: Values
     kind = Texture(int(material[0]))
     if kind is Texture.NOISE:
         coarse = _octave(x, y, width, seed, 0) + 0.6 * octaves[0] + 0.4 * octaves[1]
@@ -111,14 +114,14 @@ def colour(
         colour_a, share = _patches(x, y, width, seed)
     fine = 0.6 * octaves[0] + 0.8 * octaves[1] + 0.7 * octaves[2]
     gain = np.maximum(1.0 + (1.6 * material[11]) * fine, 0.0)
-    mixed: Floats = colour_a + share[:, None] * (material[4:7] - colour_a)
+    mixed: Values = colour_a + share[:, None] * (material[4:7] - colour_a)
     mixed *= gain[:, None]
     return mixed
 
 
 def _bricks(
-    colour_a: Floats, x: Floats, y: Floats, width: Floats, seed: Hashes,
-) -> tuple[Floats, Floats]:
+    colour_a: Values, x: Values, y: Values, width: Values, seed: Hashes,
+) -> tuple[Values, Values]:
     y = 2.4 * y
     row = np.floor(y)
     x = x + 0.5 * (row - 2.0 * np.floor(0.5 * row))
@@ -131,26 +134,28 @@ def _bricks(
     return colour_a * (1.0 + (tint - 0.5) * _fade(0.5 * width))[:, None], share
 
 
-def _spots(x: Floats, y: Floats, width: Floats, seed: Hashes) -> Floats:
+def _spots(x: Values, y: Values, width: Values, seed: Hashes) -> Values:
     column, row = np.floor(x), np.floor(y)
     i, j = _cell(column), _cell(row)
     dx = x - column - 0.3 - 0.4 * _hash(i, j, seed, 11)
     dy = y - row - 0.3 - 0.4 * _hash(i, j, seed, 12)
     radius = 0.12 + 0.16 * _hash(i, j, seed, 13)
     inside = (radius - np.sqrt(dx * dx + dy * dy)) / np.maximum(width, 0.02) + 0.5
-    share: Floats = 0.13 + _fade(width) * (np.clip(inside, 0.0, 1.0) - 0.13)
+    share: Values = 0.13 + _fade(width) * (np.clip(inside, 0.0, 1.0) - 0.13)
     return share
 
 
-def _patches(x: Floats, y: Floats, width: Floats, seed: Hashes) -> tuple[Floats, Floats]:
+def _patches(x: Values, y: Values, width: Values, seed: Hashes) -> tuple[Values, Values]:
     i, j = _cell(np.floor(x)), _cell(np.floor(y))
     fade = _fade(0.5 * width)
     own = np.stack([_hash(i, j, seed, 11 + n) for n in range(3)], axis=1)
     marked = 0.35 * (_hash(i, j, seed, 14) < 0.4).astype(np.float32)
-    return 0.5 + fade[:, None] * (own - 0.5), 0.14 + fade * (marked - 0.14)
+    colours: Values = 0.5 + fade[:, None] * (own - 0.5)
+    share: Values = 0.14 + fade * (marked - 0.14)
+    return colours, share
 
 
-def _octave(x: Floats, y: Floats, width: Floats, seed: Hashes, k: int) -> Floats:
+def _octave(x: Values, y: Values, width: Values, seed: Hashes, k: int) -> Values:
     """Return faded noise; pixels where it has faded out are not computed."""
     fade = _fade(width * _OCTAVES[k])
     result = np.zeros_like(x)
@@ -162,7 +167,7 @@ def _octave(x: Floats, y: Floats, width: Floats, seed: Hashes, k: int) -> Floats
     return result
 
 
-def _noise(x: Floats, y: Floats, seed: Hashes, salt: int) -> Floats:
+def _noise(x: Values, y: Values, seed: Hashes, salt: int) -> Values:
     """Return value noise in [-1/2, 1/2); ``seed`` is already multiplied by its constant."""
     column, row = np.floor(x), np.floor(y)
     a, b = x - column, y - row
@@ -175,11 +180,11 @@ def _noise(x: Floats, y: Floats, seed: Hashes, salt: int) -> Floats:
     j += one
     far = _hash(i, j, seed, salt)
     far += a * (_hash(i + one, j, seed, salt) - far)
-    noise: Floats = near + b * (far - near) - 0.5
+    noise: Values = near + b * (far - near) - 0.5
     return noise
 
 
-def _hash(i: Hashes, j: Hashes, seed: Hashes, salt: int) -> Floats:
+def _hash(i: Hashes, j: Hashes, seed: Hashes, salt: int) -> Values:
     """Hash cells to [0, 1); ``seed`` is already multiplied by its constant."""
     h = i * _I
     h ^= j * _J
@@ -189,23 +194,26 @@ def _hash(i: Hashes, j: Hashes, seed: Hashes, salt: int) -> Floats:
     h ^= h >> np.uint32(12)
     h *= _MIX_2
     h ^= h >> np.uint32(15)
-    return (h >> np.uint32(8)).astype(np.float32) * np.float32(2.0 ** -24)
+    share: Values = (h >> np.uint32(8)).astype(np.float32) * np.float32(2.0 ** -24)
+    return share
 
 
-def _cell(floor: Floats) -> Hashes:
+def _cell(floor: Values) -> Hashes:
     return floor.astype(np.int32).view(np.uint32)
 
 
-def _fade(width: Floats) -> Floats:
-    return np.clip(1.6 - 2.0 * width, 0.0, 1.0)
+def _fade(width: Values) -> Values:
+    fade: Values = np.clip(1.6 - 2.0 * width, 0.0, 1.0)
+    return fade
 
 
-def _wave(x: Floats, width: Floats) -> Floats:
-    box = np.maximum(width, 1e-3)
-    wave: Floats = (_wave_integral(x + 0.5 * box) - _wave_integral(x - 0.5 * box)) / box
+def _wave(x: Values, width: Values) -> Values:
+    box = np.maximum(width, np.float32(1e-3))
+    wave: Values = (_wave_integral(x + 0.5 * box) - _wave_integral(x - 0.5 * box)) / box
     return wave
 
 
-def _wave_integral(x: Floats) -> Floats:
+def _wave_integral(x: Values) -> Values:
     floor = np.floor(x)
-    return 0.5 * floor + np.minimum(x - floor, 0.5)
+    integral: Values = 0.5 * floor + np.minimum(x - floor, np.float32(0.5))
+    return integral

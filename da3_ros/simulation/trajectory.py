@@ -20,32 +20,17 @@ A path is a plane curve passed with a speed that starts and ends at rest and may
 the camera rides at constant height with small vibrations of attitude and height.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
-
-import numpy as np
 
 from da3_ros.geometry import rigid
 from da3_ros.geometry.rigid import Array
+from da3_ros.simulation.curves import draw_curve, Drive, Motion
 from da3_ros.simulation.scene import Scene
+import numpy as np
 
 _ATTEMPTS = 240
 _SHRINK = 0.975
 _LOOK_AHEAD_M = 0.9
-
-
-class Motion(Enum):
-    """Shape of a path."""
-
-    FORWARD = 'forward'
-    SIDEWAYS = 'sideways'
-    ARC = 'arc'
-    ORBIT = 'orbit'
-    TURN = 'turn'
-    SLALOM = 'slalom'
-    LOOP = 'loop'
-    FIGURE_EIGHT = 'figure_eight'
 
 
 @dataclass(frozen=True)
@@ -126,7 +111,9 @@ def plan_path(
     for attempt in range(_ATTEMPTS):
         start = _start(scene, rng, limits)
         progress = _progress(rng, num_frames, limits)
-        curve = _CURVES[motion](rng, progress, duration_s, limits, scale)
+        drive = Drive(
+            rng, progress, duration_s, limits.speed_m_s, np.radians(limits.turn_deg_s), scale)
+        curve = draw_curve(motion, drive)
         world_T_camera = _ride(rng, time_s, curve, start)
         if _is_free(scene, world_T_camera, limits, strict=attempt < _ATTEMPTS // 2):
             return Trajectory(time_s, world_T_camera)
@@ -141,7 +128,8 @@ def _start(scene: Scene, rng: np.random.Generator, limits: PathLimits) -> Array:
     high[2] = max(min(high[2], limits.height_m[1]), low[2])
     places = rng.uniform(low, high, (32, 3))
     free = np.flatnonzero(scene.clearance(places) > limits.clearance_m)
-    return places[free[0] if len(free) else 0]
+    place: Array = places[free[0] if len(free) else 0]
+    return place
 
 
 def _progress(rng: np.random.Generator, num_frames: int, limits: PathLimits) -> Array:
@@ -153,117 +141,8 @@ def _progress(rng: np.random.Generator, num_frames: int, limits: PathLimits) -> 
         speed *= np.clip((np.abs(fine - middle) - half) / 0.06, 0.0, 1.0)
     passed = np.concatenate([[0.0], np.cumsum(0.5 * (speed[1:] + speed[:-1]))])
     frames = np.linspace(0.0, 1.0, num_frames)
-    return np.interp(frames, fine, passed / passed[-1])
-
-
-def _length(rng: np.random.Generator, duration_s: float, limits: PathLimits) -> float:
-    return float(rng.uniform(0.35, 1.0) * limits.speed_m_s * duration_s)
-
-
-def _share(angle: float, duration_s: float, limits: PathLimits) -> float:
-    """Return which share of a turn [rad] there is time for."""
-    return float(min(1.0, np.radians(limits.turn_deg_s) * duration_s / angle))
-
-
-def _side(rng: np.random.Generator) -> float:
-    return float(rng.choice((-1.0, 1.0)))
-
-
-# Each curve: (N, 3) x [m], y [m], heading [rad] in the frame of its start.
-Curve = Callable[[np.random.Generator, Array, float, PathLimits, float], Array]
-
-
-def _forward(
-    rng: np.random.Generator, progress: Array, duration_s: float, limits: PathLimits, scale: float,
-) -> Array:
-    way = _length(rng, duration_s, limits) * scale * progress
-    back = rng.uniform() < 0.2
-    return np.column_stack([-way if back else way, 0.0 * way, 0.0 * way])
-
-
-def _sideways(
-    rng: np.random.Generator, progress: Array, duration_s: float, limits: PathLimits, scale: float,
-) -> Array:
-    way = _side(rng) * _length(rng, duration_s, limits) * scale * progress
-    return np.column_stack([0.0 * way, way, 0.0 * way])
-
-
-def _arc(
-    rng: np.random.Generator, progress: Array, duration_s: float, limits: PathLimits, scale: float,
-) -> Array:
-    angle = rng.uniform(np.radians(20.0), np.radians(110.0))
-    radius = min(_length(rng, duration_s, limits) / angle, 4.0) * scale
-    side = _side(rng)
-    turned = angle * progress
-    return np.column_stack([
-        radius * np.sin(turned), side * radius * (1.0 - np.cos(turned)), side * turned])
-
-
-def _orbit(
-    rng: np.random.Generator, progress: Array, duration_s: float, limits: PathLimits, scale: float,
-) -> Array:
-    """Circle around a point ahead while looking at it."""
-    radius = rng.uniform(0.9, 2.5)
-    angle = min(_length(rng, duration_s, limits) / radius, np.pi) * scale
-    turned = _side(rng) * angle * progress
-    return np.column_stack([
-        radius * (1.0 - np.cos(turned)), -radius * np.sin(turned), turned])
-
-
-def _turn(
-    rng: np.random.Generator, progress: Array, duration_s: float, limits: PathLimits, scale: float,
-) -> Array:
-    most = 2.0 * np.pi * _share(2.0 * np.pi, duration_s, limits)
-    turned = _side(rng) * rng.uniform(0.3, 1.0) * most * progress
-    return np.column_stack([0.0 * turned, 0.0 * turned, turned])
-
-
-def _slalom(
-    rng: np.random.Generator, progress: Array, duration_s: float, limits: PathLimits, scale: float,
-) -> Array:
-    length = _length(rng, duration_s, limits) * scale
-    waves = rng.uniform(0.7, 1.6)
-    swing = _side(rng) * rng.uniform(0.05, 0.15) * length
-    phase = 2.0 * np.pi * waves * progress
-    slope = swing * 2.0 * np.pi * waves * np.cos(phase) / max(length, 1e-6)
-    return np.column_stack([
-        length * progress, swing * np.sin(phase), np.arctan(slope) - np.arctan(slope[0])])
-
-
-def _loop(
-    rng: np.random.Generator, progress: Array, duration_s: float, limits: PathLimits, scale: float,
-) -> Array:
-    angle = 2.0 * np.pi * _share(2.0 * np.pi, duration_s, limits)
-    radius = min(limits.speed_m_s * duration_s / angle, rng.uniform(0.5, 1.4)) * scale
-    side = _side(rng)
-    turned = angle * progress
-    return np.column_stack([
-        radius * np.sin(turned), side * radius * (1.0 - np.cos(turned)), side * turned])
-
-
-def _figure_eight(
-    rng: np.random.Generator, progress: Array, duration_s: float, limits: PathLimits, scale: float,
-) -> Array:
-    """Follow Gerono's lemniscate from its crossing: 6.1 sizes long, it turns by 3 pi in all."""
-    share = _share(3.0 * np.pi, duration_s, limits)
-    size = min(limits.speed_m_s * duration_s / (6.1 * share), rng.uniform(0.7, 1.6)) * scale
-    side = _side(rng)
-    phase = 2.0 * np.pi * share * progress
-    heading = np.unwrap(np.arctan2(side * np.cos(2.0 * phase), np.cos(phase)))
-    return np.column_stack([
-        size * np.sin(phase), 0.5 * side * size * np.sin(2.0 * phase), heading])
-
-
-_CURVES: dict[Motion, Curve] = {
-    Motion.FORWARD: _forward,
-    Motion.SIDEWAYS: _sideways,
-    Motion.ARC: _arc,
-    Motion.ORBIT: _orbit,
-    Motion.TURN: _turn,
-    Motion.SLALOM: _slalom,
-    Motion.LOOP: _loop,
-    Motion.FIGURE_EIGHT: _figure_eight,
-}
+    progress: Array = np.interp(frames, fine, passed / passed[-1])
+    return progress
 
 
 def _ride(rng: np.random.Generator, time_s: Array, curve: Array, start: Array) -> Array:

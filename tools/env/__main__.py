@@ -17,8 +17,8 @@ Run a command in the project's environment, which the first call makes.
 
 Usage: tools/in_env [COMMAND [ARGUMENT ...]]; without a command, only make the environment.
 
-    DA3_VENV         folder of the environment (default: .venv, or .venv-jazzy beside a sourced ROS)
-    DA3_PYTHON       Python to make it with (default: python3)
+    DA3_VENV         its folder (default: .venv, or .venv-jazzy beside a sourced ROS 2)
+    DA3_PYTHON       the Python to make it with (default: python3)
     PIP_CONSTRAINT   and pip's other settings are respected
 """
 
@@ -44,6 +44,9 @@ def main(command: list[str]) -> int:
         environment.ensure()
     except ProblemError as problem:
         say(str(problem))
+        return 1
+    except OSError as error:
+        say(f'cannot make {environment.path}: {error.strerror}')
         return 1
     except KeyboardInterrupt:
         say('interrupted; the next call starts over')

@@ -94,20 +94,20 @@ class Environment:
         say(f'making {self.path} (only now, and when its requirements change)')
         self._clear()
         builder = Builder(self.path, self.variables, lock)
-        say(f'[1/4] virtual environment of Python {sys.version.split()[0]}')
-        builder.create(system_site_packages=self._distribution is not None)
         if self._distribution is None:
-            say('[2/4] torch, ROS 2 Jazzy, tools')
-            builder.install_everything()
-            say('[3/4] tf2_msgs, which has no wheel')
-            builder.build_tf2_msgs()
-            builder.add_path([ROOT, ROOT / 'tools' / 'standins'])
+            middle = [('torch, ROS 2 Jazzy, tools', builder.install_everything),
+                      ('tf2_msgs, which has no wheel', builder.build_tf2_msgs)]
+            create, paths = builder.create, [ROOT, ROOT / 'tools' / 'standins']
         else:
-            say(f'[2/4] torch and what else is missing beside ROS 2 {self._distribution}')
-            builder.install_missing()
-            builder.add_path([ROOT])
-        say('[4/4] upstream\'s package, which the parity tests compare with')
-        builder.install_upstream()
+            middle = [(f'torch and what else is missing beside ROS 2 {self._distribution}',
+                       builder.install_missing)]
+            create, paths = builder.create_beside_system, [ROOT]
+        steps = [(f'virtual environment of Python {sys.version.split()[0]}', create), *middle,
+                 ('the package of upstream, for the parity tests', builder.install_upstream)]
+        for number, (title, step) in enumerate(steps, start=1):
+            say(f'[{number}/{len(steps)}] {title}')
+            step()
+        builder.add_path(paths)
         self._stamp.write_text(self._fingerprint)
         say(f'ready after {time.monotonic() - began:.0f} s')
 

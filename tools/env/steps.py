@@ -15,7 +15,6 @@
 """The steps that make the environment: each runs commands and shows how far they are."""
 
 from importlib import metadata
-import os
 from pathlib import Path
 import re
 import subprocess
@@ -63,10 +62,13 @@ class Builder:
         self._lock = lock
         self._log = venv / 'da3_ros.log'
 
-    def create(self, *, system_site_packages: bool) -> None:
+    def create(self) -> None:
         """Create the empty virtual environment."""
-        options = ['--system-site-packages'] if system_site_packages else []
-        self._run([sys.executable, '-m', 'venv', *options, str(self._venv)])
+        self._run([sys.executable, '-m', 'venv', str(self._venv)])
+
+    def create_beside_system(self) -> None:
+        """Create a virtual environment that sees the system's packages."""
+        self._run([sys.executable, '-m', 'venv', '--system-site-packages', str(self._venv)])
 
     def install_everything(self) -> None:
         """Install ROS 2, its Python dependencies, ours and the tests'."""
@@ -78,9 +80,8 @@ class Builder:
         requirements = [
             line for file in (ROOT / 'requirements.txt', ENV / 'python.txt', ENV / 'test.txt')
             for line in missing_requirements(file.read_text())]
-        if has_module('numpy'):
-            # The system's cv_bridge is compiled for this one.
-            requirements.append(f'numpy=={metadata.version("numpy")}')
+        # The system's cv_bridge is compiled for its numpy, and colcon needs this setuptools.
+        requirements += [f'numpy=={metadata.version("numpy")}', 'setuptools<80']
         self._pip(requirements)
 
     def install_upstream(self) -> None:
@@ -159,4 +160,4 @@ def cause(output: str, command: list[str]) -> str:
         if re.search(pattern, output):
             return meaning
     errors = [line for line in output.splitlines() if re.search('error', line, re.IGNORECASE)]
-    return errors[-1].strip() if errors else f'{os.path.basename(command[0])} failed'
+    return errors[-1].strip() if errors else f'{Path(command[0]).name} failed'

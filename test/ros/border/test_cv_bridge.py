@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-What this package relies on in cv_bridge: the real one and the stand-in must both pass.
-"""
+"""What da3_ros relies on in cv_bridge: the real one and the stand-in must pass."""
 
 from cv_bridge import CvBridge, CvBridgeError
 import numpy as np

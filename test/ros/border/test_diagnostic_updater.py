@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-What this package relies on in diagnostic_updater: the real one and the stand-in must both pass.
-"""
+"""What da3_ros relies on in diagnostic_updater: the real one and the stand-in must pass."""
 
 from collections.abc import Iterator
 import time
@@ -67,9 +65,9 @@ class Listener:
 
 
 @pytest.fixture
-def context(domain_id: int) -> Iterator[rclpy.Context]:
+def context() -> Iterator[rclpy.Context]:
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=domain_id)
+    rclpy.init(context=context)
     yield context
     rclpy.try_shutdown(context=context)
 

@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-What this package relies on in sensor_msgs_py: the real one and the stand-in must both pass.
-"""
+"""What da3_ros relies on in sensor_msgs_py: the real one and the stand-in must pass."""
 
 import numpy as np
 import pytest

@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-What this package relies on in tf2_ros: the real one and the stand-in must both pass.
-"""
+"""What da3_ros relies on in tf2_ros: the real one and the stand-in must pass."""
 
 from collections.abc import Iterator
 import threading
@@ -237,9 +235,9 @@ def test_a_wait_ends_at_its_timeout() -> None:
 
 
 @pytest.fixture
-def nodes(domain_id: int) -> Iterator[tuple[Node, Node]]:
+def nodes() -> Iterator[tuple[Node, Node]]:
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=domain_id)
+    rclpy.init(context=context)
     sender, receiver = (Node(name, context=context) for name in ('sender', 'receiver'))
     yield sender, receiver
     for node in (sender, receiver):

@@ -15,18 +15,24 @@
 
 """The renderer against closed forms and against itself from two places."""
 
-import numpy as np
-import pytest
-
 from da3_ros.geometry import camera, rigid
+from da3_ros.simulation.curves import Motion
 from da3_ros.simulation.furniture import rotation_z
 from da3_ros.simulation.generator import generate_scene, Place
 from da3_ros.simulation.lens import Lens
 from da3_ros.simulation.renderer import render, render_depth
 from da3_ros.simulation.scene import (
-    Environment, Light, Material, Primitive, Scene, Shape, Texture,
+    Environment,
+    Light,
+    Material,
+    Primitive,
+    Scene,
+    Shape,
+    Texture,
 )
-from da3_ros.simulation.trajectory import Motion, plan_path
+from da3_ros.simulation.trajectory import plan_path
+import numpy as np
+import pytest
 
 LENS = Lens(width=96, height=72, fov_x_deg=80.0)
 MATT = Material(Texture.NOISE, (0.6, 0.5, 0.4), (0.2, 0.1, 0.1), cells_per_m=2.0)
@@ -151,8 +157,9 @@ def test_two_views_agree_on_place_and_colour(place):
     lens = Lens(160, 120, 70.0)
     one, two = (render(scene, lens, path.world_T_camera[i]) for i in (2, 5))
     two_T_one = rigid.inverse(path.world_T_camera[5]) @ path.world_T_camera[2]
-    points = rigid.transform_points(two_T_one, camera.unproject(one.depth, lens.intrinsics))
-    pixels = camera.project(np.where(np.isfinite(points), points, np.nan), lens.intrinsics)
+    depth = np.where(np.isfinite(one.depth), one.depth, np.nan)
+    points = rigid.transform_points(two_T_one, camera.unproject(depth, lens.intrinsics))
+    pixels = camera.project(points, lens.intrinsics)
     with np.errstate(invalid='ignore'):
         nearest = np.rint(pixels)
         inside = np.all((nearest >= 0) & (nearest < (lens.width, lens.height)), axis=-1)

@@ -15,16 +15,18 @@
 
 """What every generated scene, path and picture promises."""
 
-import numpy as np
-import pytest
+import itertools
 
 from da3_ros.geometry import rigid
+from da3_ros.simulation.curves import Motion
 from da3_ros.simulation.generator import generate_scene, Place
 from da3_ros.simulation.lens import Lens
 from da3_ros.simulation.renderer import render
 from da3_ros.simulation.scene import Scene, Shape
 from da3_ros.simulation.sensor import capture, develop, Sensor
-from da3_ros.simulation.trajectory import Motion, PathLimits, plan_path, Trajectory
+from da3_ros.simulation.trajectory import PathLimits, plan_path, Trajectory
+import numpy as np
+import pytest
 
 SEEDS = range(12)
 
@@ -91,7 +93,7 @@ def test_paths_keep_the_limits(motion):
         # The camera stands upright: its y axis points down within the tilt.
         assert np.all(rotations[:, 2, 1] < -0.95)
         turns = [
-            rigid.rotation_angle(a.T @ b) for a, b in zip(rotations, rotations[1:])]
+            rigid.rotation_angle(a.T @ b) for a, b in itertools.pairwise(rotations)]
         assert np.degrees(max(turns)) < 30.0
         steps = np.linalg.norm(np.diff(centres, axis=0), axis=1)
         assert np.abs(np.diff(steps)).max() < 0.05, 'the speed jumps'

@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-Stand-in for cv_bridge, for environments without it: the calls of this package, same semantics.
-"""
+"""Stand-in for cv_bridge, for environments without it: the calls that da3_ros makes."""
 
 from cv_bridge.bridge import CvBridge, CvBridgeError
 

@@ -12,14 +12,12 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-CvBridge: between sensor_msgs images and numpy arrays.
-"""
+"""CvBridge: between sensor_msgs images and numpy arrays."""
 
 import sys
 
 import cv2
-from cv_bridge.encodings import convert, CvBridgeError, Encoding, parse_encoding
+from cv_bridge.image_encodings import convert, CvBridgeError, Encoding, parse_encoding
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header

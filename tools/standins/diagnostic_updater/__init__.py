@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-Stand-in for diagnostic_updater, for environments without it: the calls of this package.
-"""
+"""Stand-in for diagnostic_updater, for environments without it: the calls da3_ros makes."""
 
 from diagnostic_updater.status import DiagnosticStatusWrapper
 from diagnostic_updater.updater import DiagnosticTask, FunctionDiagnosticTask, Updater

@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-A diagnostic_msgs/DiagnosticStatus that is easy to fill.
-"""
+"""A diagnostic_msgs/DiagnosticStatus that is easy to fill."""
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 

@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-Runs diagnostic tasks at a period and publishes what they say.
-"""
+"""Runs diagnostic tasks at a period and publishes what they say."""
 
 from collections.abc import Callable
 from threading import Lock

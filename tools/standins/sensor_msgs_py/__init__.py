@@ -12,6 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-Stand-in for sensor_msgs_py, for environments without it: the calls of this package.
-"""
+"""Stand-in for sensor_msgs_py, for environments without it: the calls that da3_ros makes."""

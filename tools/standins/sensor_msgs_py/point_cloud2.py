@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-Between PointCloud2 messages and numpy arrays.
-"""
+"""Between PointCloud2 messages and numpy arrays."""
 
 import array
 from collections.abc import Iterable, Sequence

@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-Stand-in for tf2_ros, for environments without it: the calls of this package, same semantics.
-"""
+"""Stand-in for tf2_ros, for environments without it: the calls that da3_ros makes."""
 
 from tf2_ros.broadcasters import StaticTransformBroadcaster, TransformBroadcaster
 from tf2_ros.buffer import Buffer

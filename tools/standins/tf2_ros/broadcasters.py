@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-Publishers of /tf and /tf_static.
-"""
+"""Publishers of /tf and /tf_static."""
 
 from collections.abc import Iterable
 

@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-The tree of frames over the last seconds.
-"""
+"""The tree of frames over the last seconds."""
 
 from math import isnan
 from threading import RLock

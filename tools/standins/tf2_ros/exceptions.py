@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-Why a transform cannot be had.
-"""
+"""Why a transform cannot be had."""
 
 
 class TransformException(Exception):

@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-The recent motion of one frame in its parent.
-"""
+"""The recent motion of one frame in its parent."""
 
 import bisect
 from dataclasses import dataclass, field

@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-Subscriber of /tf and /tf_static.
-"""
+"""Subscriber of /tf and /tf_static."""
 
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node

@@ -12,16 +12,20 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-Fixtures of the tests at the border to other ROS packages.
-"""
-
-import os
+"""Networks shared by the tests of a session."""
 
 import pytest
+from reduced_networks import build_reduced
 
 
-@pytest.fixture
-def domain_id() -> int:
-    """Give a DDS domain that no other run on this machine is likely to use."""
-    return 1 + os.getpid() % 100
+@pytest.fixture(scope='session')
+def networks():
+    """Give narrow networks by the names of their variants, each built once."""
+    built = {}
+
+    def get(name):
+        if name not in built:
+            built[name] = build_reduced(name)
+        return built[name]
+
+    return get

@@ -12,9 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-What cv_bridge knows of the encodings of a sensor_msgs/Image, and how it converts between them.
-"""
+"""What cv_bridge knows of the encodings of images, and how it converts between them."""
 
 from dataclasses import dataclass
 import re

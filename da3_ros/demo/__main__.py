@@ -1,0 +1,76 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""The demo's command: ``python -m da3_ros.demo --out out``."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+import signal
+import sys
+
+from da3_ros.demo.film import Film
+from da3_ros.demo.run import DemoOptions, MODEL, run_demo
+from da3_ros.demo.summary import Summary
+from da3_ros.errors import Da3Error
+from da3_ros.model import MODELS
+
+
+def main() -> int:
+    """Run the demo; return the exit status."""
+    options = _parse()
+    # A plain kill must end the processes of the demo too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        summary = run_demo(options)
+    except Da3Error as error:
+        print(f'demo: FAILED: {error}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print('demo: interrupted', file=sys.stderr)
+        return 130
+    print(_headline(summary))
+    return 0
+
+
+def _headline(summary: Summary) -> str:
+    stream = summary.stream
+    return (
+        f'{stream.keyframes_published} keyframes of {stream.frames_sent} images, '
+        f'{stream.num_gone} lost or dropped; AbsRel {summary.depth.abs_rel:.3f}, '
+        f'ATE {summary.trajectory.ate_rmse_m:.3f} m; weights: {summary.weights.source}')
+
+
+def _parse() -> DemoOptions:
+    film = Film()
+    parser = argparse.ArgumentParser(
+        prog='da3_ros.demo', formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description='Render a film, replay it into the node, score what the node publishes.')
+    parser.add_argument('--out', type=Path, default=Path('out'), help='folder for everything')
+    parser.add_argument('--model', choices=sorted(MODELS), default=MODEL, help='network')
+    parser.add_argument(
+        '--weights', help='file, folder or hub id, or random; default: those of the package')
+    parser.add_argument('--rate', type=float, default=1.0, help="replay, times the film's pace")
+    parser.add_argument('--frames', type=int, default=film.num_frames, help='length of the film')
+    parser.add_argument('--scene-seed', type=int, default=film.scene_seed, help='which scene')
+    parser.add_argument('--path-seed', type=int, default=film.path_seed, help='which path')
+    values = parser.parse_args()
+    film = dataclasses.replace(
+        film, num_frames=values.frames, scene_seed=values.scene_seed, path_seed=values.path_seed)
+    return DemoOptions(values.out, film, values.rate, values.model, values.weights)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

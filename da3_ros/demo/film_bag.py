@@ -1,0 +1,148 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Renders a film into a bag, once: the folder's name is the digest of what decides its content."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+import functools
+import hashlib
+import os
+from pathlib import Path
+import shutil
+from typing import Any, Literal
+
+from da3_ros import simulation
+from da3_ros.demo import topics
+from da3_ros.demo.film import Film
+from da3_ros.demo.messages import MessageCodec
+from da3_ros.demo.progress import Say
+from da3_ros.geometry import rigid
+from da3_ros.simulation.sensor import capture, Shot
+import numpy as np
+from rosbags.interfaces import (
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+BAG_VERSION: Literal[9] = 9
+_MAX_WORKERS = 8
+
+
+def film_bag(film: Film, folder: Path, *, say: Say) -> Path:
+    """
+    Return the bag of a film; render it unless the folder has it.
+
+    :param film: what to render.
+    :param folder: where bags are kept.
+    :param say: takes lines of progress for a person.
+    """
+    bag = folder / f'film-{_digest(film)[:16]}'
+    if bag.exists():
+        say(f'{film.num_frames} frames lie rendered in {bag}')
+        return bag
+    unfinished = bag.with_suffix('.unfinished')
+    shutil.rmtree(unfinished, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    _render(film, unfinished, say)
+    unfinished.rename(bag)
+    return bag
+
+
+def _digest(film: Film) -> str:
+    """Digest the film and the code that renders it."""
+    digest = hashlib.sha256(repr(film).encode())
+    here = Path(__file__)
+    sources = [here, here.with_name('messages.py'), here.with_name('topics.py')]
+    sources += Path(simulation.__file__).parent.glob('*.py')
+    for source in sorted(sources):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def _render(film: Film, path: Path, say: Say) -> None:
+    codec = MessageCodec()
+    scene, trajectory = film.scene(), film.trajectory()
+    take = functools.partial(
+        capture, scene, film.lens, trajectory, sensor=film.sensor, seed=film.path_seed)
+    num_workers = max(1, min(os.cpu_count() or 1, _MAX_WORKERS))
+    say(f'rendering {film.num_frames} frames in {num_workers} processes')
+    with _bag(codec, path) as write, ProcessPoolExecutor(num_workers) as pool:
+        optical_T_link = rigid.from_rotation_translation(rigid.BODY_R_OPTICAL.T, np.zeros(3))
+        write(topics.STATIC_TF, film.start_ns, codec.transform(
+            optical_T_link, film.start_ns, parent=topics.CAMERA_FRAME, child=topics.LINK_FRAME))
+        for index, shot in enumerate(pool.map(take, range(film.num_frames), chunksize=2)):
+            stamp_ns = film.stamp_ns(index)
+            for topic, message in _messages(codec, film, stamp_ns, shot).items():
+                write(topic, stamp_ns, message)
+            if (index + 1) % 25 == 0 or index + 1 == film.num_frames:
+                say(f'rendered {index + 1} of {film.num_frames}')
+
+
+@contextmanager
+def _bag(codec: MessageCodec, path: Path) -> Iterator[Callable[[str, int, Any], None]]:
+    """Open a bag; yield what writes a message of a topic at a time."""
+    with Writer(path, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP) as writer:
+        connections = {
+            topic: writer.add_connection(
+                topic, name, typestore=codec.typestore, offered_qos_profiles=[_qos(topic)])
+            for topic, name in _TYPES.items()
+        }
+
+        def write(topic: str, time_ns: int, message: Any) -> None:
+            writer.write(connections[topic], time_ns, codec.serialize(message))
+
+        yield write
+
+
+def _qos(topic: str) -> Qos:
+    """Return what a player of the bag shall offer."""
+    latched = topic == topics.STATIC_TF
+    unset = QosTime(0, 0)
+    return Qos(
+        QosHistory.KEEP_LAST, 10, QosReliability.RELIABLE,
+        QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
+        deadline=unset, lifespan=unset, liveliness=QosLiveliness.AUTOMATIC,
+        liveliness_lease_duration=unset, avoid_ros_namespace_conventions=False)
+
+
+_TYPES = {
+    topics.STATIC_TF: 'tf2_msgs/msg/TFMessage',
+    topics.CAMERA_INFO: 'sensor_msgs/msg/CameraInfo',
+    topics.IMAGE: 'sensor_msgs/msg/Image',
+    topics.TRUE_DEPTH: 'sensor_msgs/msg/Image',
+    topics.TRUE_ODOMETRY: 'nav_msgs/msg/Odometry',
+}
+
+
+def _messages(codec: MessageCodec, film: Film, stamp_ns: int, shot: Shot) -> dict[str, Any]:
+    """Return the messages of one frame by topic, in the order in which they are sent."""
+    frame = topics.CAMERA_FRAME
+    return {
+        topics.CAMERA_INFO: codec.camera_info(
+            film.lens.intrinsics, stamp_ns, frame,
+            width=film.lens.width, height=film.lens.height),
+        topics.IMAGE: codec.image(shot.image, stamp_ns, frame),
+        topics.TRUE_DEPTH: codec.depth(shot.depth, stamp_ns, topics.TRUE_CAMERA_FRAME),
+        topics.TRUE_ODOMETRY: codec.odometry(
+            shot.world_T_camera, stamp_ns,
+            parent=topics.TRUE_WORLD_FRAME, child=topics.TRUE_CAMERA_FRAME),
+    }

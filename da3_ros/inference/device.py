@@ -1,0 +1,144 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What the device can do: number format and attention kernel."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+import logging
+import os
+import warnings
+
+from da3_ros.errors import Da3Error
+import torch
+from torch.nn.attention import sdpa_kernel, SDPBackend
+import torch.nn.functional as F
+
+_logger = logging.getLogger(__name__)
+
+_HEAD_DIM = 64
+_ALLOCATOR_SETTINGS = ('PYTORCH_CUDA_ALLOC_CONF', 'PYTORCH_ALLOC_CONF')
+_PROBE_TOKENS = 256
+
+
+def choose_device() -> torch.device:
+    """Return the first GPU, or the CPU where there is none."""
+    return torch.device('cuda', 0) if torch.cuda.is_available() else torch.device('cpu')
+
+
+def choose_dtype(device: torch.device) -> torch.dtype:
+    """
+    Choose the number format of the backbone's matrices.
+
+    ``torch.cuda.is_bf16_supported`` is no guide: it counts emulation.
+
+    :param device: where the network runs.
+    :returns: bfloat16 on GPUs of compute capability 8.0 and later, float16 on earlier ones,
+        float32 on the CPU.
+    """
+    if device.type != 'cuda':
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
+
+
+def reduce_fragmentation() -> None:
+    """
+    Let torch's allocator move free pages to where they are needed.
+
+    Otherwise a tenth and more of a full GPU lies in gaps that are too small for anything. Has no
+    effect where the driver or the user's own setting does not allow it.
+    """
+    if any(name in os.environ for name in _ALLOCATOR_SETTINGS):
+        return
+    try:
+        torch.cuda.memory._set_allocator_settings('expandable_segments:True')
+    except (AttributeError, RuntimeError, ValueError) as error:
+        _logger.debug('allocator: %s', error)
+
+
+def available_bytes(device: torch.device) -> int:
+    """
+    Return how much torch may hold on a GPU at the moment, what it holds already included.
+
+    :param device: a CUDA device.
+    """
+    free, total = torch.cuda.mem_get_info(device)
+    held = torch.cuda.memory_reserved(device)
+    fraction = getattr(torch.cuda, 'get_per_process_memory_fraction', lambda _: 1.0)(device)
+    return min(free + held, int(fraction * total))
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """
+    Return whether an error says that the GPU's memory is full.
+
+    :param error: from torch, whose libraries have words of their own for it.
+    """
+    words = ('out of memory', 'ALLOC_FAILED')
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(w in str(error) for w in words)
+
+
+def choose_attention(device: torch.device, dtype: torch.dtype) -> SDPBackend | None:
+    """
+    Choose the attention kernel, by trying each on a small problem.
+
+    Memory of the fallback grows with the square of the window, so it is never chosen.
+
+    :param device: where the network runs.
+    :param dtype: of queries, keys and values.
+    :returns: the fastest fused kernel, or None on the CPU, where torch chooses well.
+    :raises Da3Error: if there is no fused kernel for the device and number format.
+    """
+    if device.type != 'cuda':
+        return None
+    candidates = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
+    if torch.cuda.get_device_capability(device)[0] in (9, 10):
+        # A third faster than FlashAttention-2 on the data centre cards.
+        candidates.insert(0, SDPBackend.CUDNN_ATTENTION)
+    for backend in candidates:
+        if _runs(backend, device, dtype):
+            _logger.debug('attention kernel: %s in %s', backend.name, dtype)
+            return backend
+    name = torch.cuda.get_device_name(device)
+    raise Da3Error(
+        f'no fused attention kernel for {dtype} on {name}: the memory of the remaining one grows '
+        'with the square of the window; use model.dtype float16 or float32, or another torch build'
+    )
+
+
+@contextmanager
+def pinned_attention(backend: SDPBackend | None) -> Iterator[None]:
+    """
+    Allow only one attention kernel.
+
+    :param backend: as ``choose_attention`` gives it.
+    """
+    if backend is None:
+        yield
+        return
+    with sdpa_kernel(backend):
+        yield
+
+
+def _runs(backend: SDPBackend, device: torch.device, dtype: torch.dtype) -> bool:
+    tokens = torch.zeros(1, 2, _PROBE_TOKENS, _HEAD_DIM, device=device, dtype=dtype)
+    try:
+        # Torch explains at length why a kernel does not fit; that is what is asked here.
+        with warnings.catch_warnings(), sdpa_kernel(backend):
+            warnings.simplefilter('ignore')
+            F.scaled_dot_product_attention(tokens[:, :, ::2], tokens, tokens)
+    except RuntimeError as error:
+        _logger.debug('attention kernel %s: %s', backend.name, error)
+        return False
+    return True

@@ -1,0 +1,237 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The inference engine: images of a window in, depth and poses out."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+import logging
+
+from da3_ros.errors import MemoryBudgetError, PredictionError
+from da3_ros.geometry import rigid
+from da3_ros.inference.branch import ExecutorOptions
+from da3_ros.inference.conditioning import condition_on, Conditioning, network_unit
+from da3_ros.inference.device import (
+    choose_device,
+    choose_dtype,
+    is_out_of_memory,
+    reduce_fragmentation,
+)
+from da3_ros.inference.executor import WindowExecutor
+from da3_ros.inference.memory_guard import MemoryGuard, MemoryLimits
+from da3_ros.inference.memory_planner import Plan
+from da3_ros.inference.placement import place
+from da3_ros.inference.prediction import WindowPrediction
+from da3_ros.inference.preprocessing import plan_processing, preprocess, ProcessedImages
+from da3_ros.model.build import Network
+from da3_ros.model.camera_head import Cameras
+from da3_ros.model.network import NetworkOutput
+from da3_ros.model.reference_view import check_strategy
+from da3_ros.model.sky import SKY_THRESHOLD
+import numpy as np
+from numpy.typing import NDArray
+import torch
+
+Array = NDArray[np.float64]
+
+_logger = logging.getLogger(__name__)
+
+
+class InferenceEngine:
+    """
+    Joint inference over windows of images, in user units.
+
+    :param network: taken over: moved to the device and its matrices rounded, in place.
+    :param device: None: the first GPU, or the CPU where there is none.
+    :param dtype: of the backbone's matrices; None: by the device (see ``device.choose_dtype``).
+    :param size: process resolution [px], see ``preprocessing.plan_processing``.
+    :param method: process method, see ``preprocessing.plan_processing``.
+    :param use_ray_pose: take the cameras from the rays instead of the camera decoder.
+    :param ref_view_strategy: see ``model.reference_view``.
+    :param options: memory against time or precision.
+    :param limits: what windows may take of a GPU.
+    :raises MemoryBudgetError: if the weights do not fit the GPU.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        size: int = 504,
+        method: str = 'upper_bound_resize',
+        use_ray_pose: bool = False,
+        ref_view_strategy: str = 'saddle_balanced',
+        options: ExecutorOptions | None = None,
+        limits: MemoryLimits | None = None,
+    ) -> None:
+        check_strategy(ref_view_strategy)
+        self._config = network.config
+        if use_ray_pose and not self._config.has_cameras:
+            raise ValueError(f'use_ray_pose: got True, but {self._config.name} predicts no rays')
+        self.device = choose_device() if device is None else torch.device(device)
+        self.dtype = choose_dtype(self.device) if dtype is None else dtype
+        self._size = size
+        self._method = method
+        network.set_compute_dtype(self.dtype)
+        options = ExecutorOptions() if options is None else options
+
+        def make_executor(chosen: ExecutorOptions) -> WindowExecutor:
+            return WindowExecutor(
+                network, chosen, use_ray_pose=use_ray_pose, ref_view_strategy=ref_view_strategy
+            )
+
+        _place(network.eval(), self.device, with_rays=use_ray_pose)
+        self._guard = None
+        if self.device.type == 'cuda':
+            limits = MemoryLimits() if limits is None else limits
+            self._guard = MemoryGuard(network, make_executor, options, limits)
+        else:
+            self._executor = make_executor(options)
+
+    def plan(self, height: int, width: int, *, num_views: int = 0) -> Plan | None:
+        """
+        Say how many views a window may have at the moment, and why; logged for the user.
+
+        :param height: of the camera's images [px].
+        :param width: of the camera's images [px].
+        :param num_views: views wanted; 0: as many as allowed.
+        :returns: None where memory is not watched (on the CPU).
+        :raises MemoryBudgetError: if not even one view fits, or none is done in time.
+        """
+        if self._guard is None:
+            return None
+        process = plan_processing(height, width, size=self._size, method=self._method)
+        plan = self._guard.plan(process.size, num_views)
+        _logger.info('%s', plan)
+        return plan
+
+    def infer(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        *,
+        poses: Array | None = None,
+        intrinsics: Array | None = None,
+    ) -> WindowPrediction:
+        """
+        Infer all images together.
+
+        With poses, depth comes in their unit, which only the caller knows to be metres or not, and
+        the poses come back as they were given. Without, the network does not see the intrinsics:
+        they come back in place of estimated ones, and give the metric variant its metres.
+
+        :param images: N RGB images (H, W, 3) uint8.
+        :param poses: (N, 4, 4) world_T_camera to condition on, together with ``intrinsics``.
+        :param intrinsics: (N, 3, 3) [px] of ``images``, corner-origin.
+        :raises ValueError: if an argument does not fit the others or the variant.
+        :raises PredictionError: if the network's answer is not finite.
+        :raises MemoryBudgetError: if the window does not fit the GPU's free memory; fewer views,
+            as many as the error says, can be tried at once.
+        """
+        window = preprocess(
+            images, intrinsics=intrinsics, size=self._size, method=self._method
+        )
+        conditioning = None if poses is None else self._condition(poses, window)
+        cameras = None if conditioning is None else _cameras(conditioning)
+        runner = self._executor if self._guard is None else self._guard
+        output = runner.run(window.images, cameras)
+        prediction = self._interpret(output, window)
+        return prediction if conditioning is None else _in_given_unit(prediction, conditioning)
+
+    def _condition(self, poses: Array, window: ProcessedImages) -> Conditioning:
+        if not self._config.has_cameras:
+            raise ValueError(f'poses: got some, but {self._config.name} takes none')
+        if window.intrinsics is None:
+            raise ValueError('intrinsics: got None, expected those of all images with poses')
+        return condition_on(poses, window.intrinsics)
+
+    def _interpret(self, output: NetworkOutput, window: ProcessedImages) -> WindowPrediction:
+        """Turn the network's answer into a prediction in the network's own units."""
+        depth = output.depth[0].numpy()
+        _check_finite('depth', depth)
+        poses = None
+        intrinsics = window.intrinsics
+        if output.extrinsics is not None and output.intrinsics is not None:
+            camera_T_world = output.extrinsics[0].double().numpy()
+            estimated = output.intrinsics[0].double().numpy()
+            _check_finite('poses', camera_T_world)
+            _check_finite('intrinsics', estimated)
+            intrinsics = estimated if intrinsics is None else intrinsics
+            poses = rigid.inverse(_to_square(camera_T_world))
+        is_metric = self._config.metric_branch is not None
+        if self._config.canonical_focal_px is not None and intrinsics is not None:
+            focal_px = intrinsics[:, [0, 1], [0, 1]].mean(axis=1).astype(np.float32)
+            depth = depth * (focal_px / self._config.canonical_focal_px)[:, None, None]
+            is_metric = True
+        return WindowPrediction(
+            images=window.images,
+            depth=depth,
+            confidence=None if output.confidence is None else output.confidence[0].numpy(),
+            sky=None if output.sky is None else (output.sky[0] >= SKY_THRESHOLD).numpy(),
+            intrinsics=intrinsics,
+            poses=poses,
+            is_metric=is_metric,
+        )
+
+
+def _cameras(conditioning: Conditioning) -> Cameras:
+    """Make the network's camera input."""
+    return Cameras(
+        torch.from_numpy(conditioning.extrinsics[None]).float(),
+        torch.from_numpy(conditioning.intrinsics[None]).float(),
+    )
+
+
+def _in_given_unit(
+    prediction: WindowPrediction, conditioning: Conditioning
+) -> WindowPrediction:
+    """Scale a prediction to the poses it was conditioned on, and return those."""
+    assert prediction.poses is not None, 'variants that take cameras estimate them too'
+    # Metric variants answer in metres, whatever they are given.
+    expected = 1.0 if prediction.is_metric else conditioning.unit
+    unit = network_unit(conditioning.poses, prediction.poses, expected=expected)
+    return replace(
+        prediction,
+        depth=prediction.depth * np.float32(unit),
+        intrinsics=conditioning.intrinsics,
+        poses=conditioning.poses,
+        is_metric=False,
+    )
+
+
+def _place(network: Network, device: torch.device, *, with_rays: bool) -> None:
+    """Move the weights to the device."""
+    if device.type == 'cuda':
+        reduce_fragmentation()
+    try:
+        place(network, device, with_rays=with_rays)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        network.to('cpu')
+        raise MemoryBudgetError(f'the weights do not fit the GPU: {error}') from error
+
+
+def _to_square(matrices: Array) -> Array:
+    """Append the last row of rigid motions: (N, 3, 4) to (N, 4, 4)."""
+    square = np.tile(np.eye(4), (len(matrices), 1, 1))
+    square[:, :3] = matrices
+    return square
+
+
+def _check_finite(name: str, values: NDArray[np.floating]) -> None:
+    if not np.isfinite(values).all():
+        share = float(np.mean(~np.isfinite(values)))
+        raise PredictionError(f"{name}: {share:.1%} of the network's values are not finite")

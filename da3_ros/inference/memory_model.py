@@ -1,0 +1,181 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+How much memory and time a window takes, as a formula.
+
+The terms that grow with the window are exact: they are the tensors that the executor keeps for
+every view. What a chunk of views needs on top is counted for the backbone and measured for the
+head, whose convolutions choose their workspace on the machine (see ``calibration``).
+
+Legend: T tokens and P patches of a view, C channels, s bytes of the backbone's number format.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from da3_ros.inference.branch import ExecutorOptions
+from da3_ros.model.config import ModelConfig, PATCH_SIZE
+import torch
+
+_FLOAT_BYTES = 4
+# Depth and one more map: confidence or sky.
+_MAPS_BYTES_PER_PIXEL = 8
+# Masks, selected pixels and their order, while maps are interpreted over the whole window.
+_INTERPRET_BYTES_PER_PIXEL = 40
+# The allocator's rounding, and workspaces of the levels' projection.
+_BACKBONE_MARGIN_BYTES = 24 * 2**20
+_HEAD_MARGIN_BYTES = 2 * 2**20
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """
+    What a machine adds to the formula, for one network at one image size.
+
+    :param fixed_bytes: allocated between windows: weights, tables, workspaces.
+    :param head_bytes_per_view: of the depth head, for every view in a chunk of it.
+    :param view_s: time of one view in everything but attention over all views.
+    :param pair_s: time of attention between two views, in all blocks together.
+    """
+
+    fixed_bytes: int
+    head_bytes_per_view: int
+    view_s: float
+    pair_s: float
+
+
+@dataclass(frozen=True)
+class WindowModel:
+    """
+    Memory and time of one network's windows at one image size.
+
+    :param config: of the network.
+    :param image_size: height and width [px].
+    :param dtype: of the backbone's matrices.
+    :param options: of the executor.
+    :param calibration: of the machine.
+    """
+
+    config: ModelConfig
+    image_size: tuple[int, int]
+    dtype: torch.dtype
+    options: ExecutorOptions
+    calibration: Calibration
+
+    def peak_bytes(self, num_views: int) -> int:
+        """
+        Predict the most memory that is allocated at once, weights included.
+
+        :param num_views: N.
+        """
+        config, metric = self.config, self.config.metric_branch
+        chunks = self.options.chunks_for(self.image_size)
+        num_pixels = num_views * self.image_size[0] * self.image_size[1]
+        # Maps with sky stay on the device until they are interpreted together.
+        branches = 2 if metric is not None else int(not config.has_cameras)
+        maps = branches * num_pixels * _MAPS_BYTES_PER_PIXEL
+        at_once = num_views if config.has_cameras else _chunk(num_views, chunks.views)
+        peaks = [self._branch_peak(config, at_once)]
+        if metric is not None:
+            peaks.append(self._branch_peak(metric, _chunk(num_views, chunks.views)))
+        if branches > 0:
+            peaks.append(num_pixels * _INTERPRET_BYTES_PER_PIXEL)
+        return self.calibration.fixed_bytes + maps + max(peaks)
+
+    def seconds(self, num_views: int) -> float:
+        """
+        Predict the time of a window.
+
+        :param num_views: N.
+        """
+        calibration = self.calibration
+        return num_views * (calibration.view_s + num_views * calibration.pair_s)
+
+    def max_views(self, budget_bytes: float, *, limit: int = 2**14) -> int:
+        """
+        Return how many views fit; 0 if not even one does.
+
+        :param budget_bytes: memory for everything that torch allocates.
+        :param limit: the most views that are of interest.
+        """
+        return _largest(limit, lambda n: self.peak_bytes(n) <= budget_bytes)
+
+    def max_views_within(self, seconds: float, *, limit: int = 2**14) -> int:
+        """
+        Return how many views are done in time; 0 if not even one is.
+
+        :param seconds: for one window.
+        :param limit: the most views that are of interest.
+        """
+        return _largest(limit, lambda n: self.seconds(n) <= seconds)
+
+    def _branch_peak(self, config: ModelConfig, num_views: int) -> int:
+        """Count what one network needs for views that run at once."""
+        chunks = self.options.chunks_for(self.image_size)
+        kept = num_views * self._kept_bytes_per_view(config)
+        head = _chunk(num_views, chunks.head) * self.calibration.head_bytes_per_view
+        head += _HEAD_MARGIN_BYTES
+        tokens = self._num_patches + 1
+        keys_values = 2 * config.embed_dim * self._size * tokens * num_views
+        chunk = _chunk(num_views, chunks.queries if config.has_cameras else chunks.views)
+        backbone = chunk * tokens * self._chunk_bytes_per_token(config) + _BACKBONE_MARGIN_BYTES
+        return kept + max(head, backbone + (keys_values if config.has_cameras else 0))
+
+    def _kept_bytes_per_view(self, config: ModelConfig) -> int:
+        """Count the residual stream, in whose memory the last level lies, and the others."""
+        kept_bytes = self._size if self.options.reduced else _FLOAT_BYTES
+        residual = kept_bytes * config.embed_dim * (self._num_patches + 1)
+        levels = [kept_bytes * width * self._num_patches for width in config.head_channels]
+        overflow = 0 if levels[-1] <= residual else levels[-1]
+        if self.options.features == 'host':
+            return residual
+        return residual + sum(levels[:-1]) + overflow
+
+    def _chunk_bytes_per_token(self, config: ModelConfig) -> int:
+        """Count what is alive at once where a block needs most: its own layers or its level."""
+        dim, size = config.embed_dim, self._size
+        local = _FLOAT_BYTES * dim if config.has_cameras else 0
+        if config.feed_forward == 'swiglu':
+            hidden = -(-int(dim * 8 / 3) // 8) * 8
+            feed_forward = size * (dim + 4 * hidden)
+        else:
+            feed_forward = size * (dim + 4 * dim + 4 * dim)
+        normed = config.feature_dim if config.head == 'dual_dpt' else 0
+        level = _FLOAT_BYTES * (config.feature_dim + normed + max(config.head_channels))
+        work_copy = _FLOAT_BYTES * dim if self.options.reduced else 0
+        return local + work_copy + max(feed_forward, level)
+
+    @property
+    def _num_patches(self) -> int:
+        return (self.image_size[0] // PATCH_SIZE) * (self.image_size[1] // PATCH_SIZE)
+
+    @property
+    def _size(self) -> int:
+        return self.dtype.itemsize
+
+
+def _chunk(num_views: int, at_a_time: int) -> int:
+    """Return the views of the largest chunk."""
+    num_chunks = -(-num_views // at_a_time)
+    return -(-num_views // num_chunks)
+
+
+def _largest(limit: int, holds: Callable[[int], bool]) -> int:
+    """Return the largest number up to a limit for which a condition holds that once fails."""
+    low, high = 0, limit + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low

@@ -1,0 +1,161 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The choice of model, resolution and window for a GPU, before the first image arrives."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from da3_ros.errors import MemoryBudgetError
+from da3_ros.inference.memory_model import WindowModel
+from da3_ros.model import MODELS
+
+Trade = Literal['resolution', 'model']
+Limit = Literal['demand', 'memory', 'latency']
+
+_GIB = 2.0**30
+_BEST_FIRST = ('da3-giant', 'da3-large', 'da3-base', 'da3-small')
+
+
+@dataclass(frozen=True)
+class Demand:
+    """
+    What a window is asked to be.
+
+    :param num_views: views wanted; 0: as many as allowed.
+    :param min_views: fewer are worth a smaller model or resolution.
+    :param max_latency_s: longest inference of a window, or None for any.
+    """
+
+    num_views: int = 0
+    min_views: int = 16
+    max_latency_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """
+    A window that fits.
+
+    :param model: name of the variant.
+    :param image_size: height and width [px].
+    :param num_views: of the window.
+    :param limited_by: what keeps it from being larger.
+    :param peak_bytes: GPU memory at its peak, weights included.
+    :param budget_bytes: GPU memory that was to be had.
+    :param seconds: of a window.
+    """
+
+    model: str
+    image_size: tuple[int, int]
+    num_views: int
+    limited_by: Limit
+    peak_bytes: int
+    budget_bytes: float
+    seconds: float
+
+    def __str__(self) -> str:
+        height, width = self.image_size
+        return (
+            f'{self.model} at {width}x{height}: windows of {self.num_views} views, '
+            f'{self.peak_bytes / _GIB:.2f} of {self.budget_bytes / _GIB:.2f} GiB, '
+            f'{self.seconds:.2f} s each, limited by {self.limited_by}'
+        )
+
+
+def plan_window(model: WindowModel, demand: Demand, budget_bytes: float) -> Plan:
+    """
+    Make the largest window that one network at one resolution allows.
+
+    :param model: cost of its windows.
+    :param demand: what is asked for.
+    :param budget_bytes: memory for everything that torch allocates.
+    :raises MemoryBudgetError: if not even one view fits, or none is done in time.
+    """
+    limits: dict[Limit, int] = {'memory': model.max_views(budget_bytes)}
+    if demand.max_latency_s is not None:
+        limits['latency'] = model.max_views_within(demand.max_latency_s)
+    if demand.num_views > 0:
+        limits['demand'] = demand.num_views
+    limited_by, num_views = min(limits.items(), key=lambda item: item[1])
+    if num_views < 1:
+        raise MemoryBudgetError(
+            f'{model.config.name} at {model.image_size[1]}x{model.image_size[0]}: not one view, '
+            f'because of {limited_by} ({model.peak_bytes(1) / _GIB:.2f} GiB needed, '
+            f'{budget_bytes / _GIB:.2f} to be had; {model.seconds(1):.2f} s needed)'
+        )
+    return Plan(
+        model.config.name,
+        model.image_size,
+        num_views,
+        limited_by,
+        model.peak_bytes(num_views),
+        budget_bytes,
+        model.seconds(num_views),
+    )
+
+
+def choose_plan(models: Iterable[WindowModel], demand: Demand, budget_bytes: float) -> Plan:
+    """
+    Take the first network and resolution that allow a window of the least size.
+
+    :param models: in order of preference; drawn one by one, as each may cost a probe.
+    :param demand: what is asked for.
+    :param budget_bytes: memory for everything that torch allocates.
+    :returns: where none allows it, the plan with the most views.
+    :raises MemoryBudgetError: if not even one view fits anywhere.
+    """
+    best: Plan | None = None
+    reasons = []
+    for model in models:
+        try:
+            plan = plan_window(model, demand, budget_bytes)
+        except MemoryBudgetError as error:
+            reasons.append(str(error))
+            continue
+        wanted = min(demand.min_views, demand.num_views or demand.min_views)
+        if plan.num_views >= wanted:
+            return plan
+        if best is None or plan.num_views > best.num_views:
+            best = plan
+    if best is None:
+        raise MemoryBudgetError('; '.join(reasons) or 'no model to choose from')
+    return best
+
+
+def preferences(
+    names: Sequence[str], sizes: Sequence[int], *, give_up_first: Trade = 'resolution'
+) -> list[tuple[str, int]]:
+    """
+    Order variants and process resolutions, best first.
+
+    :param names: variants, best first.
+    :param sizes: process resolutions [px], best first.
+    :param give_up_first: whether a smaller resolution or a smaller variant is tried first.
+    """
+    if give_up_first == 'resolution':
+        return [(name, size) for name in names for size in sizes]
+    return [(name, size) for size in sizes for name in names]
+
+
+def automatic_models(*, allow_non_commercial: bool) -> tuple[str, ...]:
+    """
+    Return the variants that 'auto' chooses from, best first.
+
+    :param allow_non_commercial: whether weights may exclude commercial use.
+    """
+    return tuple(
+        name for name in _BEST_FIRST if allow_non_commercial or MODELS[name].is_commercial
+    )

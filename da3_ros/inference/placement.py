@@ -1,0 +1,74 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+What of a network lies on the device.
+
+Half of what a checkpoint holds is not needed in most windows: the camera encoder waits on the
+host until poses are given, the ray branch stays there unless cameras come from rays.
+"""
+
+from collections.abc import Iterator
+
+from da3_ros.model.build import Network
+from da3_ros.model.nested import NestedDepthAnything3
+from da3_ros.model.network import DepthAnything3
+import torch
+from torch import nn
+
+_RAY_BRANCH = '_aux'
+
+
+def place(network: Network, device: torch.device, *, with_rays: bool) -> None:
+    """
+    Move what every window needs to the device, and the rest to the host.
+
+    :param network: changed in place.
+    :param device: where it will run.
+    :param with_rays: whether the ray branch is needed.
+    """
+    host = torch.device('cpu')
+    for branch in branches(network):
+        _move(branch, device)
+        if branch.cam_enc is not None:
+            _move(branch.cam_enc, host)
+        for name, part in branch.head.scratch.named_children():
+            if _RAY_BRANCH in name and not with_rays:
+                _move(part, host)
+
+
+def branches(network: Network) -> Iterator[DepthAnything3]:
+    """
+    Return the networks that a network is made of.
+
+    :param network: plain or nested.
+    """
+    if isinstance(network, NestedDepthAnything3):
+        yield from (network.da3, network.da3_metric)
+    else:
+        yield network
+
+
+def main_branch(network: Network) -> DepthAnything3:
+    """
+    Return the network that sees all views together.
+
+    :param network: plain or nested.
+    """
+    return next(branches(network))
+
+
+def _move(part: nn.Module, device: torch.device) -> None:
+    # Convolutions read and write pixels with all their channels together.
+    part.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

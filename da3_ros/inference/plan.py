@@ -1,0 +1,134 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The table of what this machine's GPU can do: ``plan``."""
+
+import argparse
+from collections.abc import Sequence
+import sys
+
+from da3_ros.errors import Da3Error, MemoryBudgetError
+from da3_ros.inference.branch import ExecutorOptions
+from da3_ros.inference.calibration import calibrate, CalibrationCache, CalibrationKey
+from da3_ros.inference.device import choose_device, choose_dtype, is_out_of_memory
+from da3_ros.inference.executor import WindowExecutor
+from da3_ros.inference.memory_guard import MemoryLimits, usable_bytes
+from da3_ros.inference.memory_model import Calibration, WindowModel
+from da3_ros.inference.memory_planner import Demand, Plan, plan_window
+from da3_ros.inference.placement import place
+from da3_ros.model import build_network, MODELS
+import torch
+
+_GIB = 2.0**30
+_DEFAULT_MODELS = ('da3-small', 'da3-base', 'da3-large', 'da3-giant', 'da3nested-giant-large')
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """
+    Read WIDTHxHEIGHT.
+
+    :returns: height and width [px].
+    """
+    width, _, height = text.partition('x')
+    return int(height), int(width)
+
+
+def probe_model(
+    name: str, image_size: tuple[int, int], device: torch.device, cache: CalibrationCache
+) -> WindowModel:
+    """
+    Find out what windows of a variant cost on a GPU; neither depends on the weights' values.
+
+    :param name: of the variant.
+    :param image_size: height and width [px].
+    :param device: the GPU.
+    :param cache: of calibrations.
+    :raises MemoryBudgetError: if a few views of it do not fit.
+    """
+    dtype, options = choose_dtype(device), ExecutorOptions()
+
+    def probe() -> Calibration:
+        network = build_network(name, device='meta').to_empty(device=device)
+        for weight in network.parameters():
+            torch.nn.init.normal_(weight, std=0.02)
+        network.set_compute_dtype(dtype)
+        place(network, device, with_rays=False)
+        return calibrate(network, WindowExecutor(network, options), image_size)
+
+    key = CalibrationKey.of(device, name, image_size, dtype, options)
+    try:
+        calibration = cache.get(key, probe)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryBudgetError('a few views do not fit') from error
+    finally:
+        torch.cuda.empty_cache()
+    return WindowModel(MODELS[name], image_size, dtype, options, calibration)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe the arguments."""
+    parser = argparse.ArgumentParser(
+        prog='plan', description='How many views fit this GPU, and how long a window takes.'
+    )
+    parser.add_argument('--models', nargs='+', choices=MODELS, default=_DEFAULT_MODELS)
+    parser.add_argument(
+        '--sizes', nargs='+', type=parse_size, default=[(280, 504), (378, 504)],
+        metavar='WIDTHxHEIGHT', help='process resolution, multiples of 14 (504x280)',
+    )
+    parser.add_argument('--views', type=int, default=0, help='views wanted; 0: as many as allowed')
+    parser.add_argument('--max-latency-s', type=float, help='longest inference of a window')
+    parser.add_argument('--reserve-mib', type=int, default=MemoryLimits().reserve_mib)
+    return parser
+
+
+def row(plan: Plan) -> str:
+    """Write a plan as a row of the table."""
+    height, width = plan.image_size
+    cells = (
+        plan.model, f'{width}x{height}', str(plan.num_views), f'{plan.peak_bytes / _GIB:.2f}',
+        f'{plan.seconds:.2f}', plan.limited_by,
+    )
+    return '| ' + ' | '.join(cells) + ' |'
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table."""
+    options = build_parser().parse_args(arguments)
+    device = choose_device()
+    if device.type != 'cuda':
+        sys.stderr.write('no GPU that torch can use: there is nothing to plan\n')
+        return 1
+    budget = usable_bytes(device, MemoryLimits(options.reserve_mib))
+    name, dtype = torch.cuda.get_device_name(device), choose_dtype(device)
+    sys.stdout.write(
+        f'{name}, {budget / _GIB:.1f} GiB to be had, {dtype}, torch {torch.__version__}\n'
+    )
+    sys.stdout.write('| model | size | views | GiB | s | limited by |\n' + '|---' * 6 + '|\n')
+    demand = Demand(options.views, 1, options.max_latency_s)
+    cache = CalibrationCache()
+    for model in options.models:
+        for size in options.sizes:
+            try:
+                window_model = probe_model(model, size, device, cache)
+                sys.stdout.write(row(plan_window(window_model, demand, budget)) + '\n')
+            except Da3Error as error:
+                sys.stdout.write(f'| {model} | {size[1]}x{size[0]} | 0 | - | - | {error} |\n')
+            sys.stdout.flush()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

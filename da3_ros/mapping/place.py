@@ -1,0 +1,99 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What is remembered of a window so that it can be recognised later."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+from da3_ros.geometry.sim3 import Sim3
+from da3_ros.mapping.appearance import describe, Descriptor
+from da3_ros.mapping.samples import sample_view, ViewSamples
+from da3_ros.mapping.view import View
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# What a verification compares: fewer pixels than between windows, because they are kept for long.
+NUM_SAMPLES = 1024
+_JPEG_QUALITY = 92
+
+
+@dataclass(frozen=True, eq=False)
+class PlaceView:
+    """
+    One remembered keyframe.
+
+    :param stamp_ns: the frame's.
+    :param jpeg: the image at the depth's size, compressed.
+    :param intrinsics: (3, 3) [px] of it, pixel centres at integers.
+    :param samples: its depth and camera, in the frame of the place.
+    """
+
+    stamp_ns: int
+    jpeg: bytes
+    intrinsics: Array
+    samples: ViewSamples
+
+    @property
+    def image(self) -> NDArray[np.uint8]:
+        """Return the image, (h, w, 3) uint8 RGB."""
+        bgr = cv2.imdecode(np.frombuffer(self.jpeg, np.uint8), cv2.IMREAD_COLOR)
+        assert bgr is not None
+        return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """
+    One window, at its newest camera: the frame of the place is that camera, in the window's unit.
+
+    :param window: number of the window.
+    :param window_S_place: where the place lies in its window.
+    :param views: the keyframes that were new in the window.
+    :param descriptor: how the newest looks.
+    :param length: typical distance of the scene, in the window's unit.
+    """
+
+    window: int
+    window_S_place: Sim3
+    views: tuple[PlaceView, ...]
+    descriptor: Descriptor
+    length: float
+
+
+def remember(window: int, new_views: Sequence[View]) -> Place:
+    """
+    Keep what is needed of a window.
+
+    :param window: its number.
+    :param new_views: its posed views that were not in an earlier window, oldest first.
+    """
+    newest = new_views[-1]
+    assert newest.window_T_camera is not None
+    window_S_place = Sim3.from_rigid(newest.window_T_camera)
+    views = tuple(_remember_view(view, window_S_place.inverse()) for view in new_views)
+    depth = np.concatenate([view.samples.depth for view in views])
+    return Place(
+        window, window_S_place, views, describe(newest.image), float(np.nanmedian(depth))
+    )
+
+
+def _remember_view(view: View, place_S_window: Sim3) -> PlaceView:
+    bgr = cv2.cvtColor(np.ascontiguousarray(view.image), cv2.COLOR_RGB2BGR)
+    _, jpeg = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    samples = sample_view(view, NUM_SAMPLES).transformed(place_S_window)
+    return PlaceView(view.keyframe.frame.stamp_ns, jpeg.tobytes(), view.intrinsics, samples)

@@ -1,0 +1,171 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The remembered places and how they lie to each other, bounded in number."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+import math
+
+from da3_ros.geometry.sim3 import Sim3
+from da3_ros.mapping.alignment import Alignment
+from da3_ros.mapping.chain import Constraint
+from da3_ros.mapping.place import Place
+from da3_ros.mapping.pose_graph import Edge, optimise, ScalePrior
+from da3_ros.mapping.scale import ScaleMeasurement
+
+# Drift is systematic, noise is not: no relation of two windows is believed beyond
+# these, however small its residual.
+_MIN_CAMERA_SIGMA = 5e-3
+_MIN_SCALE_SIGMA = 1e-2
+# A guess only keeps the graph connected.
+_GUESS_SIGMA = 1.0
+# A loop may raise the graph's cost by this: its seven errors, each at three standard deviations.
+_MAX_LOOP_COST = 7.0 * 3.0 ** 2
+
+
+class PlaceGraph:
+    """
+    Places as nodes, overlaps of windows and loops as edges.
+
+    Beyond ``max_places``, every other of the older places is forgotten; its neighbours are related
+    directly instead.
+    """
+
+    def __init__(self, max_places: int) -> None:
+        """
+        Start empty.
+
+        :param max_places: bound of the number of places, at least 4.
+        """
+        self._max_places = max_places
+        self._places: dict[int, Place] = {}
+        self._map_S_place: dict[int, Sim3] = {}
+        self._links: list[Edge] = []
+        self._loops: list[Edge] = []
+        self._priors: dict[int, ScalePrior] = {}
+        self._cost = 0.0
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Return the remembered places, oldest first."""
+        return tuple(self._places.values())
+
+    def map_S_place(self, place: Place) -> Sim3:
+        """
+        Return where a place lies.
+
+        :param place: a remembered one.
+        """
+        return self._map_S_place[place.window]
+
+    def add(
+        self,
+        place: Place,
+        map_S_window: Sim3,
+        constraints: Sequence[Constraint],
+        measurement: ScaleMeasurement | None,
+    ) -> None:
+        """
+        Remember a place.
+
+        :param place: of the newest window.
+        :param map_S_window: where that window lies.
+        :param constraints: how it lies to earlier windows.
+        :param measurement: what it says about metres.
+        """
+        self._places[place.window] = place
+        self._map_S_place[place.window] = map_S_window @ place.window_S_place
+        for constraint in constraints:
+            first = self._places.get(constraint.reference)
+            if first is not None:
+                first_S_place = (
+                    first.window_S_place.inverse() @ constraint.reference_S_window
+                    @ place.window_S_place
+                )
+                self._links.append(_edge(first, place, first_S_place, constraint.alignment))
+        if measurement is not None:
+            self._priors[place.window] = ScalePrior(
+                place.window, measurement.log_metres, measurement.sigma
+            )
+        if len(self._places) > self._max_places:
+            self._thin_out()
+
+    def close_loop(
+        self, old: Place, new: Place, old_S_new: Sim3, alignment: Alignment
+    ) -> bool:
+        """
+        Relate two places and optimise everything; leave all as it was if the loop does not fit.
+
+        :param old: a remembered place.
+        :param new: another.
+        :param old_S_new: how the new place lies to the old one.
+        :param alignment: the worse of the fits behind it.
+        :returns: whether the loop fits.
+        """
+        loop = _edge(old, new, old_S_new, alignment)
+        edges = [*self._links, *self._loops, loop]
+        solution = optimise(self._map_S_place, edges, list(self._priors.values()))
+        if solution.cost - self._cost > _MAX_LOOP_COST:
+            return False
+        self._map_S_place, self._cost = solution.nodes, solution.cost
+        self._loops.append(loop)
+        return True
+
+    def _thin_out(self) -> None:
+        """Forget every other place of the older half, those of loops last."""
+        in_loops = {number for loop in self._loops for number in (loop.first, loop.second)}
+        older = list(self._places)[1:len(self._places) // 2]
+        removable = [number for number in older if number not in in_loops]
+        if not removable:
+            del self._loops[0]
+            removable = older
+        for number in removable[::2]:
+            self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        """Remove a place; relate what was linked to it with the place before it."""
+        into = next((link for link in self._links if link.second == number), None)
+        rest = [link for link in self._links if link is not into]
+        self._links = []
+        for link in rest:
+            if link.first == number and into is not None:
+                self._links.append(_chained(into, link))
+            elif number not in (link.first, link.second):
+                self._links.append(link)
+        self._loops = [loop for loop in self._loops if number not in (loop.first, loop.second)]
+        del self._places[number], self._map_S_place[number]
+        self._priors.pop(number, None)
+
+
+def _edge(first: Place, second: Place, first_S_second: Sim3, alignment: Alignment | None) -> Edge:
+    if alignment is None:
+        camera_sigma = scale_sigma = _GUESS_SIGMA
+    else:
+        camera_sigma = max(alignment.camera_sigma, _MIN_CAMERA_SIGMA)
+        scale_sigma = max(alignment.scale_sigma, _MIN_SCALE_SIGMA)
+    return Edge(
+        first.window, second.window, first_S_second, second.length, camera_sigma, scale_sigma
+    )
+
+
+def _chained(one: Edge, two: Edge) -> Edge:
+    """Replace two links by one."""
+    return replace(
+        two,
+        first=one.first,
+        first_S_second=one.first_S_second @ two.first_S_second,
+        camera_sigma=math.hypot(one.camera_sigma, two.camera_sigma),
+        scale_sigma=math.hypot(one.scale_sigma, two.scale_sigma),
+    )

@@ -1,0 +1,271 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The lifecycle node: wiring, and nothing else."""
+
+from collections.abc import Callable, Sequence
+import functools
+import os
+import sys
+import traceback
+
+from da3_ros.errors import Da3Error
+from da3_ros.ros.counters import Counters
+from da3_ros.ros.diagnostics import Diagnostics
+from da3_ros.ros.engine_loading import load_engine, LoadedEngine, ModelIdentity
+from da3_ros.ros.health import Health
+from da3_ros.ros.interface import create_services
+from da3_ros.ros.log_bridge import LogBridge
+from da3_ros.ros.parameters import NodeParameters
+from da3_ros.ros.processing_line import ProcessingLine
+from da3_ros.ros.settings import NodeSettings
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from std_srvs.srv import SetBool, Trigger
+
+_SUCCESS = TransitionCallbackReturn.SUCCESS
+_FAILURE = TransitionCallbackReturn.FAILURE
+_CLEANUP_TIMEOUT_S = 60.0
+_EXIT_TIMEOUT_S = 4.0
+
+Transition = Callable[['Da3Node', LifecycleState], TransitionCallbackReturn]
+
+
+def _reported(transition: Transition) -> Transition:
+    """Log what a transition raises, which rclpy swallows, and let it fail."""
+    @functools.wraps(transition)
+    def run(node: 'Da3Node', state: LifecycleState) -> TransitionCallbackReturn:
+        name = transition.__name__
+        try:
+            return transition(node, state)
+        except (Da3Error, ValueError) as error:
+            node.get_logger().error(f'{name}: {error}')
+        except Exception:
+            node.get_logger().error(f'{name}: unexpected error\n{traceback.format_exc()}')
+        return _FAILURE
+    return run
+
+
+class Da3Node(LifecycleNode):
+    """
+    Depth, points and poses of a camera's images.
+
+    ``configure`` loads the network, ``activate`` subscribes, ``deactivate`` stops at once,
+    ``cleanup`` frees the GPU. All callbacks run in one thread, the inference in another.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine_loader: Callable[[NodeSettings], LoadedEngine] = load_engine,
+        parameter_overrides: Sequence[Parameter] = (),
+    ) -> None:
+        """
+        Create the node, unconfigured.
+
+        :param engine_loader: gives the engine that settings ask for.
+        :param parameter_overrides: start values that override those of the command line.
+        """
+        super().__init__('da3', parameter_overrides=list(parameter_overrides))
+        self._engine_loader = engine_loader
+        self._log_bridge = LogBridge(self.get_logger())
+        self._counters = Counters()
+        self._health = Health(lambda: self.get_clock().now().nanoseconds)
+        self._line: ProcessingLine | None = None
+        self._params = NodeParameters(self, is_configured=lambda: self._line is not None)
+        Diagnostics(
+            self, self._counters, self._health,
+            settings=lambda: self._params.settings,
+            num_publishers=lambda: self._line.num_image_publishers if self._line else 0,
+            identity=self._identity,
+        )
+        create_services(
+            self, on_reset=self._on_reset, on_flush=self._on_flush,
+            on_set_paused=self._on_set_paused,
+        )
+        if self.get_parameter('autostart').value:
+            self._autostart_timer = self.create_timer(0.0, self._autostart)
+
+    @_reported
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """
+        Load the network and create the outputs.
+
+        :param state: before.
+        """
+        loaded = self._engine_loader(self._params.read())
+        self._line = ProcessingLine(
+            self, loaded, settings=lambda: self._params.settings, counters=self._counters,
+            health=self._health,
+        )
+        identity = loaded.identity
+        self.get_logger().info(f'configured: {identity.name} on {identity.device}')
+        return super().on_configure(state)
+
+    @_reported
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """
+        Subscribe.
+
+        :param state: before.
+        """
+        assert self._line is not None
+        result = super().on_activate(state)
+        self._line.activate()
+        self.get_logger().info(f'active: waiting for {self._line.image_topic}')
+        return result
+
+    @_reported
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """
+        Stop receiving and publishing; an inference that is under way ends by itself.
+
+        :param state: before.
+        """
+        assert self._line is not None
+        self._line.deactivate()
+        self.get_logger().info('inactive')
+        return super().on_deactivate(state)
+
+    @_reported
+    def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """
+        Give everything back.
+
+        :param _state: before.
+        """
+        return self._close_line(_CLEANUP_TIMEOUT_S)
+
+    @_reported
+    def on_shutdown(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """
+        Give everything back, from any state.
+
+        :param _state: before.
+        """
+        return self._close_line(_CLEANUP_TIMEOUT_S)
+
+    @_reported
+    def on_error(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """
+        Give everything back, so that the node can be configured again.
+
+        :param _state: before.
+        """
+        return self._close_line(_CLEANUP_TIMEOUT_S)
+
+    def close(self) -> bool:
+        """
+        Give everything back before the node is destroyed.
+
+        :returns: False if an inference is still under way.
+        """
+        is_done = self._close_line(_EXIT_TIMEOUT_S) == _SUCCESS
+        self._log_bridge.detach()
+        return is_done
+
+    def _close_line(self, timeout_s: float) -> TransitionCallbackReturn:
+        if self._line is None:
+            return _SUCCESS
+        if not self._line.close(timeout_s):
+            self.get_logger().error(f'the inference under way did not end within {timeout_s} s')
+            return _FAILURE
+        self._line = None
+        return _SUCCESS
+
+    def _identity(self) -> ModelIdentity | None:
+        return None if self._line is None else self._line.identity
+
+    def _autostart(self) -> None:
+        self._autostart_timer.cancel()
+        if self.trigger_configure() == _SUCCESS:
+            self.trigger_activate()
+
+    def _active_line(self) -> ProcessingLine | None:
+        return self._line if self._line is not None and self._line.is_active else None
+
+    def _on_reset(
+        self, _request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        line = self._active_line()
+        response.success = line is not None
+        response.message = 'a new world begins' if line else 'the node is not active'
+        if line is not None:
+            line.reset('reset by service')
+        return response
+
+    def _on_flush(
+        self, _request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        line = self._active_line()
+        response.success = line is not None
+        response.message = 'the node is not active'
+        if line is not None:
+            line.flush()
+            response.message = 'all keyframes so far will be published'
+        return response
+
+    def _on_set_paused(
+        self, request: SetBool.Request, response: SetBool.Response
+    ) -> SetBool.Response:
+        line = self._active_line()
+        response.success = line is not None
+        response.message = 'the node is not active'
+        if line is not None:
+            line.set_paused(request.data)
+            response.message = 'paused' if request.data else 'running'
+        return response
+
+
+def run(create_node: Callable[[], Da3Node], args: Sequence[str] | None = None) -> None:
+    """
+    Spin a node until the process is told to stop.
+
+    :param create_node: called when ROS is up.
+    :param args: of the command line.
+    """
+    rclpy.init(args=None if args is None else list(args))
+    executor = SingleThreadedExecutor()
+    is_done = True
+    try:
+        node = create_node()
+        try:
+            executor.add_node(node)
+            executor.spin()
+        finally:
+            is_done = node.close()
+            node.destroy_node()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        rclpy.try_shutdown()
+    if not is_done:
+        # The interpreter must not be taken down under a thread that is still inside torch.
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """
+    Run the node.
+
+    :param args: of the command line.
+    """
+    run(Da3Node, args)
+
+
+if __name__ == '__main__':
+    main()

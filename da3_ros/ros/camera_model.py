@@ -1,0 +1,122 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""CameraInfo messages become calibrations, or one clear error."""
+
+from dataclasses import dataclass
+
+from da3_ros.errors import MessageError
+from da3_ros.geometry import camera
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo
+
+# Number of coefficients that each distortion model may have.
+_NUM_COEFFICIENTS = {
+    'plumb_bob': (4, 5),
+    'rational_polynomial': (8, 12, 14),
+    'equidistant': (4,),
+}
+# The principal point of a real camera lies within this many image sizes of the image.
+_MAX_OFFSET = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class CameraModel:
+    """
+    Calibration of one camera.
+
+    :param width: of its images [px].
+    :param height: of its images [px].
+    :param intrinsics: (3, 3) float64 [px], pixel centres at integers.
+    :param distortion_model: name as in sensor_msgs.
+    :param distortion: its coefficients; empty where there is no distortion.
+    """
+
+    width: int
+    height: int
+    intrinsics: NDArray[np.float64]
+    distortion_model: str
+    distortion: tuple[float, ...]
+
+
+def read_camera_model(
+    info: CameraInfo, *, width: int, height: int, is_rectified: bool
+) -> CameraModel:
+    """
+    Read the calibration of images of a size, with binning and region of interest applied.
+
+    :param info: the message.
+    :param width: of the images [px].
+    :param height: of the images [px].
+    :param is_rectified: the images are rectified already, so that P describes them, not K and D.
+    :raises MessageError: if it is not calibrated, not of this size, or absurd.
+    """
+    k = np.array(info.k, dtype=np.float64).reshape(3, 3)
+    if is_rectified:
+        k = np.array(info.p, dtype=np.float64).reshape(3, 4)[:, :3]
+    if not k.any():
+        name = 'P' if is_rectified else 'K'
+        raise MessageError(f'CameraInfo: got {name} of zeros, expected a calibrated camera')
+    binning_x, binning_y = max(info.binning_x, 1), max(info.binning_y, 1)
+    roi = info.roi
+    full = (roi.width or info.width, roi.height or info.height)
+    expected = (full[0] // binning_x, full[1] // binning_y)
+    if expected != (width, height):
+        raise MessageError(
+            f'CameraInfo: got one for {expected[0]}x{expected[1]} pixels, expected {width}x'
+            f'{height} as the image'
+        )
+    k[0, 2] -= roi.x_offset
+    k[1, 2] -= roi.y_offset
+    k = camera.rescale(k, scale_x=1.0 / binning_x, scale_y=1.0 / binning_y)
+    _check_intrinsics(k, width, height)
+    distortion = () if is_rectified else _read_distortion(info)
+    return CameraModel(width, height, k, info.distortion_model, distortion)
+
+
+def _check_intrinsics(k: NDArray[np.float64], width: int, height: int) -> None:
+    sound = (
+        np.isfinite(k).all()
+        and np.allclose(k[2], (0.0, 0.0, 1.0))
+        and k[1, 0] == 0.0
+        and 0.1 * width < k[0, 0] < 100.0 * width
+        and 0.1 * height < k[1, 1] < 100.0 * height
+        and abs(k[0, 2] - width / 2) < (0.5 + _MAX_OFFSET) * width
+        and abs(k[1, 2] - height / 2) < (0.5 + _MAX_OFFSET) * height
+    )
+    if not sound:
+        numbers = ', '.join(f'{value:.6g}' for value in k.ravel())
+        raise MessageError(
+            f'CameraInfo: got K ({numbers}) for {width}x{height} pixels, '
+            'expected plausible focal lengths and principal point'
+        )
+
+
+def _read_distortion(info: CameraInfo) -> tuple[float, ...]:
+    distortion = tuple(float(value) for value in info.d)
+    if not any(distortion):
+        return ()
+    allowed = _NUM_COEFFICIENTS.get(info.distortion_model)
+    if allowed is None:
+        raise MessageError(
+            f'CameraInfo: got distortion model {info.distortion_model!r}, expected one of '
+            f'{", ".join(_NUM_COEFFICIENTS)}'
+        )
+    if len(distortion) not in allowed or not np.isfinite(distortion).all():
+        raise MessageError(
+            f'CameraInfo: got D {distortion} for {info.distortion_model}, expected '
+            f'{" or ".join(map(str, allowed))} finite numbers'
+        )
+    return distortion

@@ -1,0 +1,74 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What happened how often, for the diagnostics."""
+
+from collections import Counter
+from enum import Enum
+import threading
+
+
+class Event(Enum):
+    """Everything that is counted; the value is the name in the diagnostics."""
+
+    RECEIVED = 'images received'
+    KEYFRAMES = 'keyframes'
+    PUBLISHED = 'keyframes published'
+    WINDOWS = 'windows'
+    SESSIONS = 'sessions'
+    SEGMENTS = 'windows that could not be joined'
+    EXCEPTIONS = 'unexpected errors'
+
+    BAD_IMAGE = 'dropped images: unusable message'
+    DUPLICATE = 'dropped images: stamp seen before'
+    LATE = 'dropped images: out of order'
+    NO_CAMERA_INFO = 'dropped images: waiting for CameraInfo'
+    PAUSED = 'dropped images: paused'
+
+    QUEUE_FULL = 'dropped keyframes: queue full'
+    RESET = 'dropped keyframes: reset or deactivated'
+    OUT_OF_MEMORY = 'dropped keyframes: out of memory'
+    INFERENCE_FAILED = 'dropped keyframes: inference failed'
+
+    BAD_CAMERA_INFO = 'images with unusable CameraInfo'
+    TF_MISSING = 'keyframes without the robot transform'
+    TF_CONFLICT = 'transforms withheld: the frame has another parent'
+
+
+class Counters:
+    """Counts that any thread may change."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self._lock = threading.Lock()
+        self._counts: Counter[Event] = Counter()
+
+    def add(self, event: Event, count: int = 1) -> None:
+        """
+        Count.
+
+        :param event: what happened.
+        :param count: how often.
+        """
+        with self._lock:
+            self._counts[event] += count
+
+    def __getitem__(self, event: Event) -> int:
+        """
+        Return a count.
+
+        :param event: what happened.
+        """
+        with self._lock:
+            return self._counts[event]

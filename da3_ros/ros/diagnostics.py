@@ -1,0 +1,148 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The node's state on /diagnostics."""
+
+from collections.abc import Callable
+
+from da3_ros.ros.counters import Counters, Event
+from da3_ros.ros.engine_loading import ModelIdentity
+from da3_ros.ros.health import Health, HealthReport, Latency
+from da3_ros.ros.settings import NodeSettings
+from diagnostic_msgs.msg import DiagnosticStatus
+from diagnostic_updater import DiagnosticStatusWrapper, Updater
+from rclpy.node import Node
+
+# Beyond it, image stamps and the node's clock have nothing to do with each other.
+_MAX_LATENCY_S = 3600.0
+_PROBLEMS = (
+    Event.EXCEPTIONS, Event.BAD_IMAGE, Event.INFERENCE_FAILED, Event.OUT_OF_MEMORY,
+    Event.QUEUE_FULL, Event.BAD_CAMERA_INFO, Event.TF_MISSING, Event.TF_CONFLICT,
+)
+
+
+class Diagnostics:
+    """Three statuses: the stream of images, the network, the world."""
+
+    def __init__(
+        self, node: Node, counters: Counters, health: Health, *,
+        settings: Callable[[], NodeSettings], num_publishers: Callable[[], int],
+        identity: Callable[[], ModelIdentity | None],
+    ) -> None:
+        """
+        Begin to publish, for the life of the node.
+
+        :param node: the node.
+        :param counters: of the node.
+        :param health: of the node.
+        :param settings: gives the newest snapshot.
+        :param num_publishers: how many publish images to this node.
+        :param identity: the network, or None while there is none.
+        """
+        self._counters = counters
+        self._health = health
+        self._settings = settings
+        self._num_publishers = num_publishers
+        self._identity = identity
+        self._told: dict[Event, int] = {}
+        updater = Updater(node)
+        updater.setHardwareID('none')
+        updater.add('stream', self._stream)
+        updater.add('model', self._model)
+        updater.add('world', self._world)
+
+    def _stream(self, status: DiagnosticStatusWrapper) -> DiagnosticStatusWrapper:
+        report = self._health.report()
+        new = self._new_problems()
+        status.summary(DiagnosticStatus.OK, f'{report.image_rate_hz:.1f} images per second')
+        if new:
+            status.mergeSummary(DiagnosticStatus.WARN, '; '.join(new))
+        if self._num_publishers() > 1:
+            status.mergeSummary(
+                DiagnosticStatus.WARN, f'{self._num_publishers()} publishers of images')
+        status.add('image rate [Hz]', f'{report.image_rate_hz:.2f}')
+        _add_latency(status, report.latency)
+        for event in Event:
+            status.add(event.value, str(self._counters[event]))
+        return status
+
+    def _new_problems(self) -> list[str]:
+        """Name the problems that occurred since the last call."""
+        counts = {event: self._counters[event] for event in _PROBLEMS}
+        new = [
+            f'{event.value}: {count - self._told.get(event, 0)}'
+            for event, count in counts.items() if count > self._told.get(event, 0)
+        ]
+        self._told = counts
+        return new
+
+    def _model(self, status: DiagnosticStatusWrapper) -> DiagnosticStatusWrapper:
+        identity = self._identity()
+        if identity is None:
+            status.summary(DiagnosticStatus.OK, 'not configured')
+            return status
+        status.summary(DiagnosticStatus.OK, f'{identity.name} on {identity.device}')
+        if identity.is_random:
+            status.summary(DiagnosticStatus.WARN, 'RANDOM WEIGHTS: the outputs mean nothing')
+        for name in ('name', 'weights', 'licence', 'device'):
+            status.add(name, getattr(identity, name))
+        window = self._health.report().window
+        if window is not None:
+            if window.max_views < self._settings().window.size:
+                status.mergeSummary(
+                    DiagnosticStatus.WARN, f'memory is short: {window.max_views} views at most')
+            status.add('views of the last window', str(window.num_views))
+            status.add('new views of the last window', str(window.num_new))
+            status.add('views that fit', str(window.max_views))
+            status.add('inference [s]', f'{window.inference_s:.3f}')
+        return status
+
+    def _world(self, status: DiagnosticStatusWrapper) -> DiagnosticStatusWrapper:
+        report = self._health.report()
+        status.summary(DiagnosticStatus.OK, 'metric' if report.is_metric else 'not metric')
+        if report.is_metric is None:
+            status.summary(DiagnosticStatus.OK, 'no keyframe yet')
+        elif not report.is_metric and self._settings().tf.mode in ('odom_to_base', 'map_to_odom'):
+            status.summary(
+                DiagnosticStatus.WARN, 'not metric: positions do not fit the robot in metres')
+        _add_window(status, report)
+        return status
+
+
+def _add_latency(status: DiagnosticStatusWrapper, latency: Latency | None) -> None:
+    if latency is None:
+        return
+    if abs(latency.median_s) > _MAX_LATENCY_S:
+        status.add('latency', 'unknown: the stamps are of another clock (use_sim_time?)')
+        return
+    status.add('latency median [s]', f'{latency.median_s:.3f}')
+    status.add('latency 95 % [s]', f'{latency.p95_s:.3f}')
+    status.add('latency max [s]', f'{latency.max_s:.3f}')
+
+
+def _add_window(status: DiagnosticStatusWrapper, report: HealthReport) -> None:
+    window = report.window
+    if window is None:
+        return
+    status.add('segment', str(window.segment))
+    placement = window.placement
+    status.add('scale [m per unit of the windows]', f'{placement.scale.metres_per_unit:.4f}')
+    status.add('relative sigma of the scale', f'{placement.scale.sigma:.4f}')
+    if placement.rejection is not None:
+        status.mergeSummary(
+            DiagnosticStatus.WARN, f'the last window could not be joined: {placement.rejection}')
+    if window.alignment is not None:
+        alignment = window.alignment
+        status.add('residual of the last join', f'{alignment.residual:.4f}')
+        status.add('inlier share of the last join', f'{alignment.inlier_share:.3f}')

@@ -1,0 +1,180 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Image messages become RGB arrays, or one clear error.
+
+Layout and length are checked here, because cv_bridge takes padding for whole pixels and shears
+the picture where it is not. The colours are cv_bridge's, except for the formats it does not know.
+"""
+
+import array
+from dataclasses import dataclass
+import sys
+
+import cv2
+from cv_bridge import CvBridge, CvBridgeError
+from da3_ros.errors import MessageError
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CompressedImage, Image
+
+RgbImage = NDArray[np.uint8]
+
+_BIG_ENDIAN_HOST = int(sys.byteorder == 'big')
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """
+    Memory of one encoding.
+
+    :param channels: values per pixel.
+    :param itemsize: bytes per value.
+    :param bridge_encoding: what cv_bridge calls it, or None.
+    :param opencv_code: conversion to RGB where cv_bridge has none.
+    :param halves: rows of ``width`` values per two image rows.
+    """
+
+    channels: int
+    itemsize: int = 1
+    bridge_encoding: str | None = None
+    opencv_code: int | None = None
+    halves: int = 2
+
+    def num_rows(self, height: int) -> int:
+        """Return the rows in memory of an image of that height."""
+        return height * self.halves // 2
+
+
+def _layouts() -> dict[str, _Layout]:
+    layouts = {
+        '8UC1': _Layout(1, 1, 'mono8'),
+        '8UC3': _Layout(3, 1, 'bgr8'),
+        '8UC4': _Layout(4, 1, 'bgra8'),
+        '16UC1': _Layout(1, 2, 'mono16'),
+        'yuv422': _Layout(2, 1, 'yuv422'),
+        'uyvy': _Layout(2, 1, 'yuv422'),
+        'yuv422_yuy2': _Layout(2, 1, 'yuv422_yuy2'),
+        'yuyv': _Layout(2, 1, 'yuv422_yuy2'),
+        'nv12': _Layout(1, 1, None, cv2.COLOR_YUV2RGB_NV12, 3),
+        'nv21': _Layout(1, 1, None, cv2.COLOR_YUV2RGB_NV21, 3),
+    }
+    for bits in (8, 16):
+        size = bits // 8
+        for colour, channels in (('rgb', 3), ('bgr', 3), ('rgba', 4), ('bgra', 4), ('mono', 1)):
+            layouts[f'{colour}{bits}'] = _Layout(channels, size, f'{colour}{bits}')
+        for pattern in ('rggb', 'bggr', 'gbrg', 'grbg'):
+            layouts[f'bayer_{pattern}{bits}'] = _Layout(1, size, f'bayer_{pattern}{bits}')
+    return layouts
+
+
+_LAYOUTS = _layouts()
+ENCODINGS = tuple(sorted(_LAYOUTS))
+"""The encodings that can be decoded."""
+
+
+def decode_image(message: Image) -> RgbImage:
+    """
+    Decode an image; 16-bit values are scaled to 8 bits.
+
+    :param message: of any encoding in ``ENCODINGS``, any row padding, any byte order.
+    :returns: (H, W, 3) uint8.
+    :raises MessageError: if the encoding is unknown, or size, step and data do not fit.
+    """
+    layout = _LAYOUTS.get(message.encoding)
+    if layout is None:
+        raise MessageError(
+            f'image encoding: got {message.encoding!r}, expected one of {", ".join(ENCODINGS)}'
+        )
+    _check_size(message, layout)
+    values = _tight_values(message, layout)
+    try:
+        if layout.opencv_code is not None:
+            return cv2.cvtColor(values, layout.opencv_code)
+        return CvBridge().imgmsg_to_cv2(_tight_message(message, layout, values), 'rgb8')
+    except (CvBridgeError, cv2.error) as error:
+        raise MessageError(
+            f'image of {message.encoding}, {message.width}x{message.height}: {error}'
+        ) from error
+
+
+def decode_compressed(message: CompressedImage) -> RgbImage:
+    """
+    Decode a JPEG or PNG image; 16-bit values are scaled to 8 bits.
+
+    :param message: of any format that OpenCV reads.
+    :returns: (H, W, 3) uint8.
+    :raises MessageError: if OpenCV cannot read it.
+    """
+    data = np.frombuffer(message.data, np.uint8)
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise MessageError(f'compressed image: {error}') from error
+    if image is None:
+        raise MessageError(
+            f'compressed image of format {message.format!r}: got {len(data)} bytes that OpenCV '
+            'cannot decode, expected a JPEG or PNG image'
+        )
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _check_size(message: Image, layout: _Layout) -> None:
+    width, height, step = message.width, message.height, message.step
+    size = f'{width}x{height} {message.encoding}'
+    if width == 0 or height == 0:
+        raise MessageError(f'image size: got {size}, expected at least one pixel')
+    if layout.halves != 2 and (width % 2 or height % 2):
+        raise MessageError(f'image size: got {size}, expected even numbers')
+    row = width * layout.channels * layout.itemsize
+    if step < row:
+        raise MessageError(f'image step: got {step} bytes for {size}, expected at least {row}')
+    needed = step * (layout.num_rows(height) - 1) + row
+    if len(message.data) < needed:
+        raise MessageError(
+            f'image data: got {len(message.data)} bytes for {size} with step {step}, expected '
+            f'at least {needed}'
+        )
+
+
+def _tight_values(message: Image, layout: _Layout) -> NDArray[np.unsignedinteger]:
+    """Return the values without padding, (rows, W * C), in the machine's byte order."""
+    num_rows = layout.num_rows(message.height)
+    row = message.width * layout.channels * layout.itemsize
+    data = np.frombuffer(message.data, np.uint8)
+    rows = np.lib.stride_tricks.as_strided(
+        data, (num_rows, row), (message.step, 1), writeable=False
+    )
+    values = np.ascontiguousarray(rows).view(f'u{layout.itemsize}')
+    if layout.itemsize > 1 and bool(message.is_bigendian) != bool(_BIG_ENDIAN_HOST):
+        values = values.byteswap()
+    return values
+
+
+def _tight_message(
+    message: Image, layout: _Layout, values: NDArray[np.unsignedinteger]
+) -> Image:
+    """Return what cv_bridge is to decode: the message itself where it is tight already."""
+    assert layout.bridge_encoding is not None
+    tight = Image()
+    tight.height, tight.width = message.height, message.width
+    tight.encoding = layout.bridge_encoding
+    tight.is_bigendian = _BIG_ENDIAN_HOST
+    tight.step = values.shape[1] * layout.itemsize
+    if np.shares_memory(values, np.frombuffer(message.data, np.uint8)):
+        tight.data = message.data
+    else:
+        tight.data = array.array('B', values.tobytes())
+    return tight

@@ -1,0 +1,147 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Topics and services of the node."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nav_msgs.msg import Odometry, Path
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
+from rclpy.qos import DurabilityPolicy, QoSPresetProfiles, QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from std_srvs.srv import SetBool, Trigger
+
+_DEPTH = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Publishers:
+    """One publisher per output, all active with the node only."""
+
+    depth: LifecyclePublisher
+    camera_info: LifecyclePublisher
+    rgb: LifecyclePublisher
+    confidence: LifecyclePublisher
+    points: LifecyclePublisher
+    odometry: LifecyclePublisher
+    path: LifecyclePublisher
+
+
+def create_publishers(node: LifecycleNode) -> Publishers:
+    """
+    Create the outputs: reliable, and the path also for those who come later.
+
+    :param node: being configured.
+    """
+    def create(message_type: type, name: str, qos: QoSProfile) -> LifecyclePublisher:
+        return node.create_lifecycle_publisher(
+            message_type, f'~/{name}', qos,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+
+    return Publishers(
+        depth=create(Image, 'depth/image', QoSProfile(depth=_DEPTH)),
+        camera_info=create(CameraInfo, 'depth/camera_info', QoSProfile(depth=_DEPTH)),
+        rgb=create(Image, 'rgb/image', QoSProfile(depth=_DEPTH)),
+        confidence=create(Image, 'depth/confidence', QoSProfile(depth=_DEPTH)),
+        points=create(PointCloud2, 'points', QoSProfile(depth=_DEPTH)),
+        odometry=create(Odometry, 'odometry', QoSProfile(depth=_DEPTH)),
+        path=create(Path, 'path', QoSProfile(
+            depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)),
+    )
+
+
+def destroy_publishers(node: LifecycleNode, publishers: Publishers) -> None:
+    """
+    Take the outputs back.
+
+    :param node: that they belong to.
+    :param publishers: of it.
+    """
+    for publisher in vars(publishers).values():
+        node.destroy_lifecycle_publisher(publisher)
+
+
+@dataclass(frozen=True, eq=False)
+class Subscriptions:
+    """The inputs, which exist while the node is active."""
+
+    image: Subscription
+    camera_info: Subscription
+
+
+def create_subscriptions(
+    node: LifecycleNode,
+    *,
+    is_compressed: bool,
+    on_image: Callable[[Image | CompressedImage], None],
+    on_camera_info: Callable[[CameraInfo], None],
+) -> Subscriptions:
+    """
+    Subscribe as to a sensor: best effort.
+
+    :param node: being activated.
+    :param is_compressed: subscribe to ``image/compressed`` instead of ``image``.
+    :param on_image: gets every image.
+    :param on_camera_info: gets every calibration.
+    """
+    def create(message_type: type, name: str, callback: Callable[..., None]) -> Subscription:
+        qos = QoSPresetProfiles.SENSOR_DATA.value
+        return node.create_subscription(
+            message_type, name, callback,
+            QoSProfile(depth=_DEPTH, reliability=qos.reliability, durability=qos.durability),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+
+    # The suffix goes behind the remapped name, as image_transport does it.
+    image = node.resolve_topic_name('image')
+    return Subscriptions(
+        image=create(CompressedImage, f'{image}/compressed', on_image) if is_compressed else (
+            create(Image, 'image', on_image)),
+        camera_info=create(CameraInfo, 'camera_info', on_camera_info),
+    )
+
+
+def destroy_subscriptions(node: LifecycleNode, subscriptions: Subscriptions) -> None:
+    """
+    Stop listening.
+
+    :param node: that they belong to.
+    :param subscriptions: of it.
+    """
+    for subscription in vars(subscriptions).values():
+        node.destroy_subscription(subscription)
+
+
+def create_services(
+    node: LifecycleNode,
+    *,
+    on_reset: Callable[[Trigger.Request, Trigger.Response], Trigger.Response],
+    on_flush: Callable[[Trigger.Request, Trigger.Response], Trigger.Response],
+    on_set_paused: Callable[[SetBool.Request, SetBool.Response], SetBool.Response],
+) -> None:
+    """
+    Offer the services, for the life of the node.
+
+    :param node: the node.
+    :param on_reset: begins a new world.
+    :param on_flush: brings out what waits.
+    :param on_set_paused: ignores images for a while.
+    """
+    node.create_service(Trigger, '~/reset', on_reset)
+    node.create_service(Trigger, '~/flush', on_flush)
+    node.create_service(SetBool, '~/set_paused', on_set_paused)

@@ -1,0 +1,66 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Bring the log of the layers below into ROS's."""
+
+import logging
+
+from rclpy.impl.rcutils_logger import RcutilsLogger
+
+_PACKAGE = 'da3_ros'
+
+
+class LogBridge(logging.Handler):
+    """
+    Hand records of the package's Python loggers to a node's logger.
+
+    ROS decides about severities, so that ``--log-level`` holds for all.
+    """
+
+    def __init__(self, logger: RcutilsLogger) -> None:
+        """
+        Attach to the package's logger.
+
+        :param logger: of the node.
+        """
+        super().__init__(logging.DEBUG)
+        self._ros_logger = logger
+        package = logging.getLogger(_PACKAGE)
+        package.addHandler(self)
+        package.setLevel(logging.DEBUG)
+        package.propagate = False
+
+    def detach(self) -> None:
+        """Stop handing over; needed before the node is destroyed."""
+        logging.getLogger(_PACKAGE).removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """
+        Log one record.
+
+        One call per severity: rclpy refuses a call site whose severity changes.
+
+        :param record: of a Python logger.
+        """
+        text = self.format(record)
+        if record.levelno >= logging.CRITICAL:
+            self._ros_logger.fatal(text)
+        elif record.levelno >= logging.ERROR:
+            self._ros_logger.error(text)
+        elif record.levelno >= logging.WARNING:
+            self._ros_logger.warning(text)
+        elif record.levelno >= logging.INFO:
+            self._ros_logger.info(text)
+        else:
+            self._ros_logger.debug(text)

@@ -1,0 +1,205 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Every parameter of the node, declared once: description, unit, range, and when it may change.
+
+Types and defaults are those of ``ros.settings``.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+import math
+from typing import get_args
+
+from da3_ros.inference.levels import Placement
+from da3_ros.inference.preprocessing import ProcessMethod
+from da3_ros.mapping.config import KEYFRAME_MODES, SCALE_SOURCES
+from da3_ros.model.config import MODELS
+from da3_ros.model.reference_view import ReferenceStrategy
+from da3_ros.ros.settings import NodeSettings
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+Value = bool | int | float | str
+
+TRANSPORTS = ('raw', 'compressed')
+DTYPES = ('auto', 'float32', 'float16', 'bfloat16')
+POINT_FRAMES = ('camera', 'world')
+TF_MODES = ('camera', 'odom_to_base', 'map_to_odom', 'none')
+
+
+class Change(Enum):
+    """When a parameter may change."""
+
+    ANY_TIME = 'any time'
+    UNCONFIGURED = 'while unconfigured'
+    AT_START = 'at start'
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """
+    One parameter; its type and default are those of the field of the same name in the settings.
+
+    :param name: ``group.field``, or ``field``.
+    :param description: one sentence.
+    :param unit: of the value, or empty.
+    :param limits: smallest and largest value of a number.
+    :param choices: allowed values of a string; empty allows all.
+    :param change: when it may change.
+    """
+
+    name: str
+    description: str
+    unit: str = ''
+    limits: tuple[float, float] | None = None
+    choices: tuple[str, ...] = ()
+    change: Change = Change.UNCONFIGURED
+
+    @property
+    def default(self) -> Value:
+        """Return the value if nobody sets one."""
+        value: object = NodeSettings()
+        for part in self.name.split('.'):
+            value = getattr(value, part)
+        assert isinstance(value, (bool, int, float, str))
+        return value
+
+    def descriptor(self) -> ParameterDescriptor:
+        """Describe the parameter to ROS's tools."""
+        unit = f' [{self.unit}]' if self.unit else ''
+        descriptor = ParameterDescriptor(
+            description=f'{self.description}{unit} Changes {self.change.value}.',
+            read_only=self.change is Change.AT_START,
+        )
+        if self.choices:
+            descriptor.additional_constraints = 'one of ' + ', '.join(self.choices)
+        if self.limits is not None and isinstance(self.default, float):
+            low, high = (float(limit) for limit in self.limits)
+            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+        elif self.limits is not None:
+            low, high = (int(limit) for limit in self.limits)
+            descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
+        return descriptor
+
+    def complaint(self, value: Value) -> str | None:
+        """
+        Say what is wrong with a value, beyond its type and range, which rclpy checks.
+
+        :param value: of the right type.
+        """
+        if self.choices and value not in self.choices:
+            return f'{self.name}: got {value!r}, expected one of {", ".join(self.choices)}'
+        if isinstance(value, float) and not math.isfinite(value):
+            return f'{self.name}: got {value}, expected a finite number'
+        return None
+
+
+def _live(name: str, description: str, unit: str = '', limits: tuple[float, float] | None = None,
+          choices: tuple[str, ...] = ()) -> ParameterSpec:
+    return ParameterSpec(name, description, unit, limits, choices, Change.ANY_TIME)
+
+
+PARAMETERS: tuple[ParameterSpec, ...] = (
+    ParameterSpec('autostart', 'Configure and activate without being asked.',
+                  change=Change.AT_START),
+    ParameterSpec('model.name', 'Variant of the network.', choices=tuple(MODELS)),
+    ParameterSpec('model.weights', 'A file, a folder or a hub id; empty takes the published '
+                  'weights; "random" takes meaningless ones, for tests.'),
+    ParameterSpec('model.offline', 'Take published weights from the cache alone.'),
+    ParameterSpec('model.seed', 'Seed of random weights.', limits=(0, 2**31 - 1)),
+    ParameterSpec('model.device', 'A torch device such as cpu or cuda:0; "auto" takes the first '
+                  'GPU, else the CPU.'),
+    ParameterSpec('model.dtype', 'Number format of the backbone; "auto" suits the device.',
+                  choices=DTYPES),
+    ParameterSpec('model.use_ray_pose', 'Take the cameras from the rays instead of the camera '
+                  'decoder.'),
+    ParameterSpec('model.ref_view_strategy', 'Which view of a window is its reference.',
+                  choices=get_args(ReferenceStrategy)),
+    ParameterSpec('preprocess.size', 'Process resolution.', 'px', (14, 4096)),
+    ParameterSpec('preprocess.method', 'How images are brought to the process resolution.',
+                  choices=get_args(ProcessMethod)),
+    ParameterSpec('memory.features', 'Where features wait for the depth head; host is exact, '
+                  'slower, and saves memory of the device.', choices=get_args(Placement)),
+    ParameterSpec('memory.reduced', 'Keep the residual stream in the number format of the '
+                  'backbone: less memory, less exact.'),
+    ParameterSpec('camera.transport', 'Subscribe to image (raw) or image/compressed.',
+                  choices=TRANSPORTS),
+    ParameterSpec('camera.rectify', 'Undistort images by their CameraInfo.'),
+    ParameterSpec('camera.info_wait_s', 'Images are dropped for so long while no CameraInfo '
+                  'has come; then the network estimates the intrinsics.', 's', (0.0, 3600.0)),
+    ParameterSpec('camera.max_gap_s', 'A longer gap between two images begins a new session.', 's',
+                  (0.1, 86400.0)),
+    ParameterSpec('keyframe.mode', 'Keep frames that show something new (motion) or at a fixed '
+                  'rate (time).', choices=KEYFRAME_MODES),
+    ParameterSpec('keyframe.min_interval_s', 'No two keyframes are closer than this.', 's',
+                  (0.0, 3600.0)),
+    ParameterSpec('keyframe.max_interval_s', 'After so long a small motion is enough.', 's',
+                  (0.0, 86400.0)),
+    ParameterSpec('keyframe.min_parallax', 'Median image motion that makes a keyframe, as a share '
+                  'of the image width.', limits=(0.001, 1.0)),
+    ParameterSpec('keyframe.min_overlap', 'A keyframe is made when fewer than this share of the '
+                  'last one is in view.', limits=(0.01, 1.0)),
+    ParameterSpec('keyframe.min_sharpness', 'Frames below this share of the usual sharpness wait '
+                  'for a sharper one; 0 accepts all.', limits=(0.0, 0.99)),
+    ParameterSpec('window.size', 'Most views in one inference.', limits=(1, 4096)),
+    ParameterSpec('window.stride', 'New keyframes per inference.', limits=(1, 4096)),
+    ParameterSpec('window.min_views', 'Views of the very first window.', limits=(1, 4096)),
+    ParameterSpec('window.max_age_s', 'A keyframe waits at most so long for its window to fill.',
+                  's', (0.01, 3600.0)),
+    ParameterSpec('alignment.samples_per_view', 'Pixels compared in each shared keyframe.',
+                  limits=(16, 10**6)),
+    ParameterSpec('alignment.inlier_threshold', 'A shared point is an inlier if its two positions '
+                  'differ by less than this share of its depth.', limits=(0.001, 1.0)),
+    ParameterSpec('alignment.max_residual', 'Largest accepted median difference, as a share of '
+                  'the depth.', limits=(0.001, 1.0)),
+    ParameterSpec('alignment.min_inlier_share', 'Smallest accepted share of inliers.',
+                  limits=(0.01, 1.0)),
+    ParameterSpec('alignment.max_scale_ratio', 'Largest accepted factor between the units of two '
+                  'windows.', limits=(1.01, 1000.0)),
+    ParameterSpec('scale.source', 'Where metres come from.', choices=SCALE_SOURCES),
+    ParameterSpec('scale.fixed_factor', 'Metres per unit of the first window, for "fixed".', 'm',
+                  (1e-6, 1e6)),
+    ParameterSpec('scale.model_sigma', 'Relative standard deviation of the metres of one window, '
+                  'for "model" and "pose".', limits=(1e-4, 1.0)),
+    ParameterSpec('scale.tf_sigma', 'Relative standard deviation of the distances that the robot '
+                  'measures, for "tf".', limits=(1e-4, 1.0)),
+    ParameterSpec('scale.tf_noise_m', 'Standard deviation of one position of the robot, for '
+                  '"tf".', 'm', (1e-6, 10.0)),
+    ParameterSpec('scale.min_motion_m', 'Windows in which the camera moved less say nothing about '
+                  'scale, for "tf".', 'm', (1e-3, 100.0)),
+    ParameterSpec('scale.max_sigma', 'Lengths are called metres when the scale is known to this '
+                  'relative standard deviation.', limits=(1e-4, 1.0)),
+    ParameterSpec('queue.size', 'Keyframes that may wait for inference; when full, the oldest is '
+                  'dropped.', limits=(1, 1024)),
+    _live('depth.min_confidence', 'Depth of a lower confidence becomes NaN; 1 is none at all.',
+          limits=(0.0, 1000.0)),
+    _live('depth.max_m', 'Depth beyond it becomes +Inf; 0 is no limit.', 'm', (0.0, 1e6)),
+    _live('points.frame', 'Give points in the optical frame of the camera or in the world frame '
+          'of the poses.', choices=POINT_FRAMES),
+    _live('points.organized', 'Keep the shape of the image, with NaN where there is no point.'),
+    _live('points.stride', 'Take every n-th pixel in both directions.', limits=(1, 64)),
+    _live('points.min_confidence', 'Leave points of a lower confidence out.',
+          limits=(0.0, 1000.0)),
+    _live('points.max_m', 'Leave points of a larger depth out; 0 is no limit.', 'm', (0.0, 1e6)),
+    ParameterSpec('tf.mode', 'What is published on /tf.', choices=TF_MODES),
+    ParameterSpec('tf.map_frame', 'Name of the map frame.'),
+    ParameterSpec('tf.odom_frame', 'Name of the odometry frame.'),
+    ParameterSpec('tf.base_frame', "Name of the robot's base frame."),
+    ParameterSpec('tf.publish_map', 'Publish map -> odom too, in the modes camera and '
+                  'odom_to_base.'),
+    _live('tf.timeout_s', 'Longest wait for a transform of the robot.', 's', (0.0, 5.0)),
+    _live('path.max_size', 'Most poses of the path; when full, the oldest is dropped.',
+          limits=(1, 10**6)),
+)

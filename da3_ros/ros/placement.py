@@ -1,0 +1,175 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Where a keyframe lies in the robot's world, and what that means for /tf (REP-105).
+
+The pipeline's own world begins at the first camera, level. In the modes that speak of a robot, its
+camera mounting (or odometry) at the first keyframe of a session says where that camera really was.
+"""
+
+from dataclasses import dataclass
+import logging
+
+from da3_ros.geometry import rigid
+from da3_ros.mapping.keyframe import PosedKeyframe
+from da3_ros.ros.conversions import Array, to_transform
+from da3_ros.ros.counters import Counters, Event
+from da3_ros.ros.robot_frames import RobotFrames
+from da3_ros.ros.settings import TfSettings
+from geometry_msgs.msg import TransformStamped
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedKeyframe:
+    """
+    Poses of one keyframe.
+
+    :param world_frame: name of the frame of the poses.
+    :param world_T_camera: (4, 4).
+    :param body_frame: name of the camera's or the robot's frame.
+    :param world_T_body: (4, 4) pose for odometry and path.
+    :param transforms: for /tf.
+    """
+
+    world_frame: str
+    world_T_camera: Array
+    body_frame: str
+    world_T_body: Array
+    transforms: tuple[TransformStamped, ...]
+
+
+class KeyframePlacer:
+    """Place the keyframes of one session after the other."""
+
+    def __init__(
+        self, settings: TfSettings, frames: RobotFrames | None, counters: Counters
+    ) -> None:
+        """
+        Start a session.
+
+        :param settings: modes and names.
+        :param frames: of the robot; None where the mode is ``none``.
+        :param counters: of the node.
+        """
+        self._settings = settings
+        self._frames = frames
+        self._counters = counters
+        self._world_T_start: Array | None = None
+        self._told: set[str] = set()
+
+    def begin_session(self) -> None:
+        """Forget where the first camera was."""
+        self._world_T_start = None
+        self._told.clear()
+
+    def place(self, keyframe: PosedKeyframe, map_T_odom: Array) -> PlacedKeyframe | None:
+        """
+        Place a keyframe.
+
+        :param keyframe: with a pose in the pipeline's ``odom``.
+        :param map_T_odom: (4, 4) the pipeline's correction of its ``odom``.
+        :returns: None where the network gave no pose or the robot no transform.
+        """
+        if not keyframe.has_pose:
+            return None
+        if self._settings.mode == 'odom_to_base':
+            return self._place_base(keyframe, map_T_odom)
+        if self._settings.mode == 'map_to_odom':
+            return self._place_odom(keyframe, map_T_odom @ keyframe.odom_T_camera)
+        world, camera = self._settings.odom_frame, keyframe.frame_id
+        pose = keyframe.odom_T_camera
+        transforms = self._transforms(keyframe, (pose, world, camera), *self._map(map_T_odom))
+        return PlacedKeyframe(world, pose, camera, pose, transforms)
+
+    def _place_base(self, keyframe: PosedKeyframe, map_T_odom: Array) -> PlacedKeyframe | None:
+        """Publish ``odom -> base``; the base starts at the origin, as its wheels would say."""
+        world, base = self._settings.odom_frame, self._settings.base_frame
+        base_T_camera = self._look_up(base, keyframe)
+        if base_T_camera is None:
+            return None
+        world_T_start = self._start(base_T_camera, keyframe.odom_T_camera)
+        world_T_camera = world_T_start @ keyframe.odom_T_camera
+        world_T_base = world_T_camera @ rigid.inverse(base_T_camera)
+        correction = world_T_start @ map_T_odom @ rigid.inverse(world_T_start)
+        transforms = self._transforms(
+            keyframe, (world_T_base, world, base), *self._map(correction))
+        return PlacedKeyframe(world, world_T_camera, base, world_T_base, transforms)
+
+    def _place_odom(self, keyframe: PosedKeyframe, map_T_camera: Array) -> PlacedKeyframe | None:
+        """Publish ``map -> odom``: the correction of the robot's odometry, none at first."""
+        world, odom, base = self._settings.frames
+        odom_T_camera = self._look_up(odom, keyframe)
+        base_T_camera = self._look_up(base, keyframe)
+        if odom_T_camera is None or base_T_camera is None:
+            return None
+        world_T_camera = self._start(odom_T_camera, map_T_camera) @ map_T_camera
+        world_T_odom = world_T_camera @ rigid.inverse(odom_T_camera)
+        world_T_base = world_T_camera @ rigid.inverse(base_T_camera)
+        transforms = self._transforms(keyframe, (world_T_odom, world, odom))
+        return PlacedKeyframe(world, world_T_camera, base, world_T_base, transforms)
+
+    def _start(self, world_T_camera: Array, start_T_camera: Array) -> Array:
+        """Return where the pipeline's world lies, which the first keyframe of a session tells."""
+        if self._world_T_start is None:
+            self._world_T_start = world_T_camera @ rigid.inverse(start_T_camera)
+        return self._world_T_start
+
+    def _map(self, map_T_odom: Array) -> tuple[tuple[Array, str, str], ...]:
+        if not self._settings.publish_map:
+            return ()
+        return ((map_T_odom, self._settings.map_frame, self._settings.odom_frame),)
+
+    def _look_up(self, target: str, keyframe: PosedKeyframe) -> Array | None:
+        assert self._frames is not None
+        found = self._frames.look_up(
+            target, keyframe.frame_id, stamp_ns=keyframe.stamp_ns,
+            timeout_s=self._settings.timeout_s,
+        )
+        if not isinstance(found, str):
+            return found
+        self._counters.add(Event.TF_MISSING)
+        self._tell_once(f'no pose is published: {target} from {keyframe.frame_id}: {found}',
+                        key=target)
+        return None
+
+    def _transforms(
+        self, keyframe: PosedKeyframe, *links: tuple[Array, str, str]
+    ) -> tuple[TransformStamped, ...]:
+        """Make transforms, but for frames of which somebody else publishes one."""
+        if self._frames is None:
+            return ()
+        return tuple(
+            to_transform(parent_T_child, time_ns=keyframe.stamp_ns, parent=parent, child=child)
+            for parent_T_child, parent, child in links if self._may_publish(parent, child)
+        )
+
+    def _may_publish(self, parent: str, child: str) -> bool:
+        assert self._frames is not None
+        others = self._frames.parents(child)
+        if not others and parent != child:
+            self._frames.own(parent, child)
+            return True
+        self._counters.add(Event.TF_CONFLICT)
+        reason = 'a frame is not its own parent' if parent == child else (
+            f'{child} has the parent {", ".join(sorted(others))} already; choose another tf.mode')
+        self._tell_once(f'{parent} -> {child} is not published: {reason}', key=child)
+        return False
+
+    def _tell_once(self, text: str, *, key: str) -> None:
+        if key not in self._told:
+            self._told.add(key)
+            _logger.warning(text)

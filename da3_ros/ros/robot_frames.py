@@ -1,0 +1,165 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The robot's own frames, as it publishes them on /tf and /tf_static."""
+
+from dataclasses import replace
+import logging
+import threading
+
+from da3_ros.mapping.keyframe import Keyframe
+from da3_ros.ros.conversions import Array, from_transform
+from geometry_msgs.msg import TransformStamped
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.time import Time
+from tf2_ros import Buffer, TransformException, TransformListener
+
+_logger = logging.getLogger(__name__)
+
+
+class _WatchfulBuffer(Buffer):
+    """
+    Remember who claims to be the parent of a frame, which tf2 itself does not tell.
+
+    The node's own transforms come back to it, and are ignored.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._own_links: set[tuple[str, str]] = set()
+        self._parents: dict[str, set[str]] = {}
+        self._links_lock = threading.Lock()
+
+    def set_transform(self, transform: TransformStamped, authority: str) -> None:
+        """Store a moving transform."""
+        if self._note(transform):
+            super().set_transform(transform, authority)
+
+    def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
+        """Store a transform that holds at all times."""
+        if self._note(transform):
+            super().set_transform_static(transform, authority)
+
+    def own(self, parent: str, child: str) -> None:
+        """Ignore a link from now on."""
+        with self._links_lock:
+            self._own_links.add((parent, child))
+
+    def parents(self, child: str) -> frozenset[str]:
+        """Return every frame that was ever said to be the parent of a frame."""
+        with self._links_lock:
+            return frozenset(self._parents.get(child, ()))
+
+    def _note(self, transform: TransformStamped) -> bool:
+        """Remember the link of a transform, and tell whether it is somebody else's."""
+        parent, child = transform.header.frame_id, transform.child_frame_id
+        with self._links_lock:
+            if (parent, child) in self._own_links:
+                return False
+            self._parents.setdefault(child, set()).add(parent)
+            return True
+
+
+class RobotFrames:
+    """Look transforms up; the node's executor fills the buffer meanwhile."""
+
+    def __init__(self, node: Node) -> None:
+        """
+        Listen.
+
+        :param node: spun by another thread than the one that looks up.
+        """
+        # Not the buffer's own watch on the clock: with a node it would offer a service as well.
+        self._buffer = _WatchfulBuffer()
+        self._listener = TransformListener(self._buffer, node)
+        self._jump_handle = node.get_clock().create_jump_callback(
+            JumpThreshold(
+                min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
+            post_callback=lambda _: self._buffer.clear(),
+        )
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._jump_handle.unregister()
+        self._listener.unregister()
+
+    def own(self, parent: str, child: str) -> None:
+        """
+        Announce that the node publishes a link itself.
+
+        :param parent: name of a frame.
+        :param child: name of another.
+        """
+        self._buffer.own(parent, child)
+
+    def parents(self, child: str) -> frozenset[str]:
+        """
+        Return every frame that anybody but the node ever called the parent of a frame.
+
+        :param child: name of the frame.
+        """
+        return self._buffer.parents(child)
+
+    def look_up(
+        self, target: str, source: str, *, stamp_ns: int, timeout_s: float
+    ) -> Array | str:
+        """
+        Look ``target_T_source`` up at a time.
+
+        :param target: name of a frame.
+        :param source: name of a frame.
+        :param stamp_ns: [ns].
+        :param timeout_s: longest wait.
+        :returns: (4, 4), or why there is none.
+        """
+        try:
+            found = self._buffer.lookup_transform(
+                target, source, Time(nanoseconds=stamp_ns), Duration(seconds=timeout_s)
+            )
+        except TransformException as error:
+            return str(error)
+        return from_transform(found.transform)
+
+
+class RobotPoses:
+    """Give keyframes the pose of their camera in the robot's own odometry."""
+
+    def __init__(self, frames: RobotFrames, odom_frame: str, timeout_s: float) -> None:
+        """
+        Remember whom to ask.
+
+        :param frames: of the robot.
+        :param odom_frame: name of the robot's odometry frame.
+        :param timeout_s: longest wait.
+        """
+        self._frames = frames
+        self._odom_frame = odom_frame
+        self._timeout_s = timeout_s
+
+    def complete(self, keyframe: Keyframe) -> Keyframe:
+        """
+        Add the pose, if it is to be had.
+
+        :param keyframe: as selected.
+        """
+        frame = keyframe.frame
+        found = self._frames.look_up(
+            self._odom_frame, frame.frame_id, stamp_ns=frame.stamp_ns, timeout_s=self._timeout_s
+        )
+        if isinstance(found, str):
+            _logger.warning('keyframe without the pose of the robot: %s', found)
+            return keyframe
+        return replace(keyframe, frame=replace(frame, robot_T_camera=found))

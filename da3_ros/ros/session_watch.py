@@ -1,0 +1,112 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Notice when a stream of images is no longer the one it was."""
+
+from dataclasses import dataclass, fields
+from enum import Enum
+
+_NS_PER_S = 10**9
+# Images this much older than the newest are late; older ones mean that the clock was set back.
+_MAX_LATE_NS = 100_000_000
+
+
+class Arrival(Enum):
+    """How an image fits the stream."""
+
+    CONTINUES = 'it continues the session'
+    BEGINS = 'it begins a session'
+    DUPLICATE = 'its stamp was seen before'
+    LATE = 'a newer image came before it'
+
+
+@dataclass(frozen=True)
+class StreamSignature:
+    """
+    What all images of a session have in common.
+
+    :param frame_id: name of the camera's optical frame.
+    :param encoding: of the message.
+    :param width: [px].
+    :param height: [px].
+    :param is_calibrated: whether the intrinsics are known.
+    """
+
+    frame_id: str
+    encoding: str
+    width: int
+    height: int
+    is_calibrated: bool
+
+
+@dataclass(frozen=True)
+class Observation:
+    """
+    The verdict about one image.
+
+    :param arrival: how it fits.
+    :param reason: why a session begins, else empty.
+    """
+
+    arrival: Arrival
+    reason: str = ''
+
+
+class SessionWatch:
+    """Compare every image with the one before."""
+
+    def __init__(self, max_gap_s: float) -> None:
+        """
+        Wait for the first image.
+
+        :param max_gap_s: a longer gap begins a new session.
+        """
+        self._max_gap_s = max_gap_s
+        self._newest_ns: int | None = None
+        self._signature: StreamSignature | None = None
+
+    def observe(self, signature: StreamSignature, stamp_ns: int) -> Observation:
+        """
+        Judge an image.
+
+        :param signature: of its stream.
+        :param stamp_ns: of its header.
+        """
+        reason = self._break(signature, stamp_ns)
+        if reason is None and self._newest_ns is not None and stamp_ns <= self._newest_ns:
+            is_same = stamp_ns == self._newest_ns
+            return Observation(Arrival.DUPLICATE if is_same else Arrival.LATE)
+        self._newest_ns = stamp_ns
+        self._signature = signature
+        return Observation(Arrival.CONTINUES) if reason is None else Observation(
+            Arrival.BEGINS, reason)
+
+    def _break(self, signature: StreamSignature, stamp_ns: int) -> str | None:
+        if self._signature is None or self._newest_ns is None:
+            return 'the first image'
+        if signature != self._signature:
+            return _difference(self._signature, signature)
+        if stamp_ns < self._newest_ns - _MAX_LATE_NS:
+            return f'time went back by {(self._newest_ns - stamp_ns) / _NS_PER_S:.3f} s'
+        gap_s = (stamp_ns - self._newest_ns) / _NS_PER_S
+        return f'no image for {gap_s:.1f} s' if gap_s > self._max_gap_s else None
+
+
+def _difference(old: StreamSignature, new: StreamSignature) -> str:
+    changes = [
+        f'{field.name} changed from {getattr(old, field.name)!r} to {getattr(new, field.name)!r}'
+        for field in fields(old)
+        if getattr(old, field.name) != getattr(new, field.name)
+    ]
+    return ', '.join(changes)

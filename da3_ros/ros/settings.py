@@ -1,0 +1,248 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Settings of the node: what the parameters become once they are read and checked.
+
+Every default is here or in ``mapping.config``; ``ros.parameters`` adds descriptions and ranges.
+"""
+
+from dataclasses import dataclass, field
+import math
+
+from da3_ros.inference.levels import Placement
+from da3_ros.mapping.config import (
+    AlignmentConfig,
+    KeyframeConfig,
+    PipelineConfig,
+    ScaleConfig,
+    WindowConfig,
+)
+
+RANDOM_WEIGHTS = 'random'
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """
+    Which network runs, and where.
+
+    :param name: key of ``model.MODELS``.
+    :param weights: a file, a folder, a hub id, empty for the published ones, or ``random``.
+    :param offline: never ask the network for weights.
+    :param seed: of random weights.
+    :param device: torch device, or ``auto``.
+    :param dtype: of the backbone's matrices, or ``auto``.
+    :param use_ray_pose: take cameras from the rays instead of the camera decoder.
+    :param ref_view_strategy: see ``model.reference_view``.
+    """
+
+    name: str = 'da3-small'
+    weights: str = ''
+    offline: bool = False
+    seed: int = 0
+    device: str = 'auto'
+    dtype: str = 'auto'
+    use_ray_pose: bool = False
+    ref_view_strategy: str = 'middle'
+
+    @property
+    def is_random(self) -> bool:
+        """Tell whether the outputs mean nothing."""
+        return self.weights == RANDOM_WEIGHTS
+
+
+@dataclass(frozen=True)
+class PreprocessSettings:
+    """
+    How images become views.
+
+    :param size: process resolution [px].
+    :param method: process method, see ``inference.preprocessing``.
+    """
+
+    size: int = 504
+    method: str = 'upper_bound_resize'
+
+
+@dataclass(frozen=True)
+class MemorySettings:
+    """
+    Memory of the device against time or precision.
+
+    :param features: where features wait for the depth head, ``device`` or ``host``.
+    :param reduced: keep the residual stream in the backbone's number format.
+    """
+
+    features: Placement = 'device'
+    reduced: bool = False
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """
+    How images are received.
+
+    :param transport: ``raw`` or ``compressed``.
+    :param rectify: undistort by the CameraInfo; False for images that are rectified already.
+    :param info_wait_s: images are dropped for this long if no CameraInfo came yet.
+    :param max_gap_s: a longer gap between two images begins a new session.
+    """
+
+    transport: str = 'raw'
+    rectify: bool = True
+    info_wait_s: float = 1.0
+    max_gap_s: float = 10.0
+
+
+@dataclass(frozen=True)
+class QueueSettings:
+    """
+    The queue between the subscription and the inference.
+
+    :param size: keyframes that may wait; when full, the oldest is dropped.
+    """
+
+    size: int = 16
+
+
+@dataclass(frozen=True)
+class DepthSettings:
+    """
+    Which depth is published.
+
+    :param min_confidence: depth below it becomes NaN; confidence is in [1, inf), 1 = none.
+    :param max_m: depth beyond it becomes +Inf; 0 = no limit.
+    """
+
+    min_confidence: float = 1.0
+    max_m: float = 0.0
+
+    @property
+    def limit_m(self) -> float:
+        """Return the largest finite depth."""
+        return self.max_m if self.max_m > 0.0 else math.inf
+
+
+@dataclass(frozen=True)
+class PointSettings:
+    """
+    How the point cloud is made from the published depth.
+
+    :param frame: ``camera`` (the image's optical frame) or ``world``.
+    :param organized: keep the shape of the image, with NaN where there is no point.
+    :param stride: take every n-th pixel in both directions.
+    :param min_confidence: points below it are left out, on top of ``depth.min_confidence``.
+    :param max_m: points whose depth is beyond it are left out; 0 = no limit.
+    """
+
+    frame: str = 'camera'
+    organized: bool = False
+    stride: int = 1
+    min_confidence: float = 1.0
+    max_m: float = 0.0
+
+    @property
+    def limit_m(self) -> float:
+        """Return the largest depth of a point."""
+        return self.max_m if self.max_m > 0.0 else math.inf
+
+
+@dataclass(frozen=True)
+class TfSettings:
+    """
+    What is published on /tf.
+
+    :param mode: ``camera``, ``odom_to_base``, ``map_to_odom`` or ``none``.
+    :param map_frame: name of the map frame.
+    :param odom_frame: name of the odometry frame.
+    :param base_frame: name of the robot's base frame.
+    :param publish_map: publish ``map -> odom`` too, in the modes that own ``odom``.
+    :param timeout_s: longest wait for a transform of the robot.
+    """
+
+    mode: str = 'camera'
+    map_frame: str = 'map'
+    odom_frame: str = 'odom'
+    base_frame: str = 'base_link'
+    publish_map: bool = False
+    timeout_s: float = 0.2
+
+    @property
+    def frames(self) -> tuple[str, str, str]:
+        """Return the names of map, odometry and base frame."""
+        return self.map_frame, self.odom_frame, self.base_frame
+
+
+@dataclass(frozen=True)
+class PathSettings:
+    """
+    The path of past poses.
+
+    :param max_size: most poses; when full, the oldest is dropped.
+    """
+
+    max_size: int = 1000
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    """
+    A consistent snapshot of all parameters.
+
+    A parameter ``group.field`` is the field of the same name here. ``window``, ``keyframe``,
+    ``alignment`` and ``scale`` are the mapping layer's own.
+    """
+
+    model: ModelSettings = field(default_factory=ModelSettings)
+    preprocess: PreprocessSettings = field(default_factory=PreprocessSettings)
+    memory: MemorySettings = field(default_factory=MemorySettings)
+    camera: CameraSettings = field(default_factory=CameraSettings)
+    keyframe: KeyframeConfig = field(default_factory=KeyframeConfig)
+    window: WindowConfig = field(default_factory=WindowConfig)
+    alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
+    queue: QueueSettings = field(default_factory=QueueSettings)
+    depth: DepthSettings = field(default_factory=DepthSettings)
+    points: PointSettings = field(default_factory=PointSettings)
+    tf: TfSettings = field(default_factory=TfSettings)
+    path: PathSettings = field(default_factory=PathSettings)
+    autostart: bool = False
+
+    def __post_init__(self) -> None:
+        """
+        Check what no single group can see.
+
+        :raises ValueError: if two settings contradict each other.
+        """
+        frames = self.tf.frames
+        if not all(frames) or len(set(frames)) < len(frames):
+            raise ValueError(f'tf frames: got {frames}, expected three different names')
+        if self.needs_robot_poses and self.tf.mode not in ('map_to_odom', 'none'):
+            raise ValueError(
+                f'scale.source: got {self.scale.source!r}, which reads the odometry of the robot, '
+                f'with tf.mode {self.tf.mode!r}, which publishes one; expected tf.mode '
+                'map_to_odom or none')
+
+    @property
+    def needs_robot_poses(self) -> bool:
+        """Tell whether keyframes carry the pose of the camera in the robot's odometry."""
+        return self.scale.source in ('tf', 'pose')
+
+    @property
+    def pipeline(self) -> PipelineConfig:
+        """Return the settings of the mapping layer."""
+        return PipelineConfig(
+            keyframe=self.keyframe, window=self.window, alignment=self.alignment, scale=self.scale
+        )

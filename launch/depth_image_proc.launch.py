@@ -1,0 +1,62 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Starts the node, and depth_image_proc to make clouds of its depth and rgb images."""
+
+from launch import LaunchDescription
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import ComposableNodeContainer
+from launch_ros.descriptions import ComposableNode
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Describe the launch; the arguments of da3.launch.py are passed on."""
+    da3 = PathJoinSubstitution([FindPackageShare('da3_ros'), 'launch', 'da3.launch.py'])
+    return LaunchDescription([
+        IncludeLaunchDescription(PythonLaunchDescriptionSource(da3)),
+        ComposableNodeContainer(
+            package='rclcpp_components',
+            executable='component_container',
+            name='depth_image_proc_container',
+            namespace=LaunchConfiguration('namespace'),
+            composable_node_descriptions=[describe_cloud_maker()],
+            output='screen',
+        ),
+    ])
+
+
+def describe_cloud_maker() -> ComposableNode:
+    """Describe the component that joins depth and rgb."""
+    return ComposableNode(
+        package='depth_image_proc',
+        plugin='depth_image_proc::PointCloudXyzrgbNode',
+        name='da3_points',
+        namespace=LaunchConfiguration('namespace'),
+        parameters=[{
+            'exact_sync': True,
+            'use_sim_time': ParameterValue(
+                LaunchConfiguration('use_sim_time'), value_type=bool),
+        }],
+        remappings=[
+            ('depth_registered/image_rect', 'da3/depth/image'),
+            ('rgb/image_rect_color', 'da3/rgb/image'),
+            # It looks for the CameraInfo beside the rgb image.
+            ('da3/rgb/camera_info', 'da3/depth/camera_info'),
+            ('points', 'depth_image_proc/points'),
+        ],
+    )

@@ -1,0 +1,65 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Starts the node, and a costmap of Nav2 whose voxel layer takes its points."""
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Describe the launch; the arguments of da3.launch.py are passed on."""
+    share = FindPackageShare('da3_ros')
+    return LaunchDescription([
+        DeclareLaunchArgument(
+            'costmap_params_file',
+            default_value=PathJoinSubstitution([share, 'config', 'nav2_costmap.yaml']),
+            description='Path of the parameter file of the costmap'),
+        IncludeLaunchDescription(PythonLaunchDescriptionSource(
+            PathJoinSubstitution([share, 'launch', 'da3.launch.py']))),
+        *describe_costmap(),
+    ])
+
+
+def describe_costmap() -> list[Node]:
+    """Describe the costmap and the manager that brings it up."""
+    use_sim_time = {'use_sim_time': ParameterValue(
+        LaunchConfiguration('use_sim_time'), value_type=bool)}
+    return [
+        Node(
+            package='nav2_costmap_2d',
+            executable='nav2_costmap_2d',
+            namespace=LaunchConfiguration('namespace'),
+            parameters=[
+                ParameterFile(LaunchConfiguration('costmap_params_file'), allow_substs=True),
+                use_sim_time,
+            ],
+            remappings=[('/tf', 'tf'), ('/tf_static', 'tf_static')],
+            output='screen',
+        ),
+        Node(
+            package='nav2_lifecycle_manager',
+            executable='lifecycle_manager',
+            name='lifecycle_manager_costmap',
+            namespace=LaunchConfiguration('namespace'),
+            parameters=[
+                use_sim_time, {'autostart': True, 'node_names': ['costmap']}],
+            output='screen',
+        ),
+    ]

@@ -1,0 +1,132 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The executor on a GPU: its kernels, its precision, its memory."""
+
+from da3_ros.inference.arithmetic import Arithmetic, choose_arithmetic, FusedArithmetic
+from da3_ros.inference.backbone_pass import Chunks
+from da3_ros.inference.branch import ExecutorOptions
+from da3_ros.inference.executor import WindowExecutor
+from da3_ros.inference.placement import place
+from da3_ros.inference.preprocessing import normalize
+from da3_ros.model import build_network
+from da3_ros.model.transformer import Rotation
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device'),
+]
+
+_DEVICE = torch.device('cuda')
+
+
+@pytest.fixture
+def no_tf32(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)
+
+
+def random_window(num_views=5):
+    rng = np.random.default_rng(num_views)
+    return rng.integers(0, 256, (num_views, 140, 252, 3), dtype=np.uint8)
+
+
+def lively_network(name):
+    torch.manual_seed(0)
+    network = build_network(name, device=_DEVICE)
+    with torch.no_grad():
+        for key, weight in network.named_parameters():
+            if key.endswith('gamma'):
+                weight.uniform_(0.2, 0.6)
+            elif key.endswith(('token', 'pos_embed')):
+                weight.normal_(0.0, 0.3)
+    return network
+
+
+def plain(network, window):
+    with torch.inference_mode():
+        return network(normalize(torch.from_numpy(window).to(_DEVICE))[None])
+
+
+def distance(found, expected):
+    found, expected = found.double().cpu(), expected.double().cpu()
+    return float((found - expected).norm() / expected.norm())
+
+
+def test_fused_kernels_are_used_here_and_agree_with_the_modules():
+    """A GPU test machine has a compiler."""
+    fused = choose_arithmetic(_DEVICE)
+    assert isinstance(fused, FusedArithmetic)
+    generator = torch.Generator(_DEVICE).manual_seed(1)
+    for channels, heads in ((384, 6), (1024, 16), (1536, 24)):
+        x = torch.randn(3, 50, channels, generator=generator, device=_DEVICE) * 4 + 1
+        norm = nn.LayerNorm(channels, eps=1e-6, device=_DEVICE)
+        small = nn.LayerNorm(64, device=_DEVICE)
+        for part in (norm, small):
+            nn.init.uniform_(part.weight, 0.5, 2.0)
+            nn.init.normal_(part.bias)
+        rotation = Rotation.at(torch.rand(50, 2, device=_DEVICE) * 30, 64)
+        qkv = torch.randn(3, 50, 3, heads, 64, generator=generator, device=_DEVICE).bfloat16()
+        for exact, found in (
+            (Arithmetic().norm(norm, x, torch.float32), fused.norm(norm, x, torch.bfloat16)),
+            (
+                Arithmetic().finish(qkv[:, :, 1].float(), small, rotation),
+                fused.finish(qkv[:, :, 1], small, rotation),
+            ),
+        ):
+            # One rounding to bfloat16, which has 8 bits.
+            assert torch.allclose(found.float(), exact, rtol=2**-8, atol=1e-5)
+
+
+@pytest.mark.parametrize('name', ['da3-small', 'da3metric-large'])
+@pytest.mark.parametrize('chunks', [None, Chunks(2, 2, 1)])
+@pytest.mark.usefixtures('no_tf32')
+def test_equal_to_the_plain_forward_in_full_precision(name, chunks):
+    network, window = lively_network(name), random_window()
+    expected = plain(network, window)
+    found = WindowExecutor(network, ExecutorOptions(chunks=chunks)).run(window)
+    assert distance(found.depth, expected.depth) < 1e-6
+    if expected.extrinsics is not None:
+        assert distance(found.extrinsics, expected.extrinsics) < 1e-5
+
+
+@pytest.mark.usefixtures('no_tf32')
+def test_half_precision_is_no_farther_off_than_the_plain_forwards():
+    network, window = lively_network('da3-base'), random_window(8)
+    exact = plain(network, window)
+    network.set_compute_dtype(torch.bfloat16)
+    rounded = plain(network, window)
+    found = WindowExecutor(network).run(window)
+    assert distance(found.depth, exact.depth) < 1.25 * distance(rounded.depth, exact.depth)
+
+
+@pytest.mark.parametrize('placement', ['device', 'host'])
+def test_memory_grows_by_no_more_than_what_is_kept_of_a_view(placement):
+    network = build_network('da3-small', device=_DEVICE)
+    network.set_compute_dtype(torch.bfloat16)
+    place(network, _DEVICE, with_rays=False)
+    options = ExecutorOptions(chunks=Chunks(4, 4, 1), features=placement)
+    executor = WindowExecutor(network, options)
+    peaks = []
+    for num_views in (100, 100, 200):
+        torch.cuda.reset_peak_memory_stats()
+        executor.run(random_window(num_views))
+        peaks.append(torch.cuda.max_memory_allocated())
+    dim, tokens = 384, 10 * 18 + 1
+    levels = 4 * (48 + 96 + 192) * (tokens - 1) if placement == 'device' else 0
+    kept = 4 * dim * tokens + 2 * 2 * dim * tokens + levels
+    assert (peaks[2] - peaks[1]) / 100 < 1.03 * kept

@@ -1,0 +1,132 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The package as ament finds it, made of the sources, and a view of what a launch started."""
+
+from collections.abc import Callable
+import os
+from pathlib import Path
+import sys
+import tempfile
+import time
+
+from launch import LaunchDescription
+from launch.actions import IncludeLaunchDescription, RegisterEventHandler
+from launch.event_handlers import OnProcessStart
+from launch.events.process import ProcessStarted
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_testing.actions import ReadyToTest
+from lifecycle_msgs.srv import GetState
+from rcl_interfaces.srv import GetParameters
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import parameter_value_to_python
+
+ROOT = Path(__file__).resolve().parents[2]
+NODE = '/robot1/da3'
+# The smallest real work: random weights, and images of a few patches.
+PARAMETERS = """
+/**:
+  ros__parameters:
+    autostart: false
+    model:
+      name: $(env DA3_TEST_MODEL da3-small)
+      weights: random
+    preprocess:
+      size: 56
+    path:
+      max_size: 7
+"""
+
+
+def describe(name: str, **arguments: str) -> tuple[LaunchDescription, dict]:
+    """
+    Describe a test of one of our launch files, in namespace robot1 and with small work.
+
+    :returns: the description, and for the tests ``started``: an event of each process.
+    """
+    prefix = Path(tempfile.mkdtemp(prefix='da3_launch_'))
+    link_package(prefix)
+    params_file = prefix / 'test.yaml'
+    params_file.write_text(PARAMETERS)
+    defaults = {'namespace': 'robot1', 'params_file': str(params_file)}
+    started: list[ProcessStarted] = []
+    return LaunchDescription([
+        RegisterEventHandler(OnProcessStart(
+            on_start=lambda event, _context: started.append(event))),
+        IncludeLaunchDescription(
+            PythonLaunchDescriptionSource(str(ROOT / 'launch' / f'{name}.launch.py')),
+            launch_arguments={**defaults, **arguments}.items()),
+        ReadyToTest(),
+    ]), {'started': started}
+
+
+def link_package(prefix: Path) -> None:
+    """Make an install space of links to the sources, and let ament find it first."""
+    index = prefix / 'share' / 'ament_index' / 'resource_index' / 'packages'
+    for folder in (index, prefix / 'share' / 'da3_ros', prefix / 'lib' / 'da3_ros'):
+        folder.mkdir(parents=True)
+    (index / 'da3_ros').touch()
+    for name in ('launch', 'config'):
+        (prefix / 'share' / 'da3_ros' / name).symlink_to(ROOT / name)
+    script = prefix / 'lib' / 'da3_ros' / 'node'
+    script.write_text(f'#!{sys.executable}\nfrom da3_ros.node import main\nmain()\n')
+    script.chmod(0o755)
+    os.environ['AMENT_PREFIX_PATH'] = f'{prefix}{os.pathsep}{os.environ["AMENT_PREFIX_PATH"]}'
+
+
+class Probe:
+    """A node that looks at the one under test from outside."""
+
+    def __init__(self) -> None:
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self.node = rclpy.create_node('probe', context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+
+    def close(self) -> None:
+        """Leave."""
+        self._executor.shutdown()
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+    def state(self) -> str:
+        """Name the state of the node's lifecycle."""
+        return self._call(GetState, 'get_state', GetState.Request()).current_state.label
+
+    def parameters(self, *names: str) -> list:
+        """Read parameters of the node."""
+        request = GetParameters.Request(names=list(names))
+        values = self._call(GetParameters, 'get_parameters', request).values
+        return [parameter_value_to_python(value) for value in values]
+
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+        """Wait for something, and fail if it does not come."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline, 'not in time'
+            time.sleep(0.1)
+
+    def _call(self, service_type: type, name: str, request: object) -> object:
+        client = self.node.create_client(service_type, f'{NODE}/{name}')
+        deadline = time.monotonic() + 60.0
+        future = None
+        # Asked again and again: for a while DDS still knows the services of a killed process.
+        while future is None or not future.done():
+            assert time.monotonic() < deadline, f'{name} does not answer'
+            future = client.call_async(request)
+            self._executor.spin_until_future_complete(future, timeout_sec=2.0)
+        self.node.destroy_client(client)
+        return future.result()

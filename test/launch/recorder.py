@@ -1,0 +1,68 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Runs a launch file where launch is not installed, and records what it constructs."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+import runpy
+import sys
+from types import ModuleType
+from unittest import mock
+
+MODULES = (
+    'launch', 'launch.actions', 'launch.conditions', 'launch.launch_description_sources',
+    'launch.substitutions', 'launch_ros', 'launch_ros.actions', 'launch_ros.descriptions',
+    'launch_ros.event_handlers', 'launch_ros.events', 'launch_ros.events.lifecycle',
+    'launch_ros.parameter_descriptions', 'launch_ros.substitutions',
+)
+
+
+class Recorded:
+    """
+    One call of a class of launch.
+
+    :param kind: name of the class.
+    """
+
+    def __init__(self, kind: str, *args: object, **kwargs: object) -> None:
+        self.kind = kind
+        self.args = args
+        self.kwargs = kwargs
+
+    def find(self, *kinds: str) -> list['Recorded']:
+        """List the calls of some classes among this one and its arguments, in order."""
+        return [call for call in walk(self) if call.kind in kinds]
+
+
+def walk(value: object) -> Iterator[Recorded]:
+    """Yield all calls in nested arguments."""
+    if isinstance(value, Recorded):
+        yield value
+        value = [value.args, value.kwargs]
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, (list, tuple, type({}.items()))):
+        for item in value:
+            yield from walk(item)
+
+
+def record(path: Path) -> Recorded:
+    """Run the launch file against modules that only record."""
+    modules = {name: ModuleType(name) for name in MODULES}
+    for module in modules.values():
+        module.__getattr__ = lambda kind: partial(Recorded, kind)
+    with mock.patch.dict(sys.modules, modules):
+        return runpy.run_path(str(path))['generate_launch_description']()

@@ -1,0 +1,58 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""launch/da3.launch.py for real: arguments reach the node, and Ctrl-C ends it."""
+
+import unittest
+
+import pytest
+
+launch_testing = pytest.importorskip('launch_testing', reason='launch_testing has no wheel')
+launched = pytest.importorskip('launched')
+
+
+@pytest.mark.launch_test
+def generate_test_description():
+    return launched.describe(
+        'da3', image='/camera/image', camera_info='/camera/info', use_sim_time='true')
+
+
+class TestNode(unittest.TestCase):
+
+    def setUp(self):
+        self.probe = launched.Probe()
+        self.addCleanup(self.probe.close)
+
+    def test_it_brings_itself_up(self):
+        self.probe.wait_until(lambda: self.probe.state() == 'active')
+
+    def test_arguments_win_over_the_parameter_file(self):
+        names = ('autostart', 'use_sim_time', 'path.max_size', 'model.name')
+        assert self.probe.parameters(*names) == [True, True, 7, 'da3-small']
+
+    def test_topics_are_remapped(self):
+        node, wait = self.probe.node, self.probe.wait_until
+        for topic in ('/camera/image', '/camera/info', '/clock'):
+            wait(lambda topic=topic: node.count_subscribers(topic) == 1)
+        outputs = [f'{launched.NODE}/{name}' for name in ('points', 'depth/image', 'path')]
+        for topic in ('/robot1/tf', '/diagnostics', *outputs):
+            wait(lambda topic=topic: node.count_publishers(topic) == 1)
+        assert node.count_publishers('/tf') == 0
+
+
+@launch_testing.post_shutdown_test()
+class TestEnd(unittest.TestCase):
+
+    def test_the_node_ended_well(self, proc_info):
+        launch_testing.asserts.assertExitCodes(proc_info)

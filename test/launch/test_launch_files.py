@@ -1,0 +1,132 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The launch files fit each other, the package and its configuration; needs no launch."""
+
+from pathlib import Path
+
+import pytest
+from recorder import record, Recorded
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+LAUNCH_FILES = sorted((ROOT / 'launch').glob('*.launch.py'))
+NAV2_ARGUMENTS = [
+    'namespace', 'use_sim_time', 'params_file', 'autostart', 'use_respawn', 'log_level']
+
+INPUTS_OF_PEERS = {'depth_image_proc': 2, 'rtabmap_slam': 4, 'nvblox_ros': 4}
+
+
+def launch(name: str) -> Recorded:
+    return record(ROOT / 'launch' / f'{name}.launch.py')
+
+
+def declared(description: Recorded) -> list[str]:
+    return [call.args[0] for call in description.find('DeclareLaunchArgument')]
+
+
+def used(description: Recorded) -> set[str]:
+    return {call.args[0] for call in description.find('LaunchConfiguration')}
+
+
+def da3_node() -> Recorded:
+    return launch('da3').find('LifecycleNode')[0]
+
+
+@pytest.mark.parametrize('path', LAUNCH_FILES, ids=lambda path: path.name)
+def test_arguments_are_declared_described_and_used(path):
+    description = record(path)
+    names = declared(description)
+    assert len(set(names)) == len(names)
+    for argument in description.find('DeclareLaunchArgument'):
+        assert len(argument.kwargs['description']) > 10
+    includes = description.find('IncludeLaunchDescription')
+    passed_on = set(declared(launch('da3'))) if includes else set()
+    assert used(description) <= set(names) | passed_on
+    assert set(names) <= used(description) | passed_on
+
+
+def test_the_first_arguments_are_those_of_nav2():
+    assert declared(launch('da3'))[:len(NAV2_ARGUMENTS)] == NAV2_ARGUMENTS
+
+
+def test_a_bag_is_the_only_argument_without_a_default():
+    required = [
+        call.args[0] for path in LAUNCH_FILES
+        for call in record(path).find('DeclareLaunchArgument')
+        if 'default_value' not in call.kwargs]
+    assert required == ['bag']
+
+
+def test_the_replay_sets_only_what_the_node_takes():
+    include = launch('replay').find('IncludeLaunchDescription')[0]
+    assert {name for name, _ in include.kwargs['launch_arguments']} <= set(declared(launch('da3')))
+
+
+@pytest.mark.parametrize('path', LAUNCH_FILES, ids=lambda path: path.name)
+def test_a_namespace_holds_all_nodes_and_their_tf(path):
+    listeners_of_tf = {'da3_ros', 'rviz2', 'rtabmap_slam', 'nvblox_ros', 'nav2_costmap_2d'}
+    for node in record(path).find('LifecycleNode', 'Node', 'ComposableNode'):
+        assert node.kwargs['namespace'].args == ('namespace',)
+        if node.kwargs['package'] in listeners_of_tf:
+            assert {('/tf', 'tf'), ('/tf_static', 'tf_static')} <= set(node.kwargs['remappings'])
+
+
+@pytest.mark.parametrize('path', LAUNCH_FILES, ids=lambda path: path.name)
+def test_peers_are_connected_to_topics_that_the_node_publishes(path, published):
+    for node in record(path).find('Node', 'ComposableNode'):
+        inputs = [target for source, target in node.kwargs.get('remappings', ())
+                  if target.startswith('da3/') and not source.startswith('da3/')]
+        assert {f'/robot1/{name}' for name in inputs} <= set(published)
+        expected = INPUTS_OF_PEERS.get(node.kwargs['package'], 0)
+        assert len(inputs) == expected
+
+
+def test_the_camera_is_remapped_by_arguments():
+    remappings = dict(da3_node().kwargs['remappings'])
+    for topic in ('image', 'camera_info'):
+        assert remappings[topic].args == (topic,)
+
+
+def test_the_node_is_an_entry_point_of_the_package():
+    node = da3_node()
+    assert node.kwargs['package'] == 'da3_ros'
+    assert f"'{node.kwargs['executable']} = da3_ros.node:main'" in (ROOT / 'setup.py').read_text()
+
+
+def test_log_lines_come_out_as_they_are_written():
+    variables = [call.args for call in launch('da3').find('SetEnvironmentVariable')]
+    assert ('RCUTILS_LOGGING_BUFFERED_STREAM', '1') in variables
+
+
+@pytest.mark.parametrize('name', ['params_file', 'rviz_config'])
+def test_default_files_exist(name):
+    argument = next(call for call in launch('da3').find('DeclareLaunchArgument')
+                    if call.args[0] == name)
+    config, file = argument.kwargs['default_value'].args[0]
+    package, folder = config.args[0]
+    assert package.args == ('da3_ros',)
+    assert (ROOT / folder / file).is_file()
+
+
+def test_default_parameters_hold_in_every_namespace():
+    parameters = yaml.safe_load((ROOT / 'config' / 'da3.yaml').read_text())
+    assert list(parameters) == ['/**']
+
+
+def test_the_costmap_marks_with_points_that_the_node_publishes(published):
+    costmap = yaml.safe_load((ROOT / 'config' / 'nav2_costmap.yaml').read_text())['/**']
+    layer = costmap['ros__parameters']['voxel_layer']
+    source = layer[layer['observation_sources']]
+    assert published[f'/robot1/{source["topic"]}'].msg_type.__name__ == source['data_type']

@@ -1,0 +1,39 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""launch/replay.launch.py for real: the bag starts when the node is active, and not before."""
+
+import unittest
+
+import pytest
+
+launch_testing = pytest.importorskip('launch_testing', reason='launch_testing has no wheel')
+launched = pytest.importorskip('launched')
+
+
+@pytest.mark.launch_test
+def generate_test_description():
+    # There is no such bag: what the player makes of one is rosbag2's to test.
+    return launched.describe('replay', bag='no_bag', rviz='false')
+
+
+class TestReplay(unittest.TestCase):
+
+    def test_the_player_waits_for_the_node(self, started):
+        probe = launched.Probe()
+        self.addCleanup(probe.close)
+        probe.wait_until(lambda: len(started) == 2)
+        assert started[1].process_name.startswith('player')
+        assert probe.state() == 'active'
+        assert probe.parameters('use_sim_time', 'autostart') == [True, False]

@@ -1,0 +1,47 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""config/da3.rviz shows what the node publishes, with matching types and policies."""
+
+from pathlib import Path
+
+from da3_ros.ros.settings import TfSettings
+import pytest
+import yaml
+
+CONFIG = Path(__file__).resolve().parents[2] / 'config' / 'da3.rviz'
+MANAGER = yaml.safe_load(CONFIG.read_text())['Visualization Manager']
+DISPLAYS = {
+    display['Topic']['Value']: display
+    for display in MANAGER['Displays'] if 'Topic' in display}
+
+
+@pytest.mark.parametrize('name', DISPLAYS)
+def test_a_display_understands_its_topic(name, published):
+    publisher = published[f'/robot1/{name}']
+    display = DISPLAYS[name]
+    assert display['Class'] == f'rviz_default_plugins/{publisher.msg_type.__name__}'
+    for policy in ('Reliability', 'Durability'):
+        offered = getattr(publisher.qos_profile, policy.lower()).name
+        assert display['Topic'][f'{policy} Policy'].upper().replace(' ', '_') == offered
+
+
+def test_every_picture_and_pose_is_shown(published):
+    shown = {f'/robot1/{name}' for name in DISPLAYS}
+    not_drawn = {f'/robot1/da3/{name}' for name in ('depth/camera_info',)}
+    assert shown == set(published) - not_drawn
+
+
+def test_the_world_is_the_fixed_frame():
+    assert MANAGER['Global Options']['Fixed Frame'] == TfSettings().world_frame

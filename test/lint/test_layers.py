@@ -1,0 +1,76 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The folder names are the architecture: imports point one way, as docs/architecture.md says."""
+
+from pathlib import Path
+import re
+
+from imports import imported_modules
+import pytest
+from tracked import python_files, ROOT
+
+PACKAGE = ROOT / 'da3_ros'
+# Levels below this one run without ROS.
+FIRST_ROS_LEVEL = 4
+ROS_MODULE = re.compile(r'(rclpy|cv_bridge|sensor_msgs_py|tf2_\w+|launch\w*|diagnostic_updater|'
+                        r'ament_index_python|rosidl\w*|\w+_(msgs|srvs|interfaces))(\.|$)')
+
+
+def read_levels() -> dict[str, int]:
+    """Read the table of docs/architecture.md: folder or module of the package -> level."""
+    rows = re.findall(r'^\| `da3_ros/(\w+)(?:\.py)?` \| (\d+) \|',
+                      (ROOT / 'docs' / 'architecture.md').read_text(), re.MULTILINE)
+    return {name: int(level) for name, level in rows}
+
+
+LEVELS = read_levels()
+
+
+def part_of(path: Path) -> str:
+    """Return the folder of the package, or the module, that a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix('.py')
+
+
+def package_files() -> list[Path]:
+    """Return the package's files, but not its own __init__.py."""
+    return [path for path in python_files('da3_ros') if path != PACKAGE / '__init__.py']
+
+
+def test_every_part_has_a_level():
+    parts = {part_of(path) for path in package_files()} - {'errors'}
+    assert parts == set(LEVELS), 'the table of docs/architecture.md and da3_ros/ differ'
+
+
+@pytest.mark.parametrize('path', package_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path):
+    part = part_of(path)
+    imported = {module.split('.')[1] for module in imported_modules(path)
+                if module.startswith('da3_ros.')}
+    wrong = {other for other in imported - {part, 'errors'}
+             if part == 'errors' or LEVELS[other] >= LEVELS[part]}
+    assert not wrong, f'{part} may not import {wrong}'
+
+
+@pytest.mark.parametrize('path', package_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_ros_stays_above_its_border(path):
+    if LEVELS.get(part_of(path), 0) >= FIRST_ROS_LEVEL:
+        return
+    found = {module for module in imported_modules(path) if ROS_MODULE.match(module)}
+    assert not found
+
+
+def test_geometry_needs_no_torch():
+    for path in python_files('da3_ros/geometry'):
+        assert 'torch' not in {module.split('.')[0] for module in imported_modules(path)}

@@ -1,0 +1,85 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""package.xml is valid and says what the code imports."""
+
+import re
+import sys
+import xml.etree.ElementTree as ElementTree
+
+from catkin_pkg.package import parse_package
+from imports import imported_modules
+import pytest
+from tracked import python_files, ROOT, tracked_files
+
+MANIFEST = parse_package(ROOT / 'package.xml')
+# Modules whose package or rosdep key has another name.
+KEYS = {
+    'cv2': 'python3-opencv',
+    'matplotlib': 'python3-matplotlib',
+    'numpy': 'python3-numpy',
+    'scipy': 'python3-scipy',
+    'tf2_ros': 'tf2_ros_py',
+    'yaml': 'python3-yaml',
+}
+# rosdep keys that are no ROS packages, checked against ros/rosdistro for Ubuntu 24.04.
+ROSDEP_KEYS = {
+    'python3-hypothesis', 'python3-matplotlib', 'python3-numpy', 'python3-opencv',
+    'python3-pytest', 'python3-pytest-timeout', 'python3-scipy', 'python3-yaml',
+}
+
+
+def run_time_names() -> set[str]:
+    """Return the packages that the manifest declares for run time."""
+    return {dependency.name for dependency in MANIFEST.exec_depends}
+
+
+def imported_names() -> set[str]:
+    """Return the third-party modules that the package and its launch files import."""
+    modules = {module.split('.')[0] for path in python_files('da3_ros', 'launch')
+               for module in imported_modules(path)}
+    return modules - set(sys.stdlib_module_names) - {'da3_ros'}
+
+
+def test_manifest_is_valid():
+    warnings: list[str] = []
+    MANIFEST.validate(warnings=warnings)
+    assert not warnings
+    assert MANIFEST.package_format == 3
+    assert MANIFEST.get_build_type() == 'ament_python'
+    assert MANIFEST.licenses == ['Apache-2.0']
+
+
+def test_versions_agree():
+    version = re.search(r"version='([\d.]+)'", (ROOT / 'setup.py').read_text())
+    assert version[1] == MANIFEST.version
+
+
+def test_every_import_is_declared():
+    from_pip = re.findall(r'^(\w+)', (ROOT / 'requirements.txt').read_text(), re.MULTILINE)
+    # Triton comes with torch, and only where there is a GPU for it.
+    declared = run_time_names() | set(from_pip) | {'triton'}
+    missing = {name for name in imported_names() if KEYS.get(name, name) not in declared}
+    assert not missing
+
+
+def test_rosdep_keys_exist():
+    names = {dependency.name for dependency in MANIFEST.exec_depends + MANIFEST.test_depends}
+    assert {name for name in names if name.startswith('python')} <= ROSDEP_KEYS
+
+
+@pytest.mark.parametrize('path', [path for path in tracked_files() if path.suffix == '.xml'],
+                         ids=lambda path: str(path.relative_to(ROOT)))
+def test_xml_is_well_formed(path):
+    ElementTree.parse(path)

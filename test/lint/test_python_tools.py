@@ -1,0 +1,39 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The linter and the type checker, as pyproject.toml configures them."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+from tracked import python_files, ROOT
+
+
+def run_tool(name: str, *arguments: str) -> None:
+    """Run a tool of the environment; fail with its output."""
+    if shutil.which(name) is None:
+        pytest.skip(f'{name} is not installed')
+    result = subprocess.run([sys.executable, '-m', name, *arguments], cwd=ROOT, check=False,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert result.returncode == 0, result.stdout
+
+
+def test_ruff():
+    run_tool('ruff', 'check', '--no-cache', *map(str, python_files()))
+
+
+def test_mypy():
+    run_tool('mypy')

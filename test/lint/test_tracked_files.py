@@ -1,0 +1,58 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Nothing in the project belongs to one machine, and the documents point to what exists."""
+
+import re
+
+import pytest
+from tracked import ROOT, tracked_files
+
+TEXT_SUFFIXES = {'.cfg', '.in', '.md', '.py', '.rst', '.sh', '.toml', '.txt', '.xml', '.yaml',
+                 '.yml', ''}
+# Character classes keep this file from matching itself.
+MACHINE = re.compile(r'(?<![\w.~$}])/(hom[e]/\w+|roo[t]|wor[k])/'
+                     r'|inde[x]-url|pyp[i]\.org|pythonhoste[d]|download\.pytorc[h]')
+LINK = re.compile(r'\]\((?!\w+:|#)([^)#\s]+)')
+MAX_BYTES = 20 << 20
+
+
+def text_files() -> list:
+    return [path for path in tracked_files() if path.suffix in TEXT_SUFFIXES]
+
+
+@pytest.mark.parametrize('path', text_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_machine_paths_or_package_indexes(path):
+    found = [line for line in path.read_text().splitlines() if MACHINE.search(line)]
+    assert not found
+
+
+@pytest.mark.parametrize('path', [path for path in tracked_files() if path.suffix == '.md'],
+                         ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_of_documents_resolve(path):
+    missing = [link for link in LINK.findall(path.read_text())
+               if not (path.parent / link).exists()]
+    assert not missing
+
+
+def test_no_file_is_generated_or_huge():
+    for path in tracked_files():
+        assert path.suffix not in ('.pyc', '.so', '.mcap', '.db3', '.log')
+        assert path.stat().st_size < MAX_BYTES
+
+
+def test_readme_shows_the_two_commands():
+    readme = (ROOT / 'README.md').read_text()
+    assert 'make demo' in readme
+    assert 'make test' in readme

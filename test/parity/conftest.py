@@ -1,0 +1,82 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Pairs of networks, this package's and upstream's, that share their weights."""
+
+from dataclasses import dataclass, replace
+from types import ModuleType
+
+from da3_ros.model import build_network, DepthAnything3, ModelConfig, MODELS, NestedDepthAnything3
+from da3_ros.model.build import Network
+import pytest
+from random_weights import randomize
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two networks on the same tensors."""
+
+    ours: Network
+    theirs: nn.Module
+
+
+def share_weights(ours: Network, theirs: nn.Module) -> Pair:
+    """Fill ours at random, and put the same tensors into theirs; both come on the meta device."""
+    ours.to_empty(device='cpu')
+    randomize(ours)
+    theirs.load_state_dict(ours.state_dict(), strict=True, assign=True)
+    return Pair(ours, theirs)
+
+
+def narrow(config: ModelConfig) -> ModelConfig:
+    """Keep blocks and layers of a variant, and make everything narrow."""
+    metric = config.metric_branch
+    return replace(
+        config,
+        embed_dim=64,
+        num_heads=2,
+        head_features=32,
+        head_channels=(16, 24, 32, 48),
+        metric_branch=None if metric is None else narrow(metric),
+    )
+
+
+@pytest.fixture(scope='session')
+def upstream() -> ModuleType:
+    """Give what builds upstream's networks."""
+    reason = "needs upstream's package depth-anything-3 to compare with"
+    return pytest.importorskip('upstream', reason=reason)
+
+
+@pytest.fixture(scope='module')
+def full_size(request, upstream) -> Pair:
+    """Give the variant that a test names, at its full size."""
+    config = MODELS[request.param]
+    is_published = config.hub_id is not None
+    return share_weights(
+        build_network(config.name, device='meta'),
+        upstream.build_published(config.name) if is_published else upstream.build(config),
+    )
+
+
+@pytest.fixture(scope='module')
+def narrowed(request, upstream) -> Pair:
+    """Give the variant that a test names, with its own pattern of blocks, but narrow."""
+    config = narrow(MODELS[request.param])
+    is_nested = config.metric_branch is not None
+    with torch.device('meta'):
+        ours = (NestedDepthAnything3 if is_nested else DepthAnything3)(config).eval()
+    return share_weights(ours, upstream.build(config))

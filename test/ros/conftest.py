@@ -1,0 +1,61 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Fixtures of tests that run the node in a process of its own."""
+
+from collections.abc import Callable, Iterator, Sequence
+import os
+from pathlib import Path
+
+from node_harness import ENGINE_NODE, NodeProcess, Peer
+import pytest
+
+TIME_MODE = {
+    'keyframe.mode': 'time', 'keyframe.min_interval_s': 0.0, 'window.size': 6, 'window.stride': 2,
+    'window.max_age_s': 0.3, 'camera.info_wait_s': 0.2,
+}
+"""Every frame a keyframe, in small windows."""
+
+
+@pytest.fixture(scope='module')
+def domain_id(request: pytest.FixtureRequest) -> int:
+    """Give each file a DDS domain that no other run on this machine is likely to use."""
+    return 1 + (os.getpid() + sum(request.path.name.encode())) % 100
+
+
+@pytest.fixture
+def start_node(domain_id: int, tmp_path: Path) -> Iterator[Callable[..., NodeProcess]]:
+    """Start nodes that end with the test."""
+    processes: list[NodeProcess] = []
+
+    def start(
+        parameters: dict[str, object] | None = None, *,
+        program: Sequence[str] = ENGINE_NODE, arguments: Sequence[str] = (),
+    ) -> NodeProcess:
+        values = {'autostart': True} | TIME_MODE | (parameters or {})
+        log = tmp_path / f'node{len(processes)}.log'
+        processes.append(NodeProcess(program, log, domain_id, values, arguments))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.close()
+
+
+@pytest.fixture
+def peer(domain_id: int) -> Iterator[Peer]:
+    """Give the other side of the node."""
+    peer = Peer(domain_id)
+    yield peer
+    peer.close()

@@ -1,0 +1,81 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+The node over an engine that knows the truth, for tests: the whole of ROS, without a network.
+
+The images it is sent must come from ``perfect_engine.frames``.
+"""
+
+import argparse
+import sys
+import time
+
+from da3_ros.node import Da3Node, run
+from da3_ros.ros.engine_loading import LoadedEngine, ModelIdentity
+import numpy as np
+from perfect_engine import HEIGHT, level_camera, PerfectEngine, WIDTH
+from rclpy.utilities import remove_ros_args
+
+NUM_POSES = 20_000
+STEP_M = 0.05
+
+
+def poses():
+    """Go around in the room, always looking the same way."""
+    angles = STEP_M * np.arange(NUM_POSES)
+    return np.stack([level_camera((np.cos(a), np.sin(a), 0.0), 0.3) for a in angles])
+
+
+class SlowEngine:
+    """A perfect engine that takes its time, and fails when told so."""
+
+    def __init__(self, delay_s: float, fail_at: int) -> None:
+        """
+        Wait for windows.
+
+        :param delay_s: duration of a window.
+        :param fail_at: number of the window that fails, or -1.
+        """
+        self._engine = PerfectEngine(poses(), random_gauge=True)
+        self._delay_s = delay_s
+        self._fail_at = fail_at
+        self._num_windows = 0
+
+    def infer(self, images, *, poses=None, intrinsics=None):
+        """Infer one window."""
+        self._num_windows += 1
+        if self._num_windows - 1 == self._fail_at:
+            raise RuntimeError('told to fail')
+        time.sleep(self._delay_s)
+        views = [image[:HEIGHT, :WIDTH] for image in images]
+        return self._engine.infer(views, poses=poses, intrinsics=intrinsics)
+
+
+def main() -> None:
+    """Run the node."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--delay-s', type=float, default=0.0)
+    parser.add_argument('--fail-at', type=int, default=-1)
+    options = parser.parse_args(remove_ros_args(sys.argv)[1:])
+
+    def load(_settings) -> LoadedEngine:
+        identity = ModelIdentity('perfect', 'none', 'Apache-2.0', 'cpu', False)
+        return LoadedEngine(SlowEngine(options.delay_s, options.fail_at), identity)
+
+    run(lambda: Da3Node(engine_loader=load))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,179 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Images of every encoding, layout and length become RGB, or one clear error."""
+
+import cv2
+from da3_ros.errors import MessageError
+from da3_ros.ros.conversions import to_bytes
+from da3_ros.ros.image_decoding import decode_compressed, decode_image, ENCODINGS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+from sensor_msgs.msg import CompressedImage, Image
+
+HEIGHT, WIDTH = 8, 12
+FLAT = np.array([200, 60, 120], np.uint8)
+
+
+def flat_image():
+    """Give an image of one colour, which every encoding can carry."""
+    return np.tile(FLAT, (HEIGHT, WIDTH, 1))
+
+
+def encode(rgb, encoding):
+    """Give the values of an encoding, (rows, values per row)."""
+    if encoding.endswith('16') or encoding == '16UC1':
+        eight = {'16UC1': 'mono8'}.get(encoding, encoding[:-2] + '8')
+        return encode(rgb, eight).astype(np.uint16) * 257
+    name = {'8UC1': 'mono8', '8UC3': 'bgr8', '8UC4': 'bgra8'}.get(encoding, encoding)
+    if name.startswith('bayer'):
+        channels = {'r': 0, 'g': 1, 'b': 2}
+        pattern = [channels[letter] for letter in name[6:10]]
+        values = np.empty(rgb.shape[:2], np.uint8)
+        for index, channel in enumerate(pattern):
+            values[index // 2::2, index % 2::2] = rgb[index // 2::2, index % 2::2, channel]
+        return values
+    if name.startswith(('nv', 'yu', 'uyvy')):
+        return encode_yuv(rgb, name)
+    codes = {'rgb8': None, 'bgr8': cv2.COLOR_RGB2BGR, 'rgba8': cv2.COLOR_RGB2RGBA,
+             'bgra8': cv2.COLOR_RGB2BGRA, 'mono8': cv2.COLOR_RGB2GRAY}
+    values = rgb if codes[name] is None else cv2.cvtColor(rgb, codes[name])
+    return values.reshape(rgb.shape[0], -1)
+
+
+def encode_yuv(rgb, name):
+    """Give one of the encodings with half the colours, in limited range (BT.601)."""
+    planar = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420)
+    y, chroma = planar[:HEIGHT], planar[HEIGHT:]
+    u, v = int(chroma.ravel()[0]), int(chroma.ravel()[-1])
+    if name.startswith('nv'):
+        pair = (u, v) if name == 'nv12' else (v, u)
+        return np.vstack([y, np.tile(np.uint8(pair), (HEIGHT // 2, WIDTH // 2))])
+    values = np.empty((HEIGHT, 2 * WIDTH), np.uint8)
+    luma, colour = (1, 0) if name in ('uyvy', 'yuv422') else (0, 1)
+    values[:, luma::2] = y
+    values[:, colour::4], values[:, colour + 2::4] = u, v
+    return values
+
+
+def to_message(values, encoding, *, height=HEIGHT, width=WIDTH, padding=0, is_bigendian=False):
+    """Make a message of values, with padding after each row."""
+    if is_bigendian:
+        values = values.byteswap()
+    rows = values.view(np.uint8).reshape(values.shape[0], -1)
+    padded = np.pad(rows, ((0, 0), (0, padding)), constant_values=173)
+    message = Image(height=height, width=width, encoding=encoding, step=padded.shape[1])
+    message.is_bigendian = int(is_bigendian)
+    message.data = to_bytes(padded)
+    return message
+
+
+@pytest.mark.parametrize('is_bigendian', [False, True])
+@pytest.mark.parametrize('padding', [0, 1, 5, 64])
+@pytest.mark.parametrize('encoding', ENCODINGS)
+def test_every_encoding_padding_and_byte_order(encoding, padding, is_bigendian):
+    """A flat colour survives, or becomes its grey where the encoding has no colours."""
+    values = encode(flat_image(), encoding)
+    decoded = decode_image(
+        to_message(values, encoding, padding=padding, is_bigendian=is_bigendian))
+    assert decoded.dtype == np.uint8
+    assert decoded.shape == (HEIGHT, WIDTH, 3)
+    is_grey = encoding in ('mono8', 'mono16', '8UC1', '16UC1')
+    grey = cv2.cvtColor(flat_image(), cv2.COLOR_RGB2GRAY)[0, 0]
+    expected = np.full(3, grey) if is_grey else FLAT
+    # Half colours in eight bits lose a little.
+    tolerance = 3 if encoding.startswith(('nv', 'yu', 'uyvy')) else 0
+    difference = np.abs(decoded.astype(int) - expected)
+    assert difference.max() <= tolerance, decoded[0, 0]
+
+
+def test_pixels_stay_where_they_are():
+    """Padding that is no whole pixel does not shear the picture."""
+    image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    decoded = decode_image(to_message(image.reshape(HEIGHT, -1), 'rgb8', padding=7))
+    np.testing.assert_array_equal(decoded, image)
+
+
+def test_last_row_may_lack_its_padding():
+    """Some drivers send exactly the pixels."""
+    message = to_message(encode(flat_image(), 'rgb8'), 'rgb8', padding=4)
+    message.data = message.data[:-4]
+    np.testing.assert_array_equal(decode_image(message), flat_image())
+
+
+@pytest.mark.parametrize(('fields', 'complaint'), [
+    ({'encoding': '32FC1'}, "image encoding: got '32FC1', expected one of 16UC1"),
+    ({'encoding': ''}, "image encoding: got ''"),
+    ({'height': 0}, 'image size: got 12x0 rgb8, expected at least one pixel'),
+    ({'width': 0}, 'image size: got 0x8 rgb8, expected at least one pixel'),
+    ({'step': 35}, 'image step: got 35 bytes for 12x8 rgb8, expected at least 36'),
+    ({'height': 9}, 'image data: got 288 bytes for 12x9 rgb8 with step 36, expected at least 324'),
+])
+def test_what_cannot_be_is_named(fields, complaint):
+    """The error names what was got and what was expected."""
+    message = to_message(encode(flat_image(), 'rgb8'), 'rgb8')
+    for name, value in fields.items():
+        setattr(message, name, value)
+    with pytest.raises(MessageError) as error:
+        decode_image(message)
+    assert complaint in str(error.value)
+
+
+def test_odd_size_has_no_half_colours():
+    """NV12 of an odd size does not exist."""
+    message = to_message(np.zeros((12, 11), np.uint8), 'nv12', width=11)
+    with pytest.raises(MessageError, match='expected even numbers'):
+        decode_image(message)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    height=st.integers(0, 20) | st.integers(0, 2**32 - 1),
+    width=st.integers(0, 20) | st.integers(0, 2**32 - 1),
+    step=st.integers(0, 100) | st.integers(0, 2**32 - 1),
+    encoding=st.sampled_from(ENCODINGS) | st.text(max_size=12),
+    is_bigendian=st.integers(0, 255),
+    data=st.binary(max_size=400),
+)
+def test_any_message_gives_an_image_or_a_message_error(
+    height, width, step, encoding, is_bigendian, data
+):
+    """Nothing else is ever raised, and what comes out has the size that the message names."""
+    message = Image(height=height, width=width, step=step, encoding=encoding)
+    message.is_bigendian = is_bigendian
+    message.data = data
+    try:
+        image = decode_image(message)
+    except MessageError:
+        return
+    assert image.shape == (height, width, 3)
+    assert image.dtype == np.uint8
+
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.png'])
+def test_compressed(suffix):
+    """JPEG and PNG come back, in the order red, green, blue."""
+    _, data = cv2.imencode(suffix, flat_image()[..., ::-1])
+    decoded = decode_compressed(CompressedImage(format=suffix[1:], data=data.tobytes()))
+    assert np.abs(decoded.astype(int) - FLAT).max() <= 3
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=200))
+def test_compressed_rubbish_is_refused(data):
+    """Whatever is no picture gives one clear error."""
+    with pytest.raises(MessageError, match='compressed image'):
+        decode_compressed(CompressedImage(format='jpeg', data=data))

@@ -1,0 +1,178 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Subscribers with the topics and rules of the packages in docs/interop get what they need."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+import threading
+import time
+
+from da3_ros.ros.conversions import stamp_ns
+from nav_msgs.msg import Odometry
+from node_harness import eventually, FRAME_ID, ROOT
+from perfect_engine import frames
+import pytest
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
+from recorder import record
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+
+NUM_FRAMES = 12
+DEPTH_ENCODINGS = {'32FC1', '16UC1'}
+
+
+@dataclass(frozen=True)
+class Contract:
+    """
+    What a package subscribes to, by its own names, and which encodings it takes.
+
+    :param package: as named in our launch file of that name.
+    :param topics: its topics, all to be synchronised exactly.
+    :param colours: encodings that it takes for colour.
+    :param reliability: that it asks for.
+    """
+
+    package: str
+    launch_file: str
+    topics: dict[str, type]
+    colours: frozenset[str] = frozenset()
+    reliability: ReliabilityPolicy = ReliabilityPolicy.RELIABLE
+
+
+CONTRACTS = [
+    Contract('depth_image_proc', 'depth_image_proc', {
+        'depth_registered/image_rect': Image, 'rgb/image_rect_color': Image,
+        'da3/rgb/camera_info': CameraInfo,
+    }, frozenset({'rgb8', 'rgba8', 'bgr8', 'bgra8', 'mono8'})),
+    Contract('rtabmap_slam', 'rtabmap', {
+        'depth/image': Image, 'rgb/image': Image, 'rgb/camera_info': CameraInfo, 'odom': Odometry,
+    }, frozenset({'rgb8', 'rgba8', 'bgr8', 'bgra8', 'mono8', 'mono16'})),
+    Contract('nvblox_ros', 'nvblox', {
+        'camera_0/depth/image': Image, 'camera_0/depth/camera_info': CameraInfo,
+        'camera_0/color/image': Image, 'camera_0/color/camera_info': CameraInfo,
+    }, frozenset({'rgb8', 'bgra8'})),
+    Contract('nav2_costmap_2d', 'nav2_costmap', {'da3/points': PointCloud2},
+             reliability=ReliabilityPolicy.BEST_EFFORT),
+]
+
+
+class Subscriber:
+    """A node with the subscriptions of a contract, remapped by our launch file."""
+
+    def __init__(self, contract: Contract, domain_id: int) -> None:
+        description = record(ROOT / 'launch' / f'{contract.launch_file}.launch.py')
+        package = next(call for call in description.find('Node', 'ComposableNode')
+                       if call.kwargs['package'] == contract.package)
+        rules = [f'{source}:={target}' for source, target in package.kwargs['remappings']]
+        self._context = Context()
+        self._context.init(domain_id=domain_id)
+        self.node = Node(
+            'subscriber', context=self._context, use_global_arguments=False,
+            cli_args=['--ros-args', *(word for rule in rules for word in ('-r', rule))])
+        self.messages = defaultdict(dict)
+        qos = QoSProfile(depth=10, reliability=contract.reliability)
+        self.subscriptions = [
+            self.node.create_subscription(message_type, topic, self._store(topic), qos)
+            for topic, message_type in contract.topics.items()]
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin)
+        self._thread.start()
+
+    def _store(self, topic):
+        def store(message) -> None:
+            self.messages[stamp_ns(message.header.stamp)][topic] = message
+        return store
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            return
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self._thread.join()
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+
+@pytest.fixture(params=CONTRACTS, ids=lambda contract: contract.package)
+def contract(request):
+    return request.param
+
+
+@pytest.fixture
+def subscriber(contract, domain_id):
+    subscriber = Subscriber(contract, domain_id)
+    yield subscriber
+    subscriber.close()
+
+
+def check_images(images: list[Image], contract: Contract) -> None:
+    depth, *colours = images
+    assert depth.encoding in DEPTH_ENCODINGS
+    for colour in colours:
+        assert colour.encoding in contract.colours
+        assert (colour.width, colour.height) == (depth.width, depth.height)
+
+
+def check_camera_info(info: CameraInfo, image: Image) -> None:
+    assert (info.width, info.height) == (image.width, image.height)
+    assert not any(info.d)
+    rectified = [*info.k[0:3], 0.0, *info.k[3:6], 0.0, *info.k[6:9], 0.0]
+    assert list(info.p) == rectified
+    assert info.k[0] > 0.0
+    assert info.k[4] > 0.0
+
+
+def check_points(cloud: PointCloud2) -> None:
+    types = {field.name: field.datatype for field in cloud.fields}
+    assert [types[name] for name in 'xyz'] == [PointField.FLOAT32] * 3
+    assert cloud.width * cloud.height > 0
+
+
+def test_every_keyframe_fits(contract, subscriber, start_node, peer):
+    start_node()
+    peer.wait_for_camera()
+    assert eventually(lambda: all(
+        subscriber.node.count_publishers(subscription.topic_name)
+        for subscription in subscriber.subscriptions))
+    sent = []
+    for frame in frames(NUM_FRAMES):
+        peer.send_camera_info(frame)
+        peer.send(frame)
+        sent.append(frame.stamp_ns)
+        time.sleep(0.05)
+    assert eventually(lambda: sorted(subscriber.messages) == sent and all(
+        set(messages) == set(contract.topics) for messages in subscriber.messages.values()))
+    for time_ns, messages in subscriber.messages.items():
+        by_type = defaultdict(list)
+        for topic in contract.topics:
+            by_type[contract.topics[topic]].append(messages[topic])
+        if by_type[Image]:
+            check_images(by_type[Image], contract)
+        for info in by_type[CameraInfo]:
+            check_camera_info(info, by_type[Image][0])
+        for cloud in by_type[PointCloud2]:
+            check_points(cloud)
+        for message in by_type[Image] + by_type[CameraInfo] + by_type[PointCloud2]:
+            assert message.header.frame_id == FRAME_ID
+        for odometry in by_type[Odometry]:
+            assert (odometry.header.frame_id, odometry.child_frame_id) == ('odom', FRAME_ID)
+        assert peer.buffer.can_transform('odom', FRAME_ID, Time(nanoseconds=time_ns))

@@ -1,0 +1,102 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A keyframe becomes the messages that somebody listens to, all with its stamp."""
+
+from da3_ros.mapping.keyframe import PosedKeyframe
+from da3_ros.mapping.update import PipelineUpdate
+from da3_ros.ros.conversions import stamp_ns
+from da3_ros.ros.counters import Counters
+from da3_ros.ros.health import Health
+from da3_ros.ros.interface import create_publishers
+from da3_ros.ros.keyframe_publisher import KeyframePublisher, mask_depth
+from da3_ros.ros.placement import KeyframePlacer
+from da3_ros.ros.settings import DepthSettings, NodeSettings, TfSettings
+from node_harness import eventually
+import numpy as np
+import pytest
+from rclpy.context import Context
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import CameraInfo, Image
+
+STAMP_NS = 1_700_000_000_123_456_789
+DEPTH = np.array([[1.0, 2.0], [np.nan, np.inf], [5.0, 9.0]], np.float32)
+CONFIDENCE = np.array([[1.0, 3.0], [9.0, 1.0], [2.0, 9.0]], np.float32)
+
+
+def keyframe(**fields):
+    """Give a small keyframe."""
+    values = {
+        'id': 0, 'stamp_ns': STAMP_NS, 'frame_id': 'camera',
+        'image': np.zeros((*DEPTH.shape, 3), np.uint8), 'depth': DEPTH, 'confidence': CONFIDENCE,
+        'intrinsics': np.eye(3), 'odom_T_camera': np.eye(4), 'segment': 0, 'is_metric': True,
+    }
+    return PosedKeyframe(**values | fields)
+
+
+@pytest.fixture
+def node(domain_id):
+    """Give a lifecycle node."""
+    context = Context()
+    context.init(domain_id=domain_id)
+    node = LifecycleNode('da3', context=context)
+    yield node
+    node.destroy_node()
+    context.try_shutdown()
+
+
+@pytest.fixture
+def publisher(node):
+    """Give a publisher of keyframes without transforms."""
+    settings = NodeSettings(tf=TfSettings(mode='none'))
+    placer = KeyframePlacer(settings.tf, None, Counters())
+    return KeyframePublisher(
+        create_publishers(node), None, placer, Health(lambda: STAMP_NS), lambda: settings)
+
+
+def test_nothing_is_made_for_nobody(publisher):
+    """No subscriber, no message."""
+    assert publisher.prepare(keyframe()).outputs == ()
+
+
+def test_only_what_somebody_listens_to_is_made(publisher, node):
+    """Two subscribers, two messages, with the stamp to the nanosecond."""
+    node.create_subscription(Image, '/da3/depth/image', lambda _: None, 1)
+    node.create_subscription(CameraInfo, '/da3/depth/camera_info', lambda _: None, 1)
+    assert eventually(lambda: len(publisher.prepare(keyframe()).outputs) == 2, 5.0)
+    messages = [message for _, message in publisher.prepare(keyframe()).outputs]
+    assert {type(message) for message in messages} == {Image, CameraInfo}
+    assert {stamp_ns(message.header.stamp) for message in messages} == {STAMP_NS}
+    assert {(message.width, message.height) for message in messages} == {(2, 3)}
+
+
+def test_no_pose_no_confidence(publisher, node):
+    """Monocular networks give depth and points alone."""
+    for name in ('depth/image', 'depth/confidence'):
+        node.create_subscription(Image, f'/da3/{name}', lambda _: None, 1)
+    mono = keyframe(confidence=None, has_pose=False)
+    publisher.note_update(PipelineUpdate((mono,), np.eye(4), None))
+    assert eventually(lambda: len(publisher.prepare(mono).outputs) == 1, 5.0)
+    prepared = publisher.prepare(mono)
+    assert prepared.placed is None
+    publisher.publish(prepared)
+
+
+def test_masks_follow_rep_118():
+    """Unknown is NaN, beyond the range is infinite, the rest is left alone."""
+    masked = mask_depth(DEPTH, CONFIDENCE, DepthSettings(min_confidence=2.5, max_m=8.0))
+    np.testing.assert_array_equal(
+        masked, [[np.nan, 2.0], [np.nan, np.inf], [np.nan, np.inf]])
+    np.testing.assert_array_equal(mask_depth(DEPTH, None, DepthSettings()), DEPTH)
+    assert masked is not DEPTH

@@ -1,0 +1,215 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Keyframes are placed in the robot's frames, and no frame gets a second parent."""
+
+import logging
+
+from da3_ros.geometry import rigid
+from da3_ros.mapping.keyframe import PosedKeyframe
+from da3_ros.ros import placement
+from da3_ros.ros.conversions import from_transform
+from da3_ros.ros.counters import Counters, Event
+from da3_ros.ros.placement import KeyframePlacer
+from da3_ros.ros.settings import TfSettings
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+BASE_T_CAMERA = rigid.from_rotation_translation(
+    Rotation.from_euler('y', 0.3).as_matrix() @ rigid.BODY_R_OPTICAL, np.array([0.2, 0.0, 0.5]))
+
+
+class Frames:
+    """The robot's frames by hand: the same methods as ``RobotFrames``."""
+
+    def __init__(self) -> None:
+        """Know the mounting of the camera only."""
+        self.odom_T_base = {}
+        self.known_parents = {}
+        self.own_links = set()
+
+    def parents(self, child):
+        """Return the parents that were announced."""
+        return frozenset(self.known_parents.get(child, ()))
+
+    def own(self, parent, child):
+        """Remember what the node publishes."""
+        self.own_links.add((parent, child))
+
+    def look_up(self, target, source, *, stamp_ns, timeout_s):
+        """Return the transform of the camera."""
+        del source, timeout_s
+        if target == 'base_link':
+            return BASE_T_CAMERA
+        if stamp_ns not in self.odom_T_base:
+            return 'no data'
+        return self.odom_T_base[stamp_ns] @ BASE_T_CAMERA
+
+
+def planar(x, y, heading):
+    """Give the pose of a base on the floor."""
+    return rigid.from_rotation_translation(
+        Rotation.from_euler('z', heading).as_matrix(), np.array([x, y, 0.0]))
+
+
+BASES = [planar(0.0, 0.0, 0.0), planar(0.5, 0.1, 0.2), planar(1.0, 0.3, 0.5)]
+
+
+def keyframes(bases=BASES):
+    """Give what the pipeline makes of a drive: poses in a world that starts at a level camera."""
+    start_T_world = rigid.from_rotation_translation(rigid.BODY_R_OPTICAL, np.zeros(3)) @ (
+        rigid.inverse(bases[0] @ BASE_T_CAMERA))
+    depth = np.ones((2, 2), np.float32)
+    image = np.zeros((2, 2, 3), np.uint8)
+    for index, base in enumerate(bases):
+        pose = start_T_world @ base @ BASE_T_CAMERA
+        yield PosedKeyframe(
+            index, 1000 + index, 'camera', image, depth, None, np.eye(3), pose, 0, True)
+
+
+@pytest.fixture
+def frames():
+    """Give the robot's frames."""
+    return Frames()
+
+
+@pytest.fixture
+def counters():
+    """Give counters."""
+    return Counters()
+
+
+@pytest.fixture
+def warnings():
+    """Give the warnings; where launch is imported, loggers hand nothing on to caplog."""
+    texts = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: texts.append(record.getMessage())
+    logging.getLogger(placement.__name__).addHandler(handler)
+    yield texts
+    logging.getLogger(placement.__name__).removeHandler(handler)
+
+
+def links(placed):
+    """Give the transforms by parent and child."""
+    return {
+        (message.header.frame_id, message.child_frame_id): from_transform(message.transform)
+        for message in placed.transforms
+    }
+
+
+def test_camera_mode_publishes_the_pose_itself(frames, counters):
+    """From odom to the camera."""
+    placer = KeyframePlacer(TfSettings(), frames, counters)
+    for keyframe in keyframes():
+        placed = placer.place(keyframe, np.eye(4))
+        np.testing.assert_allclose(
+            links(placed)['odom', 'camera'], keyframe.odom_T_camera, atol=1e-9)
+        assert (placed.world_frame, placed.body_frame) == ('odom', 'camera')
+
+
+def test_odom_to_base_recovers_the_drive(frames, counters):
+    """The base starts at the origin, upright, whatever the tilt of its camera."""
+    placer = KeyframePlacer(TfSettings(mode='odom_to_base'), frames, counters)
+    for base, keyframe in zip(BASES, keyframes(), strict=True):
+        placed = placer.place(keyframe, np.eye(4))
+        np.testing.assert_allclose(links(placed)['odom', 'base_link'], base, atol=1e-9)
+        np.testing.assert_allclose(placed.world_T_body, base, atol=1e-9)
+        np.testing.assert_allclose(placed.world_T_camera, base @ BASE_T_CAMERA, atol=1e-9)
+
+
+def test_map_to_odom_corrects_the_wheels(frames, counters):
+    """Wheels that slip: map -> odom -> base is where the camera says."""
+    slipping = [base @ planar(0.1 * index, 0.0, 0.05 * index) for index, base in enumerate(BASES)]
+    frames.odom_T_base = {1000 + index: base for index, base in enumerate(slipping)}
+    placer = KeyframePlacer(TfSettings(mode='map_to_odom'), frames, counters)
+    for index, keyframe in enumerate(keyframes()):
+        placed = placer.place(keyframe, np.eye(4))
+        map_T_odom = links(placed)['map', 'odom']
+        np.testing.assert_allclose(map_T_odom @ slipping[index], BASES[index], atol=1e-9)
+        np.testing.assert_allclose(placed.world_T_body, BASES[index], atol=1e-9)
+        assert placed.world_frame == 'map'
+        if index == 0:
+            np.testing.assert_allclose(map_T_odom, np.eye(4), atol=1e-9)
+
+
+def test_corrections_of_the_past_move_the_map_and_not_odom(frames, counters):
+    """In odom_to_base the correction acts on map -> odom only, in the robot's own axes."""
+    correction = planar(0.0, 2.0, 0.0)
+    settings = TfSettings(mode='odom_to_base', publish_map=True)
+    placer = KeyframePlacer(settings, frames, counters)
+    first, second, _ = keyframes()
+    assert links(placer.place(first, np.eye(4)))['map', 'odom'] == pytest.approx(np.eye(4))
+    placed = links(placer.place(second, correction))
+    np.testing.assert_allclose(placed['odom', 'base_link'], BASES[1], atol=1e-9)
+    start_T_odom = keyframes_start()
+    np.testing.assert_allclose(
+        placed['map', 'odom'],
+        rigid.inverse(start_T_odom) @ correction @ start_T_odom, atol=1e-9)
+
+
+def keyframes_start():
+    """Give the pipeline's world seen from odom's: ``start_T_odom``."""
+    first = next(keyframes())
+    return first.odom_T_camera @ rigid.inverse(BASE_T_CAMERA)
+
+
+def test_a_session_begins_at_the_origin_again(frames, counters):
+    """What the placer learnt about the old world is forgotten."""
+    placer = KeyframePlacer(TfSettings(mode='odom_to_base'), frames, counters)
+    placer.place(next(keyframes()), np.eye(4))
+    placer.begin_session()
+    placed = placer.place(next(keyframes(BASES[1:])), np.eye(4))
+    np.testing.assert_allclose(placed.world_T_body, np.eye(4), atol=1e-9)
+
+
+def test_missing_transforms_cost_the_pose_only(frames, counters, warnings):
+    """Counted each time, told once."""
+    placer = KeyframePlacer(TfSettings(mode='map_to_odom'), frames, counters)
+    assert [placer.place(keyframe, np.eye(4)) for keyframe in keyframes()] == [None] * 3
+    assert counters[Event.TF_MISSING] == 3
+    assert len(warnings) == 1
+    assert 'odom from camera: no data' in warnings[0]
+
+
+@pytest.mark.parametrize('parent', ['camera_link', 'odom'])
+def test_a_frame_gets_no_second_parent(frames, counters, warnings, parent):
+    """Not even the same one from somebody else, who was there before."""
+    frames.known_parents = {'camera': {parent}}
+    placer = KeyframePlacer(TfSettings(), frames, counters)
+    for keyframe in keyframes():
+        placed = placer.place(keyframe, np.eye(4))
+        assert placed.transforms == ()
+        np.testing.assert_array_equal(placed.world_T_body, keyframe.odom_T_camera)
+    assert counters[Event.TF_CONFLICT] == 3
+    assert len(warnings) == 1
+
+
+def test_a_parent_that_comes_later_ends_the_transforms(frames, counters):
+    """The robot is right; the node's own link was announced before, so that it is no conflict."""
+    placer = KeyframePlacer(TfSettings(), frames, counters)
+    first, second, _ = keyframes()
+    assert len(placer.place(first, np.eye(4)).transforms) == 1
+    assert frames.own_links == {('odom', 'camera')}
+    frames.known_parents = {'camera': {'camera_link'}}
+    assert placer.place(second, np.eye(4)).transforms == ()
+
+
+def test_mode_none_gives_poses_without_transforms(counters):
+    """For who wants the odometry message only."""
+    placer = KeyframePlacer(TfSettings(mode='none'), None, counters)
+    placed = placer.place(next(keyframes()), np.eye(4))
+    assert placed.transforms == ()
+    assert placed.world_frame == 'odom'

@@ -1,0 +1,87 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Small networks with every variant's own structure, and windows for them."""
+
+from dataclasses import replace
+
+from da3_ros.geometry import rigid
+from da3_ros.model import DepthAnything3, MODELS, NestedDepthAnything3
+import numpy as np
+import torch
+
+
+def reduced_config(name):
+    """Keep a variant's blocks, heads and out layers; narrow everything."""
+    config = MODELS[name]
+    metric = config.metric_branch
+    return replace(
+        config,
+        embed_dim=64,
+        num_heads=4,
+        head_features=16,
+        head_channels=(8, 16, 32, 64),
+        metric_branch=None if metric is None else reduced_config(metric.name),
+    )
+
+
+def build_reduced(name, seed=0):
+    """Build a narrow network in which every weight matters."""
+    config = reduced_config(name)
+    network = (DepthAnything3 if config.metric_branch is None else NestedDepthAnything3)(config)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for key, weight in network.named_parameters():
+            if key.endswith('fc_fov.0.bias'):
+                weight.fill_(1.0)
+            elif key.endswith('sky_output_conv2.2.bias'):
+                # About half of the pixels become sky.
+                weight.fill_(0.3)
+            elif key.endswith(('gamma', 'norm.weight', 'norm1.weight', 'norm2.weight')):
+                weight.uniform_(0.2, 0.6, generator=generator)
+            elif weight.ndim == 1:
+                weight.normal_(0.0, 0.1, generator=generator)
+            elif key.endswith(('token', 'pos_embed')):
+                weight.normal_(0.0, 0.5, generator=generator)
+            else:
+                fan_in = weight[0].numel()
+                weight.normal_(0.0, fan_in**-0.5, generator=generator)
+    return network.eval()
+
+
+def random_window(num_views, height=42, width=56, seed=0):
+    """Return (N, H, W, 3) uint8 images."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (num_views, height, width, 3), dtype=np.uint8)
+
+
+def random_poses(num_views, seed=0):
+    """Return (N, 4, 4) world_T_camera."""
+    rng = np.random.default_rng(seed)
+    return np.stack([
+        rigid.from_rotation_translation(
+            rigid.from_quaternion(rng.normal(size=4)), rng.normal(size=3)
+        )
+        for _ in range(num_views)
+    ])
+
+
+def random_intrinsics(num_views, height=42, width=56, seed=0):
+    """Return (N, 3, 3) [px]."""
+    rng = np.random.default_rng(seed)
+    focal = rng.uniform(0.8, 1.5, num_views) * width
+    intrinsics = np.tile(np.eye(3), (num_views, 1, 1))
+    intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = focal
+    intrinsics[:, :2, 2] = width / 2, height / 2
+    return intrinsics

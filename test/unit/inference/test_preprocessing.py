@@ -1,0 +1,115 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Preprocessing: upstream's sizes, pixels and intrinsics."""
+
+from da3_ros.inference.preprocessing import normalize, plan_processing, preprocess
+import numpy as np
+import pytest
+import torch
+
+METHODS = ['upper_bound_resize', 'upper_bound_crop', 'lower_bound_resize', 'lower_bound_crop']
+
+
+def random_images(count, height, width, seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(count)]
+
+
+# Sizes written down from upstream's documentation of its methods, not from this code.
+@pytest.mark.parametrize(('height', 'width', 'method', 'expected'), [
+    (720, 1280, 'upper_bound_resize', (280, 504)),
+    (480, 640, 'upper_bound_resize', (378, 504)),
+    (376, 1241, 'upper_bound_resize', (154, 504)),
+    (376, 504, 'upper_bound_resize', (378, 504)),
+    (376, 504, 'upper_bound_crop', (364, 504)),
+    (1280, 720, 'upper_bound_crop', (504, 280)),
+    (480, 640, 'lower_bound_resize', (504, 672)),
+    (120, 160, 'lower_bound_crop', (504, 672)),
+])
+def test_process_size(height, width, method, expected):
+    assert plan_processing(height, width, method=method).size == expected
+
+
+def test_a_side_between_two_multiples_goes_up():
+    assert plan_processing(21, 28, size=28).size == (28, 28)
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_intrinsics_follow_the_pixels(method):
+    """A bright dot stays where its ray goes."""
+    height, width = 301, 453
+    image = np.zeros((height, width, 3), np.uint8)
+    dot = np.array([311.5, 102.5])
+    image[92:113, 301:322] = 255
+    intrinsics = np.array([[[420.0, 0.0, 230.0], [0.0, 410.0, 140.0], [0.0, 0.0, 1.0]]])
+    window = preprocess([image], intrinsics=intrinsics, size=252, method=method)
+    ray = np.linalg.inv(intrinsics[0]) @ [*dot, 1.0]
+    expected = (window.intrinsics[0] @ ray)[:2]
+    weights = window.images[0, :, :, 0].astype(float)
+    rows, columns = np.indices(weights.shape)
+    # Pixel centres are at half integers where the origin is the corner.
+    found = np.array([(columns * weights).sum(), (rows * weights).sum()]) / weights.sum() + 0.5
+    assert np.abs(found - expected).max() < 0.1
+
+
+def test_different_sizes_are_cropped_to_the_smallest():
+    images = random_images(1, 720, 1280) + random_images(1, 480, 640)
+    intrinsics = np.tile(np.eye(3), (2, 1, 1))
+    intrinsics[:, 0, 2], intrinsics[:, 1, 2] = [640.0, 320.0], [360.0, 240.0]
+    window = preprocess(images, intrinsics=intrinsics)
+    assert window.images.shape == (2, 280, 504, 3)
+    assert np.allclose(window.intrinsics[:, :2, 2], [252.0, 140.0])
+
+
+def test_normalize_undoes_imagenets_mean_and_deviation():
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    pixels = torch.from_numpy(random_images(1, 6, 8)[0])
+    restored = normalize(pixels) * std[:, None, None] + mean[:, None, None]
+    assert torch.allclose(restored.permute(1, 2, 0), pixels / 255.0, atol=1e-6)
+
+
+@pytest.mark.parametrize('image', [
+    np.zeros((10, 10, 3)),
+    np.zeros((10, 10), np.uint8),
+    np.zeros((10, 10, 4), np.uint8),
+    np.zeros((0, 10, 3), np.uint8),
+])
+def test_other_images_are_refused(image):
+    with pytest.raises(ValueError, match='images'):
+        preprocess([image])
+
+
+def test_bad_arguments_are_named():
+    images = random_images(2, 60, 80)
+    with pytest.raises(ValueError, match='images'):
+        preprocess([])
+    with pytest.raises(ValueError, match='method'):
+        preprocess(images, method='bilinear')
+    with pytest.raises(ValueError, match='intrinsics'):
+        preprocess(images, intrinsics=np.eye(3)[None])
+    with pytest.raises(ValueError, match='intrinsics'):
+        preprocess(images, intrinsics=np.full((2, 3, 3), np.nan))
+    with pytest.raises(ValueError, match='size'):
+        preprocess(random_images(1, 10, 2000), size=504)
+
+
+def test_views_of_a_larger_array_are_taken():
+    """Messages give arrays with padding and flipped channels."""
+    image = random_images(1, 60, 80)[0]
+    padded = np.zeros((60, 96, 3), np.uint8)
+    padded[:, :80] = image[:, :, ::-1]
+    assert np.array_equal(
+        preprocess([padded[:, :80, ::-1]], size=98).images, preprocess([image], size=98).images
+    )

@@ -1,0 +1,51 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Run a pipeline over a stream and collect what comes out."""
+
+from da3_ros.mapping.config import KeyframeConfig, PipelineConfig
+from perfect_engine import index_of
+
+EVERY_FRAME = PipelineConfig(keyframe=KeyframeConfig(mode='time', min_interval_s=0.0))
+
+
+def run(pipeline, stream):
+    """Feed every frame, then flush; return the updates."""
+    updates = []
+    for frame in stream:
+        keyframe = pipeline.select(frame)
+        if keyframe is not None:
+            updates.append(pipeline.add(keyframe))
+    updates.append(pipeline.flush())
+    return updates
+
+
+def posed_keyframes(updates):
+    """Return what came out, in order."""
+    return [keyframe for update in updates for keyframe in update.keyframes]
+
+
+def dropped_keyframes(updates):
+    """Return what will never come out."""
+    return [keyframe for update in updates for keyframe in update.dropped]
+
+
+def reports(updates):
+    """Return the reports of the windows."""
+    return [update.window for update in updates if update.window is not None]
+
+
+def indices(keyframes):
+    """Return the indices that the images of posed keyframes carry."""
+    return [index_of(keyframe.image) for keyframe in keyframes]

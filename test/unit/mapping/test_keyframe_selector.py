@@ -1,0 +1,143 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Keyframes are made by what the camera sees, or by time."""
+
+import cv2
+from da3_ros.mapping.config import KeyframeConfig
+from da3_ros.mapping.keyframe import Frame
+from da3_ros.mapping.keyframe_selector import KeyframeSelector
+import numpy as np
+import pytest
+
+HEIGHT, WIDTH = 240, 320
+PERIOD_NS = 33_000_000
+
+
+@pytest.fixture(scope='module')
+def wall():
+    """Return a wall with texture, larger than the picture."""
+    random = np.random.default_rng(0)
+    coarse = random.integers(0, 256, (60, 240), dtype=np.uint8)
+    return cv2.resize(coarse, (2400, 600), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(1)
+
+
+def picture(wall, x_px, random, *, noise=4.0, blur_px=0, gain=1.0):
+    part = cv2.getRectSubPix(wall, (WIDTH, HEIGHT), (200.0 + x_px, 300.0)).astype(np.float64)
+    if blur_px:
+        part = cv2.blur(part, (blur_px, 1))
+    part = gain * part[..., None].repeat(3, axis=2)
+    return np.clip(part + noise * random.standard_normal(part.shape), 0, 255).astype(np.uint8)
+
+
+def run(selector, images, period_ns=PERIOD_NS, first_ns=0):
+    """Return the positions of the frames that were kept."""
+    kept = []
+    for i, image in enumerate(images):
+        keyframe = selector.select(Frame(first_ns + i * period_ns, image))
+        if keyframe is not None:
+            kept.append(i)
+            assert keyframe.frame.image is image
+    return kept
+
+
+def test_standing_still_makes_one_keyframe_in_spite_of_noise_and_flicker(wall, random):
+    images = [
+        picture(wall, 0.3 * np.sin(i), random, noise=8.0, gain=1.0 + 0.1 * np.sin(0.2 * i))
+        for i in range(150)
+    ]
+    assert run(KeyframeSelector(KeyframeConfig()), images) == [0]
+
+
+def test_keyframes_are_as_far_apart_as_the_parallax_asks(wall, random):
+    speed_px = 2.0
+    images = [picture(wall, speed_px * i, random) for i in range(100)]
+    kept = run(KeyframeSelector(KeyframeConfig(min_parallax=0.05, min_interval_s=0.0)), images)
+    assert np.diff(kept) == pytest.approx(0.05 * WIDTH / speed_px, abs=1.0)
+
+
+def test_slow_motion_makes_a_keyframe_after_the_longest_interval(wall, random):
+    images = [picture(wall, 0.05 * i, random) for i in range(140)]
+    kept = run(KeyframeSelector(KeyframeConfig(max_interval_s=2.0)), images)
+    gaps_s = np.diff(kept) * PERIOD_NS / 1e9
+    assert len(kept) >= 2 and gaps_s.min() >= 2.0
+
+
+def test_keyframes_keep_the_shortest_interval(wall, random):
+    images = [picture(wall, 30.0 * i, random) for i in range(60)]
+    kept = run(KeyframeSelector(KeyframeConfig(min_interval_s=0.2)), images)
+    assert np.diff(kept).min() * PERIOD_NS >= 0.2e9
+    assert len(kept) >= 60 * PERIOD_NS / 1e9 / 0.2 - 2
+
+
+def test_a_blurred_frame_waits_for_a_sharp_one(wall, random):
+    blurred = {8, 9, 10}
+    images = [
+        picture(wall, 2.0 * i, random, noise=1.0, blur_px=15 if i in blurred else 0)
+        for i in range(20)
+    ]
+    kept = run(KeyframeSelector(KeyframeConfig(min_interval_s=0.0)), images)
+    assert kept[:2] == [0, 11]
+
+
+def test_repeated_and_late_frames_are_not_kept(wall, random):
+    config = KeyframeConfig(mode='time', min_interval_s=0.0)
+    selector = KeyframeSelector(config)
+    image = picture(wall, 0.0, random)
+    stamps = [1_000, 1_000, 50_001_000, 50_000_999, 50_001_000, 60_000_000]
+    kept = [stamp for stamp in stamps if selector.select(Frame(stamp, image))]
+    assert kept == [1_000, 50_001_000, 60_000_000]
+
+
+def test_time_mode_keeps_the_interval_and_ids_increase(wall, random):
+    selector = KeyframeSelector(KeyframeConfig(mode='time', min_interval_s=0.1))
+    image = picture(wall, 0.0, random)
+    keyframes = [selector.select(Frame(i * 40_000_000, image)) for i in range(20)]
+    kept = [keyframe for keyframe in keyframes if keyframe]
+    assert [keyframe.frame.stamp_ns for keyframe in kept] == [
+        0, 120_000_000, 240_000_000, 360_000_000, 480_000_000, 600_000_000, 720_000_000
+    ]
+    assert [keyframe.id for keyframe in kept] == list(range(7))
+
+
+@pytest.mark.parametrize('what', ['size', 'clock', 'frame_id', 'reset'])
+def test_a_break_in_the_stream_makes_a_keyframe(what, wall, random):
+    selector = KeyframeSelector(KeyframeConfig())
+    image = picture(wall, 0.0, random)
+    assert selector.select(Frame(10_000_000_000, image))
+    assert not selector.select(Frame(10_050_000_000, image))
+    after = Frame(10_100_000_000, image)
+    if what == 'size':
+        after = Frame(10_100_000_000, image[:200])
+    elif what == 'clock':
+        after = Frame(1_000_000_000, image)
+    elif what == 'frame_id':
+        after = Frame(10_100_000_000, image, frame_id='another')
+    else:
+        selector.request_reset()
+    assert selector.select(after)
+
+
+def test_a_bare_wall_is_no_motion_but_a_new_scene_is(random):
+    bare = np.full((HEIGHT, WIDTH, 3), 120, np.uint8)
+    images = [np.clip(bare + random.normal(0, 3, bare.shape), 0, 255).astype(np.uint8)
+              for _ in range(60)]
+    selector = KeyframeSelector(KeyframeConfig())
+    assert run(selector, images) == [0]
+    assert run(selector, [np.full_like(bare, 20)], first_ns=60 * PERIOD_NS) == [0]

@@ -1,0 +1,107 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The sliding window: when it runs, over what, and that nothing is lost or doubled."""
+
+from da3_ros.mapping.config import WindowConfig
+from da3_ros.mapping.keyframe import Keyframe
+from da3_ros.mapping.window import SlidingWindow
+from hypothesis import given, strategies
+from perfect_engine import frames
+import pytest
+
+PERIOD_S = 0.1
+CONFIG = WindowConfig(size=6, stride=2, min_views=3, max_age_s=10.0)
+
+
+def keyframes(count):
+    return [Keyframe(i, frame) for i, frame in enumerate(frames(count))]
+
+
+def ids(window):
+    return [keyframe.id for keyframe in window.keyframes]
+
+
+def run_due(sliding, max_views=100):
+    windows = []
+    while sliding.is_due:
+        window = sliding.propose(max_views)
+        sliding.complete(window)
+        windows.append(window)
+    return windows
+
+
+def test_the_first_window_is_early_and_later_ones_grow_and_slide():
+    sliding = SlidingWindow(CONFIG)
+    seen = []
+    for keyframe in keyframes(11):
+        sliding.add(keyframe)
+        seen += [(keyframe.id, ids(window)) for window in run_due(sliding)]
+    assert seen == [
+        (2, [0, 1, 2]), (4, [0, 1, 2, 3, 4]), (6, [1, 2, 3, 4, 5, 6]), (8, [3, 4, 5, 6, 7, 8]),
+        (10, [5, 6, 7, 8, 9, 10]),
+    ]
+
+
+def test_a_keyframe_does_not_wait_longer_than_its_age():
+    sliding = SlidingWindow(WindowConfig(size=6, stride=5, min_views=2, max_age_s=2 * PERIOD_S))
+    windows = []
+    for keyframe in keyframes(8):
+        sliding.add(keyframe)
+        windows += run_due(sliding)
+    assert [[k.id for k in window.new] for window in windows] == [[0, 1], [2, 3, 4], [5, 6, 7]]
+
+
+def test_proposing_changes_nothing():
+    sliding = SlidingWindow(CONFIG)
+    for keyframe in keyframes(3):
+        sliding.add(keyframe)
+    assert ids(sliding.propose(6)) == ids(sliding.propose(6))
+    assert len(sliding.waiting) == 3
+
+
+def test_discarded_keyframes_are_not_overlapped_with():
+    sliding = SlidingWindow(CONFIG)
+    for keyframe in keyframes(5):
+        sliding.add(keyframe)
+        if sliding.is_due:
+            window = sliding.propose(6)
+            (sliding.complete if keyframe.id == 2 else sliding.discard)(window)
+    sliding.add(Keyframe(5, next(frames(1, first=5))))
+    assert ids(sliding.propose(6)) == [0, 1, 2, 5]
+
+
+def test_nothing_waiting_is_a_mistake():
+    with pytest.raises(ValueError, match='waiting'):
+        SlidingWindow(CONFIG).propose(6)
+
+
+@given(
+    size=strategies.integers(1, 9), stride=strategies.integers(1, 8),
+    limits=strategies.lists(strategies.integers(1, 12), min_size=1, max_size=40),
+)
+def test_whatever_fits_everything_comes_once_and_windows_overlap(size, stride, limits):
+    stride = min(stride, max(size - 1, 1))
+    sliding = SlidingWindow(WindowConfig(size=size, stride=stride, min_views=1))
+    covered = []
+    for keyframe, limit in zip(keyframes(len(limits)), limits, strict=True):
+        sliding.add(keyframe)
+        for window in run_due(sliding, limit):
+            assert 1 <= len(window.keyframes) <= min(limit, size)
+            assert ids(window) == list(range(ids(window)[0], window.new[-1].id + 1))
+            if covered and min(limit, size) > 1:
+                assert ids(window)[0] <= covered[-1]
+            covered += [k.id for k in window.new]
+    waiting = [keyframe.id for keyframe in sliding.waiting]
+    assert covered + waiting == list(range(len(limits)))
