@@ -32,7 +32,8 @@ def run_tool(name: str, *arguments: str) -> None:
 
 
 def test_ruff():
-    run_tool('ruff', 'check', '--no-cache', *map(str, python_files()))
+    run_tool('ruff', 'check', '--no-cache', '--output-format', 'concise',
+             *map(str, python_files()))
 
 
 def test_mypy():

@@ -16,7 +16,6 @@
 
 import ast
 
-import pytest
 from tracked import python_files, ROOT
 
 MAX_FILE_LINES = 300
@@ -32,12 +31,14 @@ def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return lines
 
 
-@pytest.mark.parametrize('path', python_files(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_file_and_functions_are_short(path):
-    text = path.read_text()
-    assert len(text.splitlines()) < MAX_FILE_LINES
-    functions = [node for node in ast.walk(ast.parse(text))
-                 if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    long = {node.name: code_lines(node) for node in functions
-            if code_lines(node) >= MAX_FUNCTION_LINES}
-    assert not long
+def test_files_are_short():
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines())
+               for path in python_files()}
+    assert not {path: length for path, length in lengths.items() if length >= MAX_FILE_LINES}
+
+
+def test_functions_are_short():
+    lengths = {f'{path.relative_to(ROOT)}:{node.name}': code_lines(node)
+               for path in python_files() for node in ast.walk(ast.parse(path.read_text()))
+               if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    assert not {name: length for name, length in lengths.items() if length >= MAX_FUNCTION_LINES}

@@ -16,7 +16,6 @@
 
 import re
 
-import pytest
 from tracked import ROOT, tracked_files
 
 TEXT_SUFFIXES = {'.cfg', '.in', '.md', '.py', '.rst', '.sh', '.toml', '.txt', '.xml', '.yaml',
@@ -28,21 +27,17 @@ LINK = re.compile(r'\]\((?!\w+:|#)([^)#\s]+)')
 MAX_BYTES = 20 << 20
 
 
-def text_files() -> list:
-    return [path for path in tracked_files() if path.suffix in TEXT_SUFFIXES]
-
-
-@pytest.mark.parametrize('path', text_files(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_machine_paths_or_package_indexes(path):
-    found = [line for line in path.read_text().splitlines() if MACHINE.search(line)]
+def test_no_machine_paths_or_package_indexes():
+    found = [(str(path.relative_to(ROOT)), line)
+             for path in tracked_files() if path.suffix in TEXT_SUFFIXES
+             for line in path.read_text().splitlines() if MACHINE.search(line)]
     assert not found
 
 
-@pytest.mark.parametrize('path', [path for path in tracked_files() if path.suffix == '.md'],
-                         ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_of_documents_resolve(path):
-    missing = [link for link in LINK.findall(path.read_text())
-               if not (path.parent / link).exists()]
+def test_links_of_documents_resolve():
+    missing = [(str(path.relative_to(ROOT)), link)
+               for path in tracked_files() if path.suffix == '.md'
+               for link in LINK.findall(path.read_text()) if not (path.parent / link).exists()]
     assert not missing
 
 
