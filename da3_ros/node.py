@@ -34,7 +34,6 @@ import rclpy
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.parameter import Parameter
 
 _SUCCESS = TransitionCallbackReturn.SUCCESS
 _FAILURE = TransitionCallbackReturn.FAILURE
@@ -70,18 +69,14 @@ class Da3Node(LifecycleNode):
     """
 
     def __init__(
-        self,
-        *,
-        engine_loader: Callable[[NodeSettings], LoadedEngine] = load_engine,
-        parameter_overrides: Sequence[Parameter] = (),
+        self, *, engine_loader: Callable[[NodeSettings], LoadedEngine] = load_engine
     ) -> None:
         """
         Create the node, unconfigured.
 
         :param engine_loader: gives the engine that settings ask for.
-        :param parameter_overrides: start values that override those of the command line.
         """
-        super().__init__('da3', parameter_overrides=list(parameter_overrides))
+        super().__init__('da3')
         self._engine_loader = engine_loader
         self._log_bridge = LogBridge(self.get_logger())
         self._counters = Counters()
@@ -108,6 +103,9 @@ class Da3Node(LifecycleNode):
         :param state: before.
         """
         loaded = self._engine_loader(self._params.read())
+        if not self.context.ok():
+            # A signal came while the network was loaded: nothing can be created any more.
+            return _FAILURE
         self._line = ProcessingLine(
             self, loaded, settings=lambda: self._params.settings, counters=self._counters,
             health=self._health,

@@ -15,7 +15,6 @@
 """Images come in, keyframes go to the worker."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 import time
 
 from da3_ros.errors import MessageError
@@ -34,15 +33,6 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 _THROTTLE_S = 5.0
 _DEFAULT_FRAME_ID = 'camera_optical_frame'
-
-
-@dataclass(frozen=True)
-class _CalibrationKey:
-    """Everything that a rectifier depends on, comparable."""
-
-    width: int
-    height: int
-    text: str
 
 
 class ImageIntake:
@@ -79,7 +69,7 @@ class ImageIntake:
         self._watch = SessionWatch(settings.max_gap_s)
         self._new_session: str | None = None
         self._camera_info: CameraInfo | None = None
-        self._rectifiers: dict[_CalibrationKey, Rectifier] = {}
+        self._rectifiers: dict[str, Rectifier] = {}
         self._deadline_s: float | None = None
         self._held: Image | CompressedImage | None = None
         self.is_paused = False
@@ -110,15 +100,15 @@ class ImageIntake:
             self._held = message
             return
         self._release_held()
-        self._decode(message)
+        self._process(message)
 
     def _release_held(self) -> None:
         """Go on with the image that came just before the first CameraInfo."""
         held, self._held = self._held, None
         if held is not None:
-            self._decode(held)
+            self._process(held)
 
-    def _decode(self, message: Image | CompressedImage) -> None:
+    def _process(self, message: Image | CompressedImage) -> None:
         try:
             is_raw = isinstance(message, Image)
             image = decode_image(message) if is_raw else decode_compressed(message)
@@ -210,10 +200,11 @@ class ImageIntake:
         return rectifier
 
 
-def _key(info: CameraInfo, width: int, height: int) -> _CalibrationKey:
+def _key(info: CameraInfo, width: int, height: int) -> str:
+    """Return all that a rectifier depends on."""
     roi = info.roi
     numbers = (
-        info.width, info.height, info.binning_x, info.binning_y, roi.x_offset, roi.y_offset,
-        roi.width, roi.height, *info.k, *info.d, *info.p,
+        width, height, info.width, info.height, info.binning_x, info.binning_y, roi.x_offset,
+        roi.y_offset, roi.width, roi.height, *info.k, *info.d, *info.p,
     )
-    return _CalibrationKey(width, height, f'{info.distortion_model} {numbers}')
+    return f'{info.distortion_model} {numbers}'
