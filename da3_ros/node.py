@@ -31,6 +31,7 @@ from da3_ros.ros.processing_line import ProcessingLine
 from da3_ros.ros.services import Services
 from da3_ros.ros.settings import NodeSettings
 import rclpy
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -53,7 +54,9 @@ def _reported(transition: Transition) -> Transition:
         except (Da3Error, ValueError) as error:
             node.get_logger().error(f'{name}: {error}')
         except Exception:
-            node.get_logger().error(f'{name}: unexpected error\n{traceback.format_exc()}')
+            # A signal in the middle of a transition takes ROS away; that is no fault.
+            if node.context.ok():
+                node.get_logger().error(f'{name}: unexpected error\n{traceback.format_exc()}')
         return _FAILURE
     return run
 
@@ -93,7 +96,9 @@ class Da3Node(LifecycleNode):
         )
         Services(self, self._active_line)
         if self.get_parameter('autostart').value:
-            self._autostart_timer = self.create_timer(0.0, self._autostart)
+            # The steady clock: simulated time may not have begun.
+            self._autostart_timer = self.create_timer(
+                0.0, self._autostart, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     @_reported
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -214,6 +219,10 @@ def run(create_node: Callable[[], Da3Node], args: Sequence[str] | None = None) -
             node.destroy_node()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except RuntimeError:
+        # What rclpy raises when a signal came in the middle of a transition.
+        if rclpy.ok():
+            raise
     finally:
         rclpy.try_shutdown()
     if not is_done:

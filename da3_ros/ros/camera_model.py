@@ -78,7 +78,7 @@ def read_camera_model(
             f'CameraInfo: got one for {expected[0]}x{expected[1]} pixels, expected {width}x'
             f'{height} as the image'
         )
-    _check_intrinsics(k, info.width, info.height)
+    check_intrinsics(k, info.width, info.height)
     k[0, 2] -= roi.x_offset
     k[1, 2] -= roi.y_offset
     k = camera.rescale(k, scale_x=1.0 / binning_x, scale_y=1.0 / binning_y)
@@ -86,7 +86,15 @@ def read_camera_model(
     return CameraModel(width, height, k, info.distortion_model, distortion)
 
 
-def _check_intrinsics(k: NDArray[np.float64], width: int, height: int) -> None:
+def check_intrinsics(k: NDArray[np.float64], width: int, height: int) -> None:
+    """
+    Check that a camera may have these intrinsics.
+
+    :param k: (3, 3) [px].
+    :param width: of its images [px].
+    :param height: of its images [px].
+    :raises MessageError: if they are absurd.
+    """
     sound = (
         np.isfinite(k).all()
         and np.allclose(k[2], (0.0, 0.0, 1.0))

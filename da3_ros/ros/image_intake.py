@@ -198,15 +198,14 @@ class ImageIntake:
         if known is not None:
             return known
         try:
-            model = read_camera_model(
+            rectifier = Rectifier(read_camera_model(
                 info, width=width, height=height, is_rectified=not self._settings.rectify
-            )
+            ))
         except MessageError as error:
             self._counters.add(Event.BAD_CAMERA_INFO)
             self._logger.warning(f'{error}; the network estimates the intrinsics',
                                  throttle_duration_sec=_THROTTLE_S)
             return None
-        rectifier = Rectifier(model)
         self._rectifiers = {key: rectifier}
         return rectifier
 

@@ -33,7 +33,7 @@ from nav_msgs.msg import Path
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecyclePublisher
-from std_msgs.msg import Header
+from sensor_msgs.msg import PointCloud2
 from tf2_ros import TransformBroadcaster
 
 
@@ -119,19 +119,14 @@ class KeyframePublisher:
         """
         settings = self._settings()
         placed = self._placer.place(keyframe, self._map_T_odom)
-        header = conversions.to_header(keyframe.stamp_ns, keyframe.frame_id)
-        makers: list[tuple[LifecyclePublisher, Callable[[], Any]]] = [
-            *self._image_makers(keyframe, settings, header),
-            *self._pose_makers(keyframe, placed),
-        ]
+        outputs = _Outputs()
+        self._add_images(outputs, keyframe, settings)
+        if placed is not None:
+            self._add_odometry(outputs, keyframe, placed)
         if placed is not None or settings.points.frame == 'camera':
-            makers.append((self._publishers.points, lambda: self._points(
-                keyframe, placed, settings)))
-        outputs = tuple(
-            (publisher, make()) for publisher, make in makers
-            if publisher.get_subscription_count() > 0
-        )
-        return KeyframeMessages(keyframe, placed, outputs)
+            outputs.add(
+                self._publishers.points, lambda: _to_points(keyframe, placed, settings))
+        return KeyframeMessages(keyframe, placed, tuple(outputs.messages))
 
     def publish(self, messages: KeyframeMessages) -> None:
         """
@@ -148,46 +143,32 @@ class KeyframePublisher:
             self._extend_path(messages.keyframe, placed)
         self._health.note_published(messages.keyframe)
 
-    def _image_makers(
-        self, keyframe: PosedKeyframe, settings: NodeSettings, header: Header
-    ) -> list[tuple[LifecyclePublisher, Callable[[], Any]]]:
+    def _add_images(
+        self, outputs: '_Outputs', keyframe: PosedKeyframe, settings: NodeSettings
+    ) -> None:
+        header = conversions.to_header(keyframe.stamp_ns, keyframe.frame_id)
         height, width = keyframe.depth.shape
         confidence = keyframe.confidence
-        makers: list[tuple[LifecyclePublisher, Callable[[], Any]]] = [
-            (self._publishers.camera_info, lambda: conversions.to_camera_info(
-                keyframe.intrinsics, width=width, height=height, header=header)),
-            (self._publishers.depth, lambda: conversions.to_float_message(
-                mask_depth(keyframe.depth, confidence, settings.depth), header)),
-            (self._publishers.rgb, lambda: conversions.to_rgb_message(keyframe.image, header)),
-        ]
+        outputs.add(self._publishers.camera_info, lambda: conversions.to_camera_info(
+            keyframe.intrinsics, width=width, height=height, header=header))
+        outputs.add(self._publishers.depth, lambda: conversions.to_float_message(
+            mask_depth(keyframe.depth, confidence, settings.depth), header))
+        outputs.add(self._publishers.rgb, lambda: conversions.to_rgb_message(
+            keyframe.image, header))
         if confidence is not None:
-            makers.append((self._publishers.confidence, lambda: conversions.to_float_message(
-                confidence, header)))
-        return makers
+            outputs.add(self._publishers.confidence, lambda: conversions.to_float_message(
+                confidence, header))
 
-    def _pose_makers(
-        self, keyframe: PosedKeyframe, placed: PlacedKeyframe | None
-    ) -> list[tuple[LifecyclePublisher, Callable[[], Any]]]:
-        if placed is None:
-            return []
-        return [(self._publishers.odometry, lambda: conversions.to_odometry(
+    def _add_odometry(
+        self, outputs: '_Outputs', keyframe: PosedKeyframe, placed: PlacedKeyframe
+    ) -> None:
+        outputs.add(self._publishers.odometry, lambda: conversions.to_odometry(
             placed.world_T_body,
             pose_covariance=self._drift.covariance(keyframe),
             twist_covariance=unknown_covariance(),
             header=conversions.to_header(keyframe.stamp_ns, placed.world_frame),
             child=placed.body_frame,
-        ))]
-
-    def _points(
-        self, keyframe: PosedKeyframe, placed: PlacedKeyframe | None, settings: NodeSettings
-    ) -> Any:
-        depth = mask_depth(keyframe.depth, keyframe.confidence, settings.depth)
-        in_world = settings.points.frame == 'world' and placed is not None
-        frame = placed.world_frame if in_world and placed is not None else keyframe.frame_id
-        return to_point_cloud(
-            keyframe, depth, settings.points, conversions.to_header(keyframe.stamp_ns, frame),
-            frame_T_camera=placed.world_T_camera if in_world and placed is not None else None,
-        )
+        ))
 
     def _extend_path(self, keyframe: PosedKeyframe, placed: PlacedKeyframe) -> None:
         header = conversions.to_header(keyframe.stamp_ns, placed.world_frame)
@@ -196,3 +177,27 @@ class KeyframePublisher:
             self._path.popleft()
         # Also when nobody listens: who comes later gets the last one.
         self._publishers.path.publish(Path(header=header, poses=list(self._path)))
+
+
+class _Outputs:
+    """Collect messages for who listens."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[LifecyclePublisher, Any]] = []
+
+    def add(self, publisher: LifecyclePublisher, make: Callable[[], Any]) -> None:
+        """Make a message, if somebody subscribes to it."""
+        if publisher.get_subscription_count() > 0:
+            self.messages.append((publisher, make()))
+
+
+def _to_points(
+    keyframe: PosedKeyframe, placed: PlacedKeyframe | None, settings: NodeSettings
+) -> PointCloud2:
+    depth = mask_depth(keyframe.depth, keyframe.confidence, settings.depth)
+    frame, frame_T_camera = keyframe.frame_id, None
+    if settings.points.frame == 'world' and placed is not None:
+        frame, frame_T_camera = placed.world_frame, placed.world_T_camera
+    header = conversions.to_header(keyframe.stamp_ns, frame)
+    return to_point_cloud(
+        keyframe, depth, settings.points, header, frame_T_camera=frame_T_camera)

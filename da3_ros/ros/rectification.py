@@ -15,7 +15,8 @@
 """Undistort images, so that the network sees a pinhole camera."""
 
 import cv2
-from da3_ros.ros.camera_model import CameraModel
+from da3_ros.errors import MessageError
+from da3_ros.ros.camera_model import CameraModel, check_intrinsics
 from da3_ros.ros.image_decoding import RgbImage
 import numpy as np
 from numpy.typing import NDArray
@@ -36,12 +37,20 @@ class Rectifier:
         Compute the maps.
 
         :param model: of the camera.
+        :raises MessageError: if the distortion leaves nothing to see.
         """
         self._maps: tuple[NDArray[np.int16], NDArray[np.uint16]] | None = None
         self.intrinsics: Array = model.intrinsics
         """(3, 3) [px] of the rectified images."""
         if not model.distortion:
             return
+        try:
+            self._rectify_by(model)
+        except cv2.error as error:
+            raise MessageError(f'CameraInfo: D {model.distortion}: {error}') from error
+        check_intrinsics(self.intrinsics, model.width, model.height)
+
+    def _rectify_by(self, model: CameraModel) -> None:
         size = (model.width, model.height)
         k, d = model.intrinsics, np.array(model.distortion)
         if model.distortion_model == 'equidistant':

@@ -68,9 +68,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument('--delay-s', type=float, default=0.0)
     parser.add_argument('--fail-at', type=int, default=-1)
+    parser.add_argument('--load-s', type=float, default=0.0)
     options = parser.parse_args(remove_ros_args(sys.argv)[1:])
 
     def load(settings) -> LoadedEngine:
+        sys.stdout.write('loading\n')
+        time.sleep(options.load_s)
         num_views = settings.window.size
         identity = ModelIdentity('perfect', 'none', 'Apache-2.0', 'cpu', False, num_views)
         return LoadedEngine(SlowEngine(options.delay_s, options.fail_at), identity)

@@ -15,12 +15,14 @@
 """docs/interface.md names the topics and services of the running node, with their types."""
 
 from pathlib import Path
+import re
 
 from lifecycle_msgs.msg import Transition
 from node_harness import eventually
 import pytest
 
-PAGE = (Path(__file__).resolve().parents[2] / 'docs/interface.md').read_text()
+PAGE_FOLDER = Path(__file__).resolve().parents[2] / 'docs'
+PAGE = (PAGE_FOLDER / 'interface.md').read_text()
 # Those of every node, or of every lifecycle node.
 USUAL_TOPICS = {'/rosout', '/parameter_events', '/da3/transition_event', '/clock'}
 USUAL_SERVICES = {
@@ -96,3 +98,13 @@ def test_nothing_of_a_life_is_left_after_cleanup(start_node, peer):
     assert names - USUAL_TOPICS == {'/diagnostics'}
     names = {name for name, _ in peer.node.get_subscriber_names_and_types_by_node('da3', '/')}
     assert names - USUAL_TOPICS == set()
+
+
+def test_every_fault_has_its_test():
+    """docs/faults.md names only tests that exist."""
+    faults = (PAGE_FOLDER / 'faults.md').read_text()
+    named = re.findall(r'`(test_\w+\.py)::(test_\w+)`', faults)
+    assert len(named) > 20
+    for file, name in named:
+        text = (Path(__file__).parent / file).read_text()
+        assert f'\ndef {name}(' in text, f'{file}::{name}'

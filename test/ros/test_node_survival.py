@@ -14,7 +14,6 @@
 
 """Whatever the camera, the network or the operator do, the node stays alive and tells."""
 
-import signal
 import time
 
 from da3_ros.ros.conversions import to_header
@@ -186,18 +185,6 @@ def test_all_states_twice(start_node, peer):
         assert peer.node.count_publishers('/da3/points') == 0
     assert peer.change_state(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
     assert peer.state() == 'finalized'
-
-
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize('delay_s', [0, 30])
-def test_signal_ends_the_process_cleanly(start_node, peer, number, delay_s):
-    """The exit code is 0 and there is no traceback, even in the middle of an inference."""
-    node = start_node(arguments=['--delay-s', str(delay_s)])
-    peer.wait_for_camera()
-    stream(peer, 6)
-    time.sleep(0.5)
-    assert node.interrupt(number, timeout_s=10.0) == 0
-    assert 'Traceback' not in node.output
 
 
 def test_services(start_node, peer):

@@ -1,0 +1,185 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Whatever the camera sends, the intake keeps what is good and counts what is not."""
+
+from array import array
+
+from da3_ros.mapping.config import KeyframeConfig
+from da3_ros.mapping.keyframe_selector import KeyframeSelector
+from da3_ros.ros.conversions import to_bytes, to_header
+from da3_ros.ros.counters import Counters, Event
+from da3_ros.ros.health import Health
+from da3_ros.ros.image_decoding import ENCODINGS
+from da3_ros.ros.image_intake import ImageIntake
+from da3_ros.ros.settings import CameraSettings, PreprocessSettings
+from hypothesis import given, settings
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+from rclpy.logging import get_logger
+from sensor_msgs.msg import CameraInfo, Image
+
+WIDTH, HEIGHT = 64, 48
+MS = 1_000_000
+K = [60.0, 0.0, 31.5, 0.0, 60.0, 23.5, 0.0, 0.0, 1.0]
+DROPS = (
+    Event.BAD_IMAGE, Event.DUPLICATE, Event.LATE, Event.NO_CAMERA_INFO, Event.PAUSED)
+
+
+class Camera:
+    """An intake with a real selector that keeps every frame."""
+
+    def __init__(self, **options) -> None:
+        """Create it."""
+        self.offered = []
+        self.counters = Counters()
+        self.frames = []
+        selector = KeyframeSelector(KeyframeConfig(mode='time', min_interval_s=0.0))
+
+        def select(frame):
+            self.frames.append(frame)
+            return selector.select(frame)
+
+        self.intake = ImageIntake(
+            CameraSettings(**options), PreprocessSettings(size=56), select=select,
+            offer=lambda keyframe, reason: self.offered.append((keyframe, reason)),
+            counters=self.counters, health=Health(lambda: 0), logger=get_logger('intake'))
+
+    def send(self, stamp_ns, *, frame_id='camera', encoding='rgb8'):
+        """Send a sound image."""
+        image = Image(header=to_header(stamp_ns, frame_id), encoding=encoding)
+        image.width, image.height, image.step = WIDTH, HEIGHT, 3 * WIDTH
+        image.data = to_bytes(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+        self.intake.on_image(image)
+
+    def send_info(self, **fields):
+        """Send a sound calibration."""
+        self.intake.on_camera_info(CameraInfo(width=WIDTH, height=HEIGHT, k=K, **fields))
+
+
+def test_images_wait_for_the_first_camera_info():
+    """The last one before it is not lost."""
+    camera = Camera(info_wait_s=60.0)
+    camera.send(0)
+    camera.send(33 * MS)
+    assert camera.offered == []
+    camera.send_info()
+    camera.send(66 * MS)
+    assert [keyframe.frame.stamp_ns for keyframe, _ in camera.offered] == [33 * MS, 66 * MS]
+    assert camera.counters[Event.NO_CAMERA_INFO] == 1
+    assert all(keyframe.frame.intrinsics is not None for keyframe, _ in camera.offered)
+
+
+def test_without_camera_info_the_wait_ends():
+    """The network then estimates the intrinsics."""
+    camera = Camera(info_wait_s=0.0)
+    camera.send(0)
+    assert camera.offered[0][0].frame.intrinsics is None
+
+
+def test_a_session_is_announced_with_its_first_keyframe():
+    """Once, with the reason."""
+    camera = Camera()
+    camera.send_info()
+    for stamp_ns, frame_id in ((0, 'a'), (33 * MS, 'a'), (66 * MS, 'b'), (99 * MS, 'b')):
+        camera.send(stamp_ns, frame_id=frame_id)
+    assert [reason for _, reason in camera.offered] == [
+        'the first image', None, "frame_id changed from 'a' to 'b'", None]
+    assert camera.counters[Event.SESSIONS] == 2
+
+
+def test_bad_calibration_is_counted_and_the_image_kept():
+    """It goes on without intrinsics."""
+    camera = Camera()
+    camera.send_info(distortion_model='mystery', d=[1.0])
+    camera.send(0)
+    assert camera.offered[0][0].frame.intrinsics is None
+    assert camera.counters[Event.BAD_CAMERA_INFO] == 1
+
+
+def test_new_calibration_is_used_from_the_next_image():
+    """A zoom changes the intrinsics and not the session."""
+    camera = Camera()
+    camera.send_info()
+    camera.send(0)
+    zoomed = CameraInfo(width=WIDTH, height=HEIGHT, k=[90.0, *K[1:4], 90.0, *K[5:]])
+    camera.intake.on_camera_info(zoomed)
+    camera.send(33 * MS)
+    assert [frame.intrinsics[0, 0] for frame in camera.frames] == [60.0, 90.0]
+    assert camera.counters[Event.SESSIONS] == 1
+
+
+def test_images_without_frame_id_get_one():
+    """An empty name cannot be published on TF."""
+    camera = Camera()
+    camera.send_info()
+    camera.send(0, frame_id='')
+    assert camera.frames[0].frame_id == 'camera_optical_frame'
+
+
+def test_paused_images_are_ignored_and_counted():
+    """Until they are not paused any more."""
+    camera = Camera()
+    camera.send_info()
+    camera.intake.is_paused = True
+    camera.send(0)
+    camera.intake.is_paused = False
+    camera.send(33 * MS)
+    assert len(camera.offered) == 1
+    assert camera.counters[Event.PAUSED] == 1
+
+
+IMAGES = st.builds(
+    lambda fields, sec, nanosec, frame_id, data: Image(
+        header=to_header(sec * 10**9 + nanosec, frame_id), data=array('B', data), **fields),
+    st.fixed_dictionaries({
+        'width': st.sampled_from([0, 1, 3, 28, 64, 2**31]),
+        'height': st.sampled_from([0, 1, 2, 28, 48, 2**31]),
+        'step': st.sampled_from([0, 9, 84, 192, 4096]),
+        'encoding': st.sampled_from(ENCODINGS) | st.text(max_size=5),
+        'is_bigendian': st.integers(0, 255),
+    }),
+    st.integers(-2**31, 2**31 - 1), st.integers(0, 10**9 - 1), st.sampled_from(['', 'a', '/b']),
+    st.sampled_from([b'', bytes(100), bytes(28 * 84), bytes(48 * 192)]),
+)
+NUMBERS = st.floats() | st.floats(-1.0, 1.0) | st.sampled_from([0.0, 60.0, 31.5, 1.0])
+INFOS = st.builds(
+    lambda fields, k, d: CameraInfo(k=k, d=d, **fields),
+    st.fixed_dictionaries({
+        'width': st.sampled_from([0, 28, 64]), 'height': st.sampled_from([0, 28, 48]),
+        'binning_x': st.integers(0, 3), 'binning_y': st.integers(0, 3),
+        'distortion_model': st.sampled_from(
+            ['', 'plumb_bob', 'rational_polynomial', 'equidistant', 'x']),
+    }),
+    st.just(K) | st.lists(NUMBERS, min_size=9, max_size=9), st.lists(NUMBERS, max_size=8),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(messages=st.lists(IMAGES | INFOS, max_size=12))
+@pytest.mark.parametrize('rectify', [True, False])
+def test_any_stream_is_survived_and_accounted_for(rectify, messages):
+    """Nothing is raised; every image becomes a frame or a counted drop, or still waits."""
+    camera = Camera(info_wait_s=60.0, rectify=rectify)
+    for message in messages:
+        if isinstance(message, Image):
+            camera.intake.on_image(message)
+        else:
+            camera.intake.on_camera_info(message)
+    num_dropped = sum(camera.counters[event] for event in DROPS)
+    num_images = sum(isinstance(message, Image) for message in messages)
+    assert num_images - 1 <= num_dropped + len(camera.frames) <= num_images
+    for frame in camera.frames:
+        assert frame.intrinsics is None or np.isfinite(frame.intrinsics).all()

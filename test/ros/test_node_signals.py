@@ -1,0 +1,62 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Signals end the process cleanly in every lifecycle state."""
+
+import signal
+import time
+
+from lifecycle_msgs.msg import Transition
+from node_harness import eventually
+import pytest
+from test_node_outputs import stream
+
+STATES = ('unconfigured', 'configuring', 'inactive', 'active', 'inferring')
+LOAD_S = 3.0
+
+
+def reach(state, start_node, peer):
+    """Start a node and bring it into a state."""
+    arguments = {
+        'configuring': ['--load-s', str(LOAD_S)], 'inferring': ['--delay-s', '30'],
+    }.get(state, [])
+    autostart = state in ('configuring', 'active', 'inferring')
+    node = start_node({'autostart': autostart}, arguments=arguments)
+    if state == 'configuring':
+        node.wait_for_output('loading')
+    elif autostart:
+        peer.wait_for_camera()
+    else:
+        assert eventually(lambda: peer.state() == 'unconfigured')
+    if state == 'inactive':
+        assert peer.change_state(Transition.TRANSITION_CONFIGURE)
+    if state == 'inferring':
+        stream(peer, 6)
+        time.sleep(0.5)
+    return node
+
+
+@pytest.mark.parametrize('state', STATES)
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_the_process_cleanly(start_node, peer, number, state):
+    """The exit code is 0 and there is no traceback, even in the middle of an inference."""
+    node = reach(state, start_node, peer)
+    assert node.interrupt(number, timeout_s=LOAD_S + 7.0) == 0
+    assert 'Traceback' not in node.output
+
+
+def test_simulated_time_that_never_begins(start_node):
+    """The node comes up all the same."""
+    node = start_node({'use_sim_time': True})
+    node.wait_for_output('active: waiting for')
