@@ -25,16 +25,15 @@ from da3_ros.ros.counters import Counters
 from da3_ros.ros.diagnostics import Diagnostics
 from da3_ros.ros.engine_loading import load_engine, LoadedEngine, ModelIdentity
 from da3_ros.ros.health import Health
-from da3_ros.ros.interface import create_services
 from da3_ros.ros.log_bridge import LogBridge
 from da3_ros.ros.parameters import NodeParameters
 from da3_ros.ros.processing_line import ProcessingLine
+from da3_ros.ros.services import Services
 from da3_ros.ros.settings import NodeSettings
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from std_srvs.srv import SetBool, Trigger
 
 _SUCCESS = TransitionCallbackReturn.SUCCESS
 _FAILURE = TransitionCallbackReturn.FAILURE
@@ -92,10 +91,7 @@ class Da3Node(LifecycleNode):
             num_publishers=lambda: self._line.num_image_publishers if self._line else 0,
             identity=self._identity,
         )
-        create_services(
-            self, on_reset=self._on_reset, on_flush=self._on_flush,
-            on_set_paused=self._on_set_paused,
-        )
+        Services(self, self._active_line)
         if self.get_parameter('autostart').value:
             self._autostart_timer = self.create_timer(0.0, self._autostart)
 
@@ -196,38 +192,6 @@ class Da3Node(LifecycleNode):
 
     def _active_line(self) -> ProcessingLine | None:
         return self._line if self._line is not None and self._line.is_active else None
-
-    def _on_reset(
-        self, _request: Trigger.Request, response: Trigger.Response
-    ) -> Trigger.Response:
-        line = self._active_line()
-        response.success = line is not None
-        response.message = 'a new world begins' if line else 'the node is not active'
-        if line is not None:
-            line.reset('reset by service')
-        return response
-
-    def _on_flush(
-        self, _request: Trigger.Request, response: Trigger.Response
-    ) -> Trigger.Response:
-        line = self._active_line()
-        response.success = line is not None
-        response.message = 'the node is not active'
-        if line is not None:
-            line.flush()
-            response.message = 'all keyframes so far will be published'
-        return response
-
-    def _on_set_paused(
-        self, request: SetBool.Request, response: SetBool.Response
-    ) -> SetBool.Response:
-        line = self._active_line()
-        response.success = line is not None
-        response.message = 'the node is not active'
-        if line is not None:
-            line.set_paused(request.data)
-            response.message = 'paused' if request.data else 'running'
-        return response
 
 
 def run(create_node: Callable[[], Da3Node], args: Sequence[str] | None = None) -> None:

@@ -14,6 +14,7 @@
 
 """Settings of every test: a ROS domain of its own, and no GPU tests without a GPU."""
 
+import logging
 import os
 
 import pytest
@@ -22,6 +23,10 @@ import pytest
 os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 101)
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 os.environ.setdefault('ROS_PYTHON_CHECK_FIELDS', '1')
+
+# Where launch is installed, pytest loads its plugin, and launch makes all later loggers a class
+# that does not propagate: pytest's caplog would see nothing of ours.
+logging.setLoggerClass(logging.Logger)
 
 
 def pytest_collection_modifyitems(items):

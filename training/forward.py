@@ -16,9 +16,7 @@
 The network's forward in the form that trains fast: the same function of the same parameters.
 
 Differences to ``da3_ros.model``: matrix products in bf16 from fp32 parameters, views of all windows
-in one batch so that only attention knows the windows, bilinear resampling as two matrix products
-(its backward is two as well, instead of atomic additions), pieces compiled where asked for, and
-``relu`` whose gradient leaks below zero so that units of the camera decoder cannot die.
+in one batch so that only attention knows the windows, and pieces compiled where asked for.
 
 Shapes: B windows, N views of a window, V = B*N views, T = 1 + P tokens, C channels, h heads,
 d channels of a head.
@@ -60,20 +58,17 @@ class Tokens:
     keys: tuple[Tensor, ...]
 
 
-class LeakyGradientRelu(torch.autograd.Function):
-    """ReLU forward; backward as if its slope below zero were not zero."""
+@dataclass(frozen=True, eq=False)
+class DecodedCameras:
+    """
+    What the camera decoder gives.
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, slope: Tensor) -> Tensor:
-        """Clamp at zero."""
-        ctx.save_for_backward(x, slope)
-        return x.clamp_min(0.0)
+    :param encoding: (B, N, 9), see ``da3_ros.model.camera_head``.
+    :param activity: mean square before the decoder's ReLUs. Kept small, no unit can stay dead.
+    """
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """Scale the gradient below zero by the slope."""
-        x, slope = ctx.saved_tensors
-        return torch.where(x > 0, gradients[0], gradients[0] * slope), None
+    encoding: Tensor
+    activity: Tensor
 
 
 class TrainingForward:
@@ -101,7 +96,6 @@ class TrainingForward:
         self.dtype = dtype
         self.grid = (size[0] // PATCH_SIZE, size[1] // PATCH_SIZE)
         device = network.backbone.pretrained.cls_token.device
-        self.leak = torch.zeros((), device=device)
         self._local = network.backbone.local_rotation(*self.grid, device=device)
         self._global = network.backbone.global_rotation(1, *self.grid, device=device)
         wrap: Callable[[Any], Any] = (
@@ -149,20 +143,23 @@ class TrainingForward:
                 levels.append((local, x))
         return Tokens(*zip(*levels, strict=True), *zip(*pairs, strict=True))
 
-    def encoding(self, tokens: Tokens, num_views: int) -> Tensor:
+    def cameras(self, tokens: Tokens, num_views: int) -> DecodedCameras:
         """
         Decode the camera tokens.
 
-        :returns: (B, N, 9), see ``da3_ros.model.camera_head``.
+        :param tokens: of V views.
+        :param num_views: N.
         """
         decoder = self.network.cam_dec
         assert decoder is not None
         feature = torch.cat((tokens.local[-1][:, 0], tokens.mixed[-1][:, 0]), dim=-1).float()
-        for layer in (decoder.backbone[0], decoder.backbone[2]):
-            feature = LeakyGradientRelu.apply(layer(feature), self.leak)
-        fov = LeakyGradientRelu.apply(decoder.fc_fov[0](feature), self.leak)
-        encoding = torch.cat((decoder.fc_t(feature), decoder.fc_qvec(feature), fov), dim=-1)
-        return encoding.unflatten(0, (-1, num_views))
+        first = decoder.backbone[0](feature)
+        second = decoder.backbone[2](first.relu())
+        hidden = second.relu()
+        encoding = torch.cat(
+            (decoder.fc_t(hidden), decoder.fc_qvec(hidden), decoder.fc_fov(hidden)), dim=-1)
+        activity = first.square().mean() + second.square().mean()
+        return DecodedCameras(encoding.unflatten(0, (-1, num_views)), activity)
 
     def _camera_tokens(self, views: int, num_views: int, encoding: Tensor | None) -> Tensor:
         if encoding is not None and self.network.cam_enc is not None:

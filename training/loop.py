@@ -16,6 +16,7 @@
 
 from dataclasses import dataclass
 import logging
+import math
 from pathlib import Path
 import time
 
@@ -34,6 +35,7 @@ from training.step import LOG_NAMES, TrainStep
 
 _BLOCK_STEPS = 20
 _LOG_STEPS = 400
+_DIVERGED = 1.3
 
 _logger = logging.getLogger('training')
 
@@ -106,8 +108,9 @@ class Loop:
 
         :param progress: where the training stands.
         :param limits: when to stop.
+        :raises RuntimeError: if the training diverges: device time is dear.
         """
-        number, evaluated = progress.step, 0.0
+        number, evaluated, best = progress.step, 0.0, math.inf
         sums = torch.zeros(len(LOG_NAMES), device=self._place.device)
         logged = (number, time.monotonic())
         block = self._prepare(number, limits)
@@ -123,8 +126,12 @@ class Loop:
             block = self._prepare(number, limits)
             if number % _LOG_STEPS == 0:
                 pace = (time.monotonic() - logged[1]) / (number - logged[0])
-                self._log(number, sums / (number - logged[0]), pace)
+                means = sums / (number - logged[0])
+                self._log(number, means, pace)
                 sums.zero_()
+                best = min(best, float(means[0]))
+                if not float(means[0]) < _DIVERGED * best:
+                    raise RuntimeError(f'step {number}: the loss grew to {float(means[0]):.2f}')
                 logged = (number, time.monotonic())
 
     def report(self, progress: Progress) -> None:
@@ -171,7 +178,6 @@ class Loop:
         schedule, step = self._schedule, self._step
         rate = schedule.rate(block.start, elapsed)
         step.optimizer.rate.fill_(rate)
-        step.forward.leak.fill_(schedule.recipe.leak * rate)
         step.matching_weight.fill_(schedule.matching_weight(elapsed))
         watched = torch.zeros(len(LOG_NAMES), device=self._place.device)
         for number, (draw, row) in enumerate(

@@ -46,6 +46,7 @@ class LossWeights:
     :param fov: of its fields of view.
     :param relative_rotation: of the rotations between all pairs of views.
     :param relative_translation: of the translations between them.
+    :param activity: of the camera decoder's mean square before its ReLUs.
     """
 
     gradient: float = 0.3
@@ -56,6 +57,7 @@ class LossWeights:
     fov: float = 1.0
     relative_rotation: float = 0.7
     relative_translation: float = 2.0
+    activity: float = 0.002
 
 
 def dense_loss(

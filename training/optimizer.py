@@ -137,7 +137,9 @@ class Optimizer:
             orthogonalise(squares).flatten(), gain * flat[:self._num_wide].mT.flatten(),
             flat[self._num_wide:].flatten(),
         ))
-        self.weights[:self._muon_end].sub_(step * (self.rate * self._recipe.muon_rate))
+        rate = self.rate * self._recipe.muon_rate
+        weights = self.weights[:self._muon_end]
+        weights.sub_(rate * (step + self._recipe.muon_decay * weights))
 
     def _update_adam(self, end: int) -> None:
         part = slice(0, end - self._muon_end)

@@ -44,7 +44,7 @@ class Mode:
 
 @torch.no_grad()
 def evaluate(
-    network: DepthAnything3, held_out: HeldOut, mode: Mode, *, batch_views: int = 96
+    network: DepthAnything3, held_out: HeldOut, mode: Mode, *, batch_views: int = 32
 ) -> Scores:
     """
     Score a network on held-out windows.

@@ -45,7 +45,7 @@ class Recipe:
     :param weight_decay: of matrices under AdamW.
     :param clip_norm: of every group's gradient.
     :param average_decay: of the exponential average of the weights, which is what ships.
-    :param leak: slope of the gradient below zero in the camera decoder's ReLUs.
+    :param muon_decay: weight decay under Muon.
     """
 
     seed: int = 1
@@ -71,4 +71,4 @@ class Recipe:
     weight_decay: float = 0.03
     clip_norm: float = 2.0
     average_decay: float = 0.9995
-    leak: float = 0.2
+    muon_decay: float = 0.02

@@ -38,7 +38,7 @@ STD = (0.229, 0.224, 0.225)
 
 LOG_NAMES = (
     'total', 'depth', 'gradient', 'rays', 'points', 'translation', 'rotation', 'fov', 'relative',
-    'matching', 'norm', 'camera norm',
+    'matching', 'activity', 'norm', 'camera norm',
 )
 
 
@@ -93,7 +93,7 @@ class TrainStep:
         :param choice: row of a packed ``Choice``, on the device.
         :param draw: kind of the step.
         :param seed: of the images' noise.
-        :returns: (12,) numbers to be watched, see ``LOG_NAMES``.
+        :returns: (13,) numbers to be watched, see ``LOG_NAMES``.
         """
         self._choice[:len(choice)].copy_(choice)
         if not self._graphs:
@@ -113,7 +113,7 @@ class TrainStep:
         Compute the losses of the current choice.
 
         :param draw: kind of the step.
-        :returns: (10,) the sum and its parts, see ``LOG_NAMES``.
+        :returns: (11,) the sum and its parts, see ``LOG_NAMES``.
         """
         choice = Choice.unpack(self._choice, draw.num_views, self._recipe)
         views = self._pool.gather(choice)
@@ -121,8 +121,8 @@ class TrainStep:
         images = ((views.images - self._mean) / self._std).to(self.forward.dtype)
         tokens = self.forward.tokens(
             images, draw.num_views, targets.given_encoding if draw.posed else None)
-        camera = camera_loss(
-            self.forward.encoding(tokens, draw.num_views), targets.encoding, self._weights)
+        decoded = self.forward.cameras(tokens, draw.num_views)
+        camera = camera_loss(decoded.encoding, targets.encoding, self._weights)
         some = choice.dense
         dense = self._dense(
             tuple(x[some, 1:] for x in tokens.local), tuple(x[some, 1:] for x in tokens.mixed),
@@ -134,8 +134,12 @@ class TrainStep:
             matching_loss(q, k, matches)
             for q, k in zip(tokens.queries, tokens.keys, strict=True)
         ]).mean()
-        total = dense[:1] + camera[:1] + self.matching_weight * matching
-        return torch.cat((total, dense[1:], camera[1:], matching.detach()[None]))
+        total = (
+            dense[:1] + camera[:1] + self.matching_weight * matching
+            + self._weights.activity * decoded.activity
+        )
+        watched = torch.stack((matching, decoded.activity)).detach()
+        return torch.cat((total, dense[1:], camera[1:], watched))
 
     def _dense_loss(
         self, local: tuple[Tensor, ...], mixed: tuple[Tensor, ...], depth: Tensor, valid: Tensor,

@@ -39,7 +39,7 @@ from typing import Any
 import torch
 from torch import distributed
 
-from da3_ros.model import build_network
+from da3_ros.model import build_network, load_weights
 from da3_ros.model.network import DepthAnything3
 from training.checkpoint import load_checkpoint, Progress, save_checkpoint
 from training.export import export_weights
@@ -93,6 +93,8 @@ def _train(options: argparse.Namespace, place: Place, executor: Executor) -> Non
     network = build_network('da3-tiny')
     assert isinstance(network, DepthAnything3)
     initialise(network, recipe.seed)
+    if options.init is not None:
+        load_weights(network, options.init)
     network.to(place.device)
     optimizer = Optimizer(network, recipe)
     progress = Progress(0, 0.0)
@@ -143,6 +145,7 @@ def _renderer(device: torch.device) -> Renderer:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train da3-tiny on rendered scenes.')
     parser.add_argument('--resume', type=Path, help='checkpoint to go on from')
+    parser.add_argument('--init', type=Path, help='weights to begin with instead of random ones')
     parser.add_argument('--out', type=Path, help='checkpoint to write')
     parser.add_argument('--export', type=Path, help='weights to write, as they ship')
     parser.add_argument('--seconds', type=float, required=True, help='length of this run')

@@ -78,10 +78,10 @@ def read_camera_model(
             f'CameraInfo: got one for {expected[0]}x{expected[1]} pixels, expected {width}x'
             f'{height} as the image'
         )
+    _check_intrinsics(k, info.width, info.height)
     k[0, 2] -= roi.x_offset
     k[1, 2] -= roi.y_offset
     k = camera.rescale(k, scale_x=1.0 / binning_x, scale_y=1.0 / binning_y)
-    _check_intrinsics(k, width, height)
     distortion = () if is_rectified else _read_distortion(info)
     return CameraModel(width, height, k, info.distortion_model, distortion)
 

@@ -28,6 +28,7 @@ class Event(Enum):
     WINDOWS = 'windows'
     SESSIONS = 'sessions'
     SEGMENTS = 'windows that could not be joined'
+    LOOPS = 'loops closed'
     EXCEPTIONS = 'unexpected errors'
 
     BAD_IMAGE = 'dropped images: unusable message'

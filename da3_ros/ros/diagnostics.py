@@ -99,7 +99,7 @@ class Diagnostics:
             status.add(name, getattr(identity, name))
         window = self._health.report().window
         if window is not None:
-            if window.max_views < self._settings().window.size:
+            if window.max_views < identity.num_views:
                 status.mergeSummary(
                     DiagnosticStatus.WARN, f'memory is short: {window.max_views} views at most')
             status.add('views of the last window', str(window.num_views))

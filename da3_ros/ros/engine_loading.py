@@ -20,9 +20,11 @@ import logging
 
 from da3_ros.errors import MemoryBudgetError
 from da3_ros.inference import ExecutorOptions, InferenceEngine
+from da3_ros.inference.memory_guard import MemoryLimits
+from da3_ros.mapping.config import WindowConfig
 from da3_ros.mapping.keyframe import WindowEngine
 from da3_ros.model import build_network, load_weights, Network
-from da3_ros.ros.settings import ModelSettings, NodeSettings
+from da3_ros.ros.settings import ModelSettings, NodeSettings, WindowSettings
 import numpy as np
 import torch
 
@@ -43,6 +45,7 @@ class ModelIdentity:
     :param licence: of the weights.
     :param device: that it runs on.
     :param is_random: whether the outputs mean nothing.
+    :param num_views: most views in one inference.
     """
 
     name: str
@@ -50,6 +53,7 @@ class ModelIdentity:
     licence: str
     device: str
     is_random: bool
+    num_views: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,12 +92,18 @@ def load_engine(settings: NodeSettings) -> LoadedEngine:
             options=ExecutorOptions(
                 features=settings.memory.features, reduced=settings.memory.reduced
             ),
+            limits=MemoryLimits(
+                settings.memory.reserve_mib, settings.window.max_latency_s or None
+            ),
         )
         # A small window, so that the first real one is not late.
         engine.infer([np.zeros(_WARM_UP_SIZE, np.uint8)] * _WARM_UP_VIEWS)
     except torch.OutOfMemoryError as error:
         raise MemoryBudgetError(f'{model.name} does not fit the device: {error}') from error
-    identity = ModelIdentity(model.name, weights, licence, str(engine.device), model.is_random)
+    identity = ModelIdentity(
+        model.name, weights, licence, str(engine.device), model.is_random,
+        _num_views(engine, settings.window),
+    )
     return LoadedEngine(engine, identity)
 
 
@@ -115,6 +125,23 @@ def _load_network(model: ModelSettings) -> tuple[Network, str, str]:
     network = build_network(model.name, device='meta')
     loaded = load_weights(network, model.weights or None, offline=model.offline)
     return network, f'{loaded.path}, sha256 {loaded.sha256}', loaded.licence
+
+
+def _num_views(engine: InferenceEngine, window: WindowSettings) -> int:
+    """
+    Return the size of the window, as asked for or as planned.
+
+    A window that was asked for stays what is wanted, even if fewer views fit now: the pipeline
+    makes windows smaller when it must, and larger again when it can.
+    """
+    height, width, _ = _WARM_UP_SIZE
+    plan = engine.plan(height, width, num_views=window.size)
+    if not window.is_automatic:
+        return window.size
+    if plan is None:
+        _logger.warning('window.size 0: without a GPU to plan for, %d is taken', WindowConfig.size)
+        return WindowConfig.size
+    return plan.num_views
 
 
 def _device(name: str) -> torch.device:

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Topics and services of the node."""
+"""Topics of the node."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +23,6 @@ from rclpy.qos import DurabilityPolicy, QoSPresetProfiles, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
-from std_srvs.srv import SetBool, Trigger
 
 _DEPTH = 10
 
@@ -125,23 +124,3 @@ def destroy_subscriptions(node: LifecycleNode, subscriptions: Subscriptions) -> 
     """
     for subscription in vars(subscriptions).values():
         node.destroy_subscription(subscription)
-
-
-def create_services(
-    node: LifecycleNode,
-    *,
-    on_reset: Callable[[Trigger.Request, Trigger.Response], Trigger.Response],
-    on_flush: Callable[[Trigger.Request, Trigger.Response], Trigger.Response],
-    on_set_paused: Callable[[SetBool.Request, SetBool.Response], SetBool.Response],
-) -> None:
-    """
-    Offer the services, for the life of the node.
-
-    :param node: the node.
-    :param on_reset: begins a new world.
-    :param on_flush: brings out what waits.
-    :param on_set_paused: ignores images for a while.
-    """
-    node.create_service(Trigger, '~/reset', on_reset)
-    node.create_service(Trigger, '~/flush', on_flush)
-    node.create_service(SetBool, '~/set_paused', on_set_paused)

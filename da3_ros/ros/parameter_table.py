@@ -130,6 +130,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec('preprocess.size', 'Process resolution.', 'px', (14, 4096)),
     ParameterSpec('preprocess.method', 'How images are brought to the process resolution.',
                   choices=get_args(ProcessMethod)),
+    ParameterSpec('memory.reserve_mib', 'Memory of the GPU that is left to others.', 'MiB',
+                  (0, 10**6)),
     ParameterSpec('memory.features', 'Where features wait for the depth head; host is exact, '
                   'slower, and saves memory of the device.', choices=get_args(Placement)),
     ParameterSpec('memory.reduced', 'Keep the residual stream in the number format of the '
@@ -153,11 +155,14 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'last one is in view.', limits=(0.01, 1.0)),
     ParameterSpec('keyframe.min_sharpness', 'Frames below this share of the usual sharpness wait '
                   'for a sharper one; 0 accepts all.', limits=(0.0, 0.99)),
-    ParameterSpec('window.size', 'Most views in one inference.', limits=(1, 4096)),
+    ParameterSpec('window.size', 'Most views in one inference; 0 takes as many as the GPU allows '
+                  'at configure.', limits=(0, 4096)),
     ParameterSpec('window.stride', 'New keyframes per inference.', limits=(1, 4096)),
     ParameterSpec('window.min_views', 'Views of the very first window.', limits=(1, 4096)),
     ParameterSpec('window.max_age_s', 'A keyframe waits at most so long for its window to fill.',
                   's', (0.01, 3600.0)),
+    ParameterSpec('window.max_latency_s', 'Longest inference, for window.size 0; 0 is no limit.',
+                  's', (0.0, 3600.0)),
     ParameterSpec('alignment.samples_per_view', 'Pixels compared in each shared keyframe.',
                   limits=(16, 10**6)),
     ParameterSpec('alignment.inlier_threshold', 'A shared point is an inlier if its two positions '
@@ -181,6 +186,14 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'scale, for "tf".', 'm', (1e-3, 100.0)),
     ParameterSpec('scale.max_sigma', 'Lengths are called metres when the scale is known to this '
                   'relative standard deviation.', limits=(1e-4, 1.0)),
+    ParameterSpec('loop.enabled', 'Look for places that were seen before, and correct the map.'),
+    ParameterSpec('loop.min_gap', 'Keyframes between a place and its return.',
+                  limits=(1, 10**6)),
+    ParameterSpec('loop.min_similarity', 'Similarity of two pictures that is worth a joint '
+                  'window.', limits=(0.01, 1.0)),
+    ParameterSpec('loop.min_overlap', 'Share of the surfaces that both must see in that window.',
+                  limits=(0.01, 1.0)),
+    ParameterSpec('loop.max_places', 'Places that are remembered.', limits=(4, 10**5)),
     ParameterSpec('queue.size', 'Keyframes that may wait for inference; when full, the oldest is '
                   'dropped.', limits=(1, 1024)),
     _live('depth.min_confidence', 'Depth of a lower confidence becomes NaN; 1 is none at all.',

@@ -68,7 +68,8 @@ class ProcessingLine:
         self._frames = RobotFrames(node) if needs_frames else None
         self._broadcaster = TransformBroadcaster(node) if has_tf else None
         self._publishers = create_publishers(node)
-        self._pipeline = DepthPipeline(loaded.engine, self._settings.pipeline)
+        self._pipeline = DepthPipeline(
+            loaded.engine, self._settings.pipeline(loaded.identity.num_views))
         outlet = KeyframePublisher(
             self._publishers, self._broadcaster,
             KeyframePlacer(self._settings.tf, self._frames if has_tf else None, counters),
@@ -142,14 +143,9 @@ class ProcessingLine:
         self._counters.add(Event.SESSIONS)
         self._worker.discard(reason)
 
-    def flush(self) -> int:
-        """
-        Bring out what waits, without waiting for a full window.
-
-        :returns: keyframes in the queue; those that wait in the window come on top.
-        """
+    def flush(self) -> None:
+        """Bring out what waits, as soon as it can be inferred."""
         self._worker.request_flush()
-        return self._worker.num_queued
 
     def set_paused(self, is_paused: bool) -> None:
         """

@@ -22,9 +22,11 @@ from dataclasses import dataclass, field
 import math
 
 from da3_ros.inference.levels import Placement
+from da3_ros.inference.memory_guard import MemoryLimits
 from da3_ros.mapping.config import (
     AlignmentConfig,
     KeyframeConfig,
+    LoopConfig,
     PipelineConfig,
     ScaleConfig,
     WindowConfig,
@@ -77,14 +79,49 @@ class PreprocessSettings:
 
 
 @dataclass(frozen=True)
+class WindowSettings:
+    """
+    Which keyframes are inferred together; see ``mapping.config.WindowConfig``.
+
+    :param size: most views in one inference; 0: as many as the GPU allows.
+    :param stride: new keyframes per inference.
+    :param min_views: views of the very first window.
+    :param max_age_s: longest wait of a keyframe for its window to fill.
+    :param max_latency_s: longest inference, for size 0; 0 = no limit.
+    """
+
+    size: int = WindowConfig.size
+    stride: int = WindowConfig.stride
+    min_views: int = WindowConfig.min_views
+    max_age_s: float = WindowConfig.max_age_s
+    max_latency_s: float = 0.0
+
+    @property
+    def is_automatic(self) -> bool:
+        """Tell whether the GPU decides about the size."""
+        return self.size == 0
+
+    def config(self, num_views: int) -> WindowConfig:
+        """
+        Return the settings of the mapping layer.
+
+        :param num_views: most views in one inference.
+        :raises ValueError: if the settings contradict each other.
+        """
+        return WindowConfig(num_views, self.stride, self.min_views, self.max_age_s)
+
+
+@dataclass(frozen=True)
 class MemorySettings:
     """
     Memory of the device against time or precision.
 
+    :param reserve_mib: memory of the GPU that is left to others.
     :param features: where features wait for the depth head, ``device`` or ``host``.
     :param reduced: keep the residual stream in the backbone's number format.
     """
 
+    reserve_mib: int = MemoryLimits.reserve_mib
     features: Placement = 'device'
     reduced: bool = False
 
@@ -201,8 +238,8 @@ class NodeSettings:
     """
     A consistent snapshot of all parameters.
 
-    A parameter ``group.field`` is the field of the same name here. ``window``, ``keyframe``,
-    ``alignment`` and ``scale`` are the mapping layer's own.
+    A parameter ``group.field`` is the field of the same name here. ``keyframe``, ``alignment``,
+    ``scale`` and ``loop`` are the mapping layer's own.
     """
 
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -210,9 +247,10 @@ class NodeSettings:
     memory: MemorySettings = field(default_factory=MemorySettings)
     camera: CameraSettings = field(default_factory=CameraSettings)
     keyframe: KeyframeConfig = field(default_factory=KeyframeConfig)
-    window: WindowConfig = field(default_factory=WindowConfig)
+    window: WindowSettings = field(default_factory=WindowSettings)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
     queue: QueueSettings = field(default_factory=QueueSettings)
     depth: DepthSettings = field(default_factory=DepthSettings)
     points: PointSettings = field(default_factory=PointSettings)
@@ -226,6 +264,8 @@ class NodeSettings:
 
         :raises ValueError: if two settings contradict each other.
         """
+        if not self.window.is_automatic:
+            self.window.config(self.window.size)
         frames = self.tf.frames
         if not all(frames) or len(set(frames)) < len(frames):
             raise ValueError(f'tf frames: got {frames}, expected three different names')
@@ -240,9 +280,14 @@ class NodeSettings:
         """Tell whether keyframes carry the pose of the camera in the robot's odometry."""
         return self.scale.source in ('tf', 'pose')
 
-    @property
-    def pipeline(self) -> PipelineConfig:
-        """Return the settings of the mapping layer."""
+    def pipeline(self, num_views: int) -> PipelineConfig:
+        """
+        Return the settings of the mapping layer.
+
+        :param num_views: most views in one inference.
+        :raises ValueError: if the window is too small for its other settings.
+        """
         return PipelineConfig(
-            keyframe=self.keyframe, window=self.window, alignment=self.alignment, scale=self.scale
+            keyframe=self.keyframe, window=self.window.config(num_views),
+            alignment=self.alignment, scale=self.scale, loop=self.loop,
         )

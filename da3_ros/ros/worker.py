@@ -261,6 +261,8 @@ class InferenceWorker(Generic[Messages]):
             self._counters.add(Event.WINDOWS)
             if update.window.placement.rejection is not None:
                 self._counters.add(Event.SEGMENTS)
+        if update.loop is not None:
+            self._counters.add(Event.LOOPS)
         self._outlet.note_update(update)
         for keyframe in update.keyframes:
             messages = self._outlet.prepare(keyframe)

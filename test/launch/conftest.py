@@ -22,11 +22,13 @@ from rclpy.lifecycle import LifecycleNode
 
 @pytest.fixture(scope='session')
 def published():
-    """Give the node's publishers by topic, in the namespace robot1."""
+    """Give the node's publishers by their names in the node's namespace."""
     context = rclpy.Context()
     rclpy.init(context=context)
-    node = LifecycleNode('da3', namespace='robot1', context=context)
+    # Not the namespace of the tests that launch the node: services of the two would mix.
+    node = LifecycleNode('da3', namespace='described', context=context)
     publishers = vars(create_publishers(node)).values()
-    yield {publisher.topic_name: publisher for publisher in publishers}
+    yield {publisher.topic_name.removeprefix('/described/'): publisher
+           for publisher in publishers}
     node.destroy_node()
     context.try_shutdown()

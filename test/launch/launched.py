@@ -56,34 +56,39 @@ def describe(name: str, **arguments: str) -> tuple[LaunchDescription, dict]:
 
     :returns: the description, and for the tests ``started``: an event of each process.
     """
-    prefix = Path(tempfile.mkdtemp(prefix='da3_launch_'))
-    link_package(prefix)
-    params_file = prefix / 'test.yaml'
-    params_file.write_text(PARAMETERS)
-    defaults = {'namespace': 'robot1', 'params_file': str(params_file)}
     started: list[ProcessStarted] = []
     return LaunchDescription([
         RegisterEventHandler(OnProcessStart(
             on_start=lambda event, _context: started.append(event))),
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(str(ROOT / 'launch' / f'{name}.launch.py')),
-            launch_arguments={**defaults, **arguments}.items()),
+            launch_arguments={**link_package(), **arguments}.items()),
         ReadyToTest(),
     ]), {'started': started}
 
 
-def link_package(prefix: Path) -> None:
-    """Make an install space of links to the sources, and let ament find it first."""
+def link_package() -> dict[str, str]:
+    """
+    Make an install space of links to the sources, and let ament find it first.
+
+    :returns: launch arguments: a namespace, and parameters for small work.
+    """
+    prefix = Path(tempfile.mkdtemp(prefix='da3_launch_'))
     index = prefix / 'share' / 'ament_index' / 'resource_index' / 'packages'
-    for folder in (index, prefix / 'share' / 'da3_ros', prefix / 'lib' / 'da3_ros'):
+    share = prefix / 'share' / 'da3_ros'
+    for folder in (index, share / 'launch', share / 'config', prefix / 'lib' / 'da3_ros'):
         folder.mkdir(parents=True)
     (index / 'da3_ros').touch()
-    for name in ('launch', 'config'):
-        (prefix / 'share' / 'da3_ros' / name).symlink_to(ROOT / name)
+    for path in [*ROOT.glob('launch/*.py'), *ROOT.glob('config/*')]:
+        # The files, not their folder: ros2 launch does not look into a linked one.
+        (share / path.parent.name / path.name).symlink_to(path)
     script = prefix / 'lib' / 'da3_ros' / 'node'
     script.write_text(f'#!{sys.executable}\nfrom da3_ros.node import main\nmain()\n')
     script.chmod(0o755)
     os.environ['AMENT_PREFIX_PATH'] = f'{prefix}{os.pathsep}{os.environ["AMENT_PREFIX_PATH"]}'
+    params_file = prefix / 'test.yaml'
+    params_file.write_text(PARAMETERS)
+    return {'namespace': 'robot1', 'params_file': str(params_file)}
 
 
 class Probe:

@@ -14,41 +14,44 @@
 
 """The launch files of docs/interop for real, where the other package is installed."""
 
-import unittest
+from importlib import import_module
+import signal
+import subprocess
 
 from ament_index_python.packages import get_packages_with_prefixes
 import pytest
 
-launch_testing = pytest.importorskip('launch_testing', reason='launch_testing has no wheel')
-launched = pytest.importorskip('launched')
+pytest.importorskip('launch_testing', reason='launch_testing has no wheel')
+launched = import_module('launched')
 
 PEERS = {
+    # It subscribes only while somebody takes its points.
     'depth_image_proc': ('depth_image_proc', None),
     'rtabmap': ('rtabmap_slam', 'depth/image'),
     'nvblox': ('nvblox_ros', 'depth/image'),
     'nav2_costmap': ('nav2_costmap_2d', 'points'),
 }
-INSTALLED = [name for name, (package, _) in PEERS.items()
-             if package in get_packages_with_prefixes()]
-if not INSTALLED:
-    pytest.skip('none of the other packages is installed', allow_module_level=True)
 
 
-@pytest.mark.launch_test
-@launch_testing.parametrize('name', INSTALLED)
-def generate_test_description(name):
-    return launched.describe(name)
+@pytest.fixture
+def probe():
+    probe = launched.Probe()
+    yield probe
+    probe.close()
 
 
-class TestPeer(unittest.TestCase):
-
-    def test_it_listens_to_the_node(self, name, started):
-        probe = launched.Probe()
-        self.addCleanup(probe.close)
-        probe.wait_until(lambda: probe.state() == 'active')
-        probe.wait_until(lambda: len(started) >= 2)
-        topic = PEERS[name][1]
-        # depth_image_proc subscribes when somebody takes its points.
-        if topic is not None:
-            probe.wait_until(
-                lambda: probe.node.count_subscribers(f'{launched.NODE}/{topic}') > 0)
+@pytest.mark.parametrize('name', PEERS)
+def test_the_other_package_listens(name, probe):
+    package, topic = PEERS[name]
+    if package not in get_packages_with_prefixes():
+        pytest.skip(f'{package} is not installed')
+    arguments = [f'{key}:={value}' for key, value in launched.link_package().items()]
+    with subprocess.Popen(['ros2', 'launch', 'da3_ros', f'{name}.launch.py', *arguments]) as run:
+        try:
+            probe.wait_until(lambda: probe.state() == 'active')
+            if topic is not None:
+                probe.wait_until(
+                    lambda: probe.node.count_subscribers(f'{launched.NODE}/{topic}') > 0)
+        finally:
+            run.send_signal(signal.SIGINT)
+    assert run.returncode == 0

@@ -88,7 +88,7 @@ def test_peers_are_connected_to_topics_that_the_node_publishes(path, published):
     for node in record(path).find('Node', 'ComposableNode'):
         inputs = [target for source, target in node.kwargs.get('remappings', ())
                   if target.startswith('da3/') and not source.startswith('da3/')]
-        assert {f'/robot1/{name}' for name in inputs} <= set(published)
+        assert set(inputs) <= set(published)
         expected = INPUTS_OF_PEERS.get(node.kwargs['package'], 0)
         assert len(inputs) == expected
 
@@ -129,4 +129,4 @@ def test_the_costmap_marks_with_points_that_the_node_publishes(published):
     costmap = yaml.safe_load((ROOT / 'config' / 'nav2_costmap.yaml').read_text())['/**']
     layer = costmap['ros__parameters']['voxel_layer']
     source = layer[layer['observation_sources']]
-    assert published[f'/robot1/{source["topic"]}'].msg_type.__name__ == source['data_type']
+    assert published[source['topic']].msg_type.__name__ == source['data_type']

@@ -70,8 +70,9 @@ def main() -> None:
     parser.add_argument('--fail-at', type=int, default=-1)
     options = parser.parse_args(remove_ros_args(sys.argv)[1:])
 
-    def load(_settings) -> LoadedEngine:
-        identity = ModelIdentity('perfect', 'none', 'Apache-2.0', 'cpu', False)
+    def load(settings) -> LoadedEngine:
+        num_views = settings.window.size
+        identity = ModelIdentity('perfect', 'none', 'Apache-2.0', 'cpu', False, num_views)
         return LoadedEngine(SlowEngine(options.delay_s, options.fail_at), identity)
 
     run(lambda: Da3Node(engine_loader=load))

@@ -33,7 +33,7 @@ from nav_msgs.msg import Odometry
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data, QoSProfile
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 from tf2_ros import Buffer, TransformListener
@@ -133,9 +133,9 @@ class Peer:
             self.listen(name, message_type, topic)
         self.node.create_subscription(
             TFMessage, '/tf', lambda message: self.transforms.extend(message.transforms), 100)
-        self._images = self.node.create_publisher(Image, 'image', qos_profile_sensor_data)
-        self._infos = self.node.create_publisher(
-            CameraInfo, 'camera_info', qos_profile_sensor_data)
+        reliable = QoSProfile(depth=10)
+        self._images = self.node.create_publisher(Image, 'image', reliable)
+        self._infos = self.node.create_publisher(CameraInfo, 'camera_info', reliable)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin)
@@ -167,7 +167,7 @@ class Peer:
             and all(self.node.count_publishers(topic) for _, topic in OUTPUTS.values()),
             timeout_s), 'the node did not subscribe'
         # Discovery is not symmetric: give the node time to see our subscriptions too.
-        time.sleep(0.5)
+        time.sleep(1.0)
 
     def send(self, frame, *, encoding: str = 'rgb8', frame_id: str = FRAME_ID) -> None:
         """Publish an image."""

@@ -155,11 +155,11 @@ def test_read_gives_what_was_set(own):
     snapshot = owner.parameters.read()
     assert (snapshot.window.size, snapshot.window.stride) == (20, 5)
     assert snapshot.depth.max_m == 7.5
-    assert snapshot.pipeline.window is snapshot.window
+    assert snapshot.pipeline(20).window.size == 20
 
 
 @pytest.mark.parametrize(('overrides', 'complaint'), [
-    ({'window.size': 0}, 'window.size out of range'),
+    ({'window.size': -1}, 'window.size out of range'),
     ({'window.max_age_s': 2}, "'window.max_age_s' to '2' of type 'INTEGER', expecting type"),
     ({'points.frame': 'moon'}, "points.frame: got 'moon', expected one of camera, world"),
     ({'window.size': 3}, 'window.stride: got 4, expected 1 to 2'),
@@ -176,7 +176,7 @@ def test_bad_start_values_are_named_by_read(own, overrides, complaint):
 
 def test_bad_start_value_can_be_mended(own):
     """Setting the parameter is enough."""
-    owner = own({'window.size': 0})
+    owner = own({'window.size': -1})
     assert owner.change('window.size', 8).successful
     assert owner.parameters.read().window.size == 8
 

@@ -49,7 +49,7 @@ def build_reduced(name, seed=0):
                 # About half of the pixels become sky.
                 weight.fill_(0.3)
             elif key.endswith(('gamma', 'norm.weight', 'norm1.weight', 'norm2.weight')):
-                weight.uniform_(0.2, 0.6, generator=generator)
+                weight.uniform_(0.15, 0.45, generator=generator)
             elif weight.ndim == 1:
                 weight.normal_(0.0, 0.1, generator=generator)
             elif key.endswith(('token', 'pos_embed')):

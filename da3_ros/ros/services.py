@@ -1,0 +1,67 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The node's services."""
+
+from collections.abc import Callable
+
+from da3_ros.ros.processing_line import ProcessingLine
+from rclpy.node import Node
+from std_srvs.srv import SetBool, Trigger
+
+_REFUSAL = 'the node is not active'
+
+
+class Services:
+    """Offer the services for the life of the node; they refuse while it is not active."""
+
+    def __init__(self, node: Node, active_line: Callable[[], ProcessingLine | None]) -> None:
+        """
+        Create the services.
+
+        :param node: the node.
+        :param active_line: gives what they act on, or None while the node is not active.
+        """
+        self._active_line = active_line
+        node.create_service(Trigger, '~/reset', self._reset)
+        node.create_service(Trigger, '~/flush', self._flush)
+        node.create_service(SetBool, '~/set_paused', self._set_paused)
+
+    def _reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        line = self._active_line()
+        if line is not None:
+            line.reset('reset by service')
+        response.success = line is not None
+        response.message = 'a new world begins' if line is not None else _REFUSAL
+        return response
+
+    def _flush(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        line = self._active_line()
+        if line is not None:
+            line.flush()
+        response.success = line is not None
+        response.message = (
+            'all keyframes so far will be published' if line is not None else _REFUSAL)
+        return response
+
+    def _set_paused(
+        self, request: SetBool.Request, response: SetBool.Response
+    ) -> SetBool.Response:
+        line = self._active_line()
+        if line is not None:
+            line.set_paused(request.data)
+        response.success = line is not None
+        state = 'paused' if request.data else 'running'
+        response.message = state if line is not None else _REFUSAL
+        return response

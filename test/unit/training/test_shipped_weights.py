@@ -1,0 +1,75 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The weights in the package are those of the card, and see."""
+
+import hashlib
+from pathlib import Path
+import re
+
+import numpy as np
+import torch
+
+from da3_ros.model import build_network, load_weights
+from da3_ros.simulation.generator import generate_scene
+from da3_ros.simulation.lens import Lens
+from da3_ros.simulation.sensor import capture, Sensor
+from da3_ros.simulation.trajectory import Motion, plan_path
+from training.metrics import floor, score, Truth
+from training.step import normalise
+
+_FOLDER = Path(__file__).parents[3] / 'da3_ros' / 'model' / 'weights'
+_WEIGHTS = _FOLDER / 'da3-tiny.safetensors'
+_SEEDS = (11, 12, 13)
+_NUM_VIEWS = 3
+_MAX_BYTES = 16_000_000
+
+
+def test_hash_is_in_the_card() -> None:
+    """The card describes this file and no other."""
+    card = (_FOLDER / 'MODEL_CARD.md').read_text()
+    hashes = re.findall(r'\b[0-9a-f]{64}\b', card)
+    assert hashlib.sha256(_WEIGHTS.read_bytes()).hexdigest() in hashes
+
+
+def test_file_is_small() -> None:
+    """The package stays small."""
+    assert _WEIGHTS.stat().st_size < _MAX_BYTES
+
+
+def test_held_out_scenes_are_seen() -> None:
+    """Depth and rotation beat the blind answer by far on scenes that were never trained on."""
+    network = build_network('da3-tiny').eval()
+    load_weights(network, _WEIGHTS)
+    lens = Lens(224, 168, 70.0)
+    images, depths, poses = [], [], []
+    for seed in _SEEDS:
+        scene = generate_scene(seed)
+        path = plan_path(scene, seed, motion=Motion.ARC, num_frames=_NUM_VIEWS, rate_hz=1.0)
+        shots = [
+            capture(scene, lens, path, i, sensor=Sensor(), seed=seed) for i in range(_NUM_VIEWS)]
+        images.append(np.stack([shot.image for shot in shots]))
+        depths.append(np.stack([shot.depth for shot in shots]))
+        poses.append(np.stack([shot.world_T_camera for shot in shots]))
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 1, 4, 2, 3).float() / 255.0
+    with torch.no_grad():
+        output = network(normalise(pixels))
+    extrinsics = torch.eye(4).repeat(len(_SEEDS), _NUM_VIEWS, 1, 1)
+    extrinsics[..., :3, :] = output.extrinsics
+    truth = Truth(torch.from_numpy(np.stack(depths)), torch.from_numpy(np.stack(poses)))
+    scores = score(output.depth, torch.linalg.inv(extrinsics), truth)
+    blind = floor(truth)
+    assert scores.abs_rel < 0.6 * blind.abs_rel
+    assert scores.rotation_deg < 0.5 * blind.rotation_deg
+    assert scores.direction_deg < 45.0
