@@ -26,13 +26,13 @@ import argparse
 import logging
 from pathlib import Path
 
+from da3_ros.model import build_network
+from da3_ros.model.camera_head import rotation_to_quaternion
+from da3_ros.model.network import DepthAnything3
 from safetensors.torch import save_file
 import torch
 from torch import Tensor
 
-from da3_ros.model import build_network
-from da3_ros.model.camera_head import rotation_to_quaternion
-from da3_ros.model.network import DepthAnything3
 from training.initialise import initialise
 
 _SEED = 1

@@ -23,13 +23,12 @@ Shapes: M views, P patches, C channels, H W pixels.
 
 from dataclasses import dataclass
 
-import torch
-from torch import nn, Tensor
-import torch.nn.functional as F
-
 from da3_ros.model.config import PATCH_SIZE
 from da3_ros.model.depth_head import DualDpt
 from da3_ros.model.uv_embedding import uv_embedding
+import torch
+from torch import nn, Tensor
+import torch.nn.functional as F
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,10 +26,10 @@ import logging
 from pathlib import Path
 import tempfile
 
-import torch
-
 from da3_ros.model import build_network, load_weights
 from da3_ros.model.network import DepthAnything3
+import torch
+
 from training.heldout import draw_held_out
 from training.metrics import floor, Scores
 from training.predict import evaluate, Mode

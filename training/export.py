@@ -20,10 +20,9 @@ fp16, but for the camera encoder's matrices: fp8 (e4m3), which keeps the file un
 
 from pathlib import Path
 
+from da3_ros.model.network import DepthAnything3
 from safetensors.torch import save_file
 import torch
-
-from da3_ros.model.network import DepthAnything3
 
 _COARSE = 'cam_enc.trunk.'
 

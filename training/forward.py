@@ -15,8 +15,8 @@
 """
 The network's forward in the form that trains fast: the same function of the same parameters.
 
-Differences to ``da3_ros.model``: matrix products in bf16 from fp32 parameters, views of all windows
-in one batch so that only attention knows the windows, and pieces compiled where asked for.
+Differences to ``da3_ros.model``: matrix products in bf16 from fp32 parameters, views of all
+windows in one batch so that only attention knows the windows, pieces compiled where asked for.
 
 Shapes: B windows, N views of a window, V = B*N views, T = 1 + P tokens, C channels, h heads,
 d channels of a head.
@@ -26,15 +26,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from da3_ros.model.config import PATCH_SIZE
+from da3_ros.model.depth_head import DualDpt
+from da3_ros.model.network import DepthAnything3
+from da3_ros.model.transformer import Block, Rotation
 import torch
 from torch import Tensor
 from torch.nn.attention import sdpa_kernel, SDPBackend
 import torch.nn.functional as F
 
-from da3_ros.model.config import PATCH_SIZE
-from da3_ros.model.depth_head import DualDpt
-from da3_ros.model.network import DepthAnything3
-from da3_ros.model.transformer import Block, Rotation
 from training.dense_head import DenseHead
 
 MATCHING_BLOCKS = (5, 7, 9)

@@ -19,12 +19,11 @@ The network has no pretrained backbone, so positions start as sines of the patch
 branches small, attention sharp enough to match patches, and the camera decoder at the mean camera.
 """
 
-import torch
-from torch import nn, Tensor
-
 from da3_ros.model.config import POSITION_GRID
 from da3_ros.model.depth_head import DualDpt
 from da3_ros.model.network import DepthAnything3
+import torch
+from torch import nn, Tensor
 
 _POSITION_UNITS = 12.0
 _POSITION_BASE = 30.0

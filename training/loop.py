@@ -20,11 +20,11 @@ import math
 from pathlib import Path
 import time
 
+from da3_ros.model.network import DepthAnything3
 import torch
 from torch import distributed, nn, Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from da3_ros.model.network import DepthAnything3
 from training.checkpoint import Progress
 from training.heldout import HeldOut
 from training.pool import WindowPool
@@ -144,7 +144,7 @@ class Loop:
             return
         active: list[Tensor] = []
 
-        def watch(module: nn.Module, inputs: object, output: Tensor) -> None:
+        def watch(_module: nn.Module, _inputs: object, output: Tensor) -> None:
             active.append((output.flatten(0, -2) > 0).float().mean(dim=0))
 
         hooks = [self._network.cam_dec.backbone[i].register_forward_hook(watch) for i in (1, 3)]
@@ -198,8 +198,8 @@ class Loop:
 
     def _log(self, number: int, means: Tensor, pace: float) -> None:
         if self._place.is_first:
-            values = ' '.join(
-                f'{name} {value:.4f}' for name, value in zip(LOG_NAMES, means.tolist(), strict=True))
+            named = zip(LOG_NAMES, means.tolist(), strict=True)
+            values = ' '.join(f'{name} {value:.4f}' for name, value in named)
             _logger.info('step %d: %.1f ms, %s', number, 1e3 * pace, values)
 
 

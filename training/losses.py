@@ -15,15 +15,16 @@
 """
 Losses.
 
-Dense and ray errors are weighted with the predicted confidence c as in DUSt3R: c * error - a log c.
+Dense and ray errors are weighted with the predicted confidence c as in DUSt3R:
+c * error - a log c.
 """
 
 from dataclasses import dataclass
 
+from da3_ros.model.camera_head import quaternion_to_rotation
 import torch
 from torch import Tensor
 
-from da3_ros.model.camera_head import quaternion_to_rotation
 from training.dense_head import DenseMaps
 from training.targets import Matches
 

@@ -13,9 +13,9 @@
 # limitations under the License.
 
 """
-How far predictions of windows are from truth; every metric is free of the window's scale and frame.
+How far predictions of windows are from truth; no metric sees the window's scale or frame.
 
-Shapes: S windows, N views, Q = N (N - 1) / 2 pairs of views, H W pixels. All in float64 on the CPU.
+Shapes: S windows, N views, Q = N (N - 1) / 2 pairs of views, H W pixels. All in float64.
 """
 
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class Scores:
     :param delta: share of pixels within a factor of 1.25.
     :param rotation_deg: median error of the rotation between pairs of views.
     :param direction_deg: median error of the direction of the translation between them; only
-        pairs whose distance is at least 5 % of the mean depth.
+        pairs whose distance is at least 5 % of the mean depth (any, where no depth is known).
     :param auc_5: area under the share of such pairs whose two errors are below a threshold, up to
         5 degrees [%].
     :param auc_15: likewise up to 15 degrees.
@@ -122,7 +122,7 @@ def _depth_errors(depth: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
 def _mean_depth(depth: Tensor) -> Tensor:
     flat = depth.double().cpu().flatten(1)
     known = (flat > 0) & (flat < MAX_DEPTH_M)
-    return torch.where(known, flat, 0.0).sum(dim=1) / known.sum(dim=1)
+    return torch.where(known, flat, 0.0).sum(dim=1) / known.sum(dim=1).clamp_min(1)
 
 
 def _pair_errors(poses: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:

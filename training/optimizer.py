@@ -22,10 +22,10 @@ few arrays. Muon: momentum, orthogonalised by a Newton-Schulz iteration (Jordan 
 
 from collections.abc import Iterable
 
+from da3_ros.model.network import DepthAnything3
 import torch
 from torch import nn, Tensor
 
-from da3_ros.model.network import DepthAnything3
 from training.recipe import Recipe
 
 _MOMENTUM = 0.95

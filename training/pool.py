@@ -18,7 +18,8 @@ A pool of rendered windows on the device, refreshed chunk by chunk while the tra
 What the pool holds and what a step draws from it are functions of the seed and the step alone, so
 a resumed training sees what an uninterrupted one would have seen.
 
-Shapes: B windows, N views of a window, V = B*N views, M views that the depth head sees, H W pixels.
+Shapes: B windows, N views of a window, V = B*N views, M views that the depth head sees,
+H W pixels.
 """
 
 from concurrent.futures import Executor, Future

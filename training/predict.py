@@ -16,12 +16,12 @@
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from da3_ros.model.camera_head import build_intrinsics, invert_rigid
 from da3_ros.model.network import DepthAnything3
 from da3_ros.model.pose_input import normalize_extrinsics
+import torch
+from torch import Tensor
+
 from training.heldout import HeldOut
 from training.metrics import score, Scores
 from training.step import normalise

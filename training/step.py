@@ -21,10 +21,10 @@ Shapes: B windows, N views, V = B*N, M views that the depth head sees.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from da3_ros.model.network import DepthAnything3
 import torch
 from torch import distributed, Tensor
 
-from da3_ros.model.network import DepthAnything3
 from training.forward import TrainingForward
 from training.losses import camera_loss, dense_loss, LossWeights, matching_loss
 from training.optimizer import Optimizer

@@ -23,11 +23,10 @@ Shapes: B windows, N views, V = B*N, P patches, H W pixels, h w points of the ra
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from da3_ros.model.camera_head import invert_rigid, rotation_to_quaternion
 from da3_ros.model.config import PATCH_SIZE
+import torch
+from torch import Tensor
 
 MAX_DEPTH_M = 60.0
 _SCALE_STRIDE_PX = 4

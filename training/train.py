@@ -36,11 +36,11 @@ import tempfile
 import time
 from typing import Any
 
+from da3_ros.model import build_network, load_weights
+from da3_ros.model.network import DepthAnything3
 import torch
 from torch import distributed
 
-from da3_ros.model import build_network, load_weights
-from da3_ros.model.network import DepthAnything3
 from training.checkpoint import load_checkpoint, Progress, save_checkpoint
 from training.export import export_weights
 from training.heldout import draw_held_out

@@ -23,13 +23,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
 from da3_ros.geometry.rigid import Array
 from da3_ros.simulation.generator import generate_scene, Place
 from da3_ros.simulation.scene import SceneArrays
 from da3_ros.simulation.trajectory import Motion, PathLimits, plan_path
+import numpy as np
+from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 

@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy
 import pytest
 from tracked import python_files, ROOT
 
@@ -37,4 +38,6 @@ def test_ruff():
 
 
 def test_mypy():
+    if numpy.__version__ < '2':
+        pytest.skip("numpy 1's types differ from numpy 2's; held to the newer ones")
     run_tool('mypy')

@@ -19,7 +19,7 @@ from dataclasses import replace
 from da3_ros.geometry import rigid
 from da3_ros.model import DepthAnything3, MODELS, NestedDepthAnything3
 import numpy as np
-import torch
+from random_weights import randomize
 
 
 def reduced_config(name):
@@ -40,23 +40,7 @@ def build_reduced(name, seed=0):
     """Build a narrow network in which every weight matters."""
     config = reduced_config(name)
     network = (DepthAnything3 if config.metric_branch is None else NestedDepthAnything3)(config)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for key, weight in network.named_parameters():
-            if key.endswith('fc_fov.0.bias'):
-                weight.fill_(1.0)
-            elif key.endswith('sky_output_conv2.2.bias'):
-                # About half of the pixels become sky.
-                weight.fill_(0.3)
-            elif key.endswith(('gamma', 'norm.weight', 'norm1.weight', 'norm2.weight')):
-                weight.uniform_(0.15, 0.45, generator=generator)
-            elif weight.ndim == 1:
-                weight.normal_(0.0, 0.1, generator=generator)
-            elif key.endswith(('token', 'pos_embed')):
-                weight.normal_(0.0, 0.5, generator=generator)
-            else:
-                fan_in = weight[0].numel()
-                weight.normal_(0.0, fan_in**-0.5, generator=generator)
+    randomize(network, seed=seed)
     return network.eval()
 
 

@@ -18,14 +18,14 @@ import hashlib
 from pathlib import Path
 import re
 
-import numpy as np
-import torch
-
 from da3_ros.model import build_network, load_weights
 from da3_ros.simulation.generator import generate_scene
 from da3_ros.simulation.lens import Lens
 from da3_ros.simulation.sensor import capture, Sensor
 from da3_ros.simulation.trajectory import Motion, plan_path
+import numpy as np
+import torch
+
 from training.metrics import floor, score, Truth
 from training.step import normalise
 

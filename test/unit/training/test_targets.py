@@ -14,13 +14,13 @@
 
 """Truth passes through the network's own decoders unchanged."""
 
+from da3_ros.model.camera_head import decode_cameras
+from da3_ros.model.pose_input import normalize_extrinsics
+from da3_ros.model.ray_pose import cameras_from_rays
 import numpy as np
 import pytest
 import torch
 
-from da3_ros.model.camera_head import decode_cameras
-from da3_ros.model.pose_input import normalize_extrinsics
-from da3_ros.model.ray_pose import cameras_from_rays
 from training.targets import find_matches, pixel_rays, ray_targets, Targets
 from training.windows import WindowArrays
 
@@ -47,7 +47,7 @@ def test_decoded_encoding_is_the_true_camera(targets: Targets, windows: WindowAr
     np.testing.assert_allclose(cameras.intrinsics.numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_rays_give_the_true_camera(targets: Targets, windows: WindowArrays) -> None:
+def test_rays_give_the_true_camera(targets: Targets) -> None:
     """Upstream's estimate of cameras from rays finds the truth in the ray targets."""
     grid = (SIZE[0] // 14 * 8, SIZE[1] // 14 * 8)
     rays = ray_targets(targets, torch.arange(6), SIZE, grid).unflatten(0, (2, 3))
@@ -86,7 +86,8 @@ def test_matches_lie_on_the_same_point(targets: Targets) -> None:
               + targets.translation[:, None, None]).flatten(1, 2)
     assert matches.weights.sum() > 40
     rows, columns = matches.patches // grid[1], matches.patches % grid[1]
-    place = torch.stack(((columns * matches.weights).sum(-1), (rows * matches.weights).sum(-1)), -1)
+    cells = torch.stack((columns, rows), dim=-1)
+    place = (cells * matches.weights[..., None]).sum(dim=-2)
     for view, other in enumerate(partner.tolist()):
         seen = matches.weights[view].sum(dim=-1) > 0.5
         local = (points[view] - targets.translation[other]) @ targets.rotation[other]

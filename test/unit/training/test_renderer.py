@@ -1,0 +1,65 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The training's kernel and the simulation's numpy renderer make the same pictures."""
+
+from da3_ros.simulation.generator import generate_scene, Place
+from da3_ros.simulation.lens import Lens
+from da3_ros.simulation.renderer import render
+from da3_ros.simulation.trajectory import Motion, plan_path
+import numpy as np
+import pytest
+
+from training.renderer import HostRenderer
+from training.windows import draw_windows, stack_windows, Window
+
+_WIDTH, _HEIGHT, _FOV_DEG = 112, 84, 75.0
+
+
+@pytest.mark.parametrize(('place', 'seed'), [
+    (Place.ROOM, 0), (Place.ROOM, 5), (Place.COURT, 1), (Place.COURT, 2)])
+def test_same_picture(renderer: HostRenderer, place: Place, seed: int) -> None:
+    """Radiance and depth agree up to rounding at the edges of things."""
+    scene = generate_scene(seed, place)
+    path = plan_path(scene, seed, motion=Motion.ARC, num_frames=2, rate_hz=1.0)
+    window = Window(
+        scene=scene.arrays(), world_T_camera=path.world_T_camera,
+        fov_x_rad=np.radians(_FOV_DEG), motion=np.zeros((2, 6)))
+    rendering = renderer(stack_windows([window]), (_HEIGHT, _WIDTH), samples=1)
+    for view, pose in enumerate(path.world_T_camera):
+        expected = render(scene, Lens(_WIDTH, _HEIGHT, _FOV_DEG), pose)
+        depth = rendering.depth[0, view].numpy()
+        radiance = rendering.radiance[0, view].permute(1, 2, 0).numpy()
+        same_depth = np.isclose(depth, expected.depth, rtol=1e-4)
+        same_radiance = np.isclose(radiance, expected.radiance, atol=2e-3).all(axis=2)
+        assert same_depth.mean() > 0.998
+        assert same_radiance.mean() > 0.99
+
+
+def test_supersampling_keeps_the_mean_and_the_depth(renderer: HostRenderer) -> None:
+    """More rays for a pixel smooth the picture; its depth is that of the middle."""
+    windows = draw_windows(20, 1, 2, augment=False)
+    one, four = (renderer(windows, (_HEIGHT, _WIDTH), samples=n) for n in (1, 2))
+    assert (one.depth == four.depth).all()
+    assert not (one.radiance == four.radiance).all()
+    difference = one.radiance.mean() - four.radiance.mean()
+    assert abs(float(difference)) < 0.02 * float(one.radiance.mean())
+
+
+def test_windows_are_repeatable() -> None:
+    """A seed gives the same window every time, and another one another window."""
+    first, again, other = (draw_windows(seed, 1, 3, augment=True) for seed in (30, 30, 31))
+    np.testing.assert_array_equal(first.world_T_camera, again.world_T_camera)
+    np.testing.assert_array_equal(first.primitives, again.primitives)
+    assert not np.array_equal(first.world_T_camera, other.world_T_camera)
