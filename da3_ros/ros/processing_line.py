@@ -63,11 +63,13 @@ class ProcessingLine:
         self._counters = counters
         self._health = health
         self._settings = settings()
+        # The publishers come first: where a signal has ended the context meanwhile they fail, and
+        # not a half-made TransformListener, whose destructor would complain.
+        self._publishers = create_publishers(node)
         has_tf = self._settings.tf.mode != 'none'
         needs_frames = has_tf or self._settings.needs_robot_poses
         self._frames = RobotFrames(node) if needs_frames else None
         self._broadcaster = TransformBroadcaster(node) if has_tf else None
-        self._publishers = create_publishers(node)
         self._pipeline = DepthPipeline(
             loaded.engine, self._settings.pipeline(loaded.identity.num_views))
         outlet = KeyframePublisher(

@@ -47,6 +47,10 @@ class TransformListener:
             TFMessage, '/tf_static', self.static_callback,
             latched if static_qos is None else static_qos, callback_group=self.group)
 
+    def __del__(self) -> None:
+        # As the original does: where __init__ has failed this complains of what it did not reach.
+        self.unregister()
+
     def unregister(self) -> None:
         """Stop listening."""
         self.node.destroy_subscription(self.tf_sub)
