@@ -40,7 +40,7 @@ from da3_ros.model import MODELS
 from matplotlib import pyplot
 import numpy as np
 import torch
-from upstream import build_random, build_upstream, run_upstream
+from upstream_package import build_random, build_upstream, run_upstream
 
 IMPLEMENTATIONS = ['ours', 'ours, features on host', 'upstream']
 

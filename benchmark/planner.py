@@ -39,7 +39,7 @@ from da3_ros.inference.placement import place
 from da3_ros.model import MODELS
 import numpy as np
 import torch
-from upstream import build_random
+from upstream_package import build_random
 
 _GIB = 2**30
 _SIZES = ((280, 504), (378, 504), (504, 504), (154, 504), (504, 280))

@@ -14,9 +14,10 @@
 
 """Nothing in the project belongs to one machine, and the documents point to what exists."""
 
+from collections import Counter
 import re
 
-from tracked import ROOT, tracked_files
+from tracked import python_files, ROOT, tracked_files
 
 TEXT_SUFFIXES = {'.cfg', '.in', '.md', '.py', '.rst', '.sh', '.toml', '.txt', '.xml', '.yaml',
                  '.yml', ''}
@@ -45,6 +46,12 @@ def test_no_file_is_generated_or_huge():
     for path in tracked_files():
         assert path.suffix not in ('.pyc', '.so', '.mcap', '.db3', '.log')
         assert path.stat().st_size < MAX_BYTES
+
+
+def test_modules_that_pytest_imports_by_name_differ():
+    # Their folders all come onto sys.path: of two modules of one name the first one wins.
+    names = Counter(path.name for path in python_files('test', 'benchmark'))
+    assert {name for name, count in names.items() if count > 1} <= {'conftest.py'}
 
 
 def test_readme_shows_the_two_commands():
