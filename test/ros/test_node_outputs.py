@@ -20,6 +20,7 @@ from da3_ros.ros.conversions import from_transform, stamp_ns
 from node_harness import eventually, FRAME_ID, OUTPUTS
 import numpy as np
 from perfect_engine import frames
+from rclpy.duration import Duration
 from rclpy.time import Time
 from sensor_msgs_py import point_cloud2
 
@@ -52,7 +53,8 @@ def test_every_keyframe_comes_out_whole_and_once(start_node, peer):
         assert {len(messages) for messages in peer.received[name].values()} == {1}, name
     assert peer.transform_stamps() == sent
     for time_ns in sent:
-        assert peer.buffer.can_transform('odom', FRAME_ID, Time(nanoseconds=time_ns))
+        assert peer.buffer.can_transform(
+            'odom', FRAME_ID, Time(nanoseconds=time_ns), Duration(seconds=5))
 
 
 def test_published_depth_back_projects_to_the_published_points(start_node, peer):
@@ -63,7 +65,8 @@ def test_published_depth_back_projects_to_the_published_points(start_node, peer)
     assert eventually(lambda: len(peer.stamps('points')) == len(sent))
     for time_ns in sent:
         outputs = {name: peer.received[name][time_ns][0] for name in OUTPUTS}
-        transform = peer.buffer.lookup_transform('odom', FRAME_ID, Time(nanoseconds=time_ns))
+        transform = peer.buffer.lookup_transform(
+            'odom', FRAME_ID, Time(nanoseconds=time_ns), Duration(seconds=5))
         expected = back_project(outputs['depth'], outputs['camera_info'], transform.transform)
         cloud = outputs['points']
         assert cloud.header.frame_id == 'odom'

@@ -23,6 +23,7 @@ from node_harness import eventually, FRAME_ID
 import numpy as np
 from perfect_engine import frames
 import pytest
+from rclpy.duration import Duration
 from rclpy.time import Time
 from scipy.spatial.transform import Rotation
 from test_node_outputs import stream
@@ -43,8 +44,9 @@ def mount_camera(peer, parent='base_link', base_T_camera=BASE_T_CAMERA):
 
 def look_up(peer, target, source, time_ns):
     """Ask the peer's buffer, (4, 4)."""
-    return from_transform(
-        peer.buffer.lookup_transform(target, source, Time(nanoseconds=time_ns)).transform)
+    found = peer.buffer.lookup_transform(
+        target, source, Time(nanoseconds=time_ns), Duration(seconds=5))
+    return from_transform(found.transform)
 
 
 def children(peer):
