@@ -39,14 +39,14 @@ def main(command: list[str]) -> int:
     if command[:1] in (['-h'], ['--help']):
         print(__doc__.strip())
         return 0
-    environment = Environment()
     try:
+        environment = Environment()
         environment.ensure()
     except ProblemError as problem:
         say(str(problem))
         return 1
     except OSError as error:
-        say(f'cannot make {environment.path}: {error.strerror}')
+        say(f'cannot make the environment: {error}')
         return 1
     except KeyboardInterrupt:
         say('interrupted; the next call starts over')

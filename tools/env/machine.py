@@ -89,22 +89,23 @@ def _check_wheels_fit() -> None:
         raise ProblemError(f'the ROS 2 wheels need glibc 2.28 or newer, got {library} {version}: '
                            'use Debian 10, Ubuntu 20.04 or newer, or source a ROS 2')
     if os.environ.get('AMENT_PREFIX_PATH') and os.environ.get('ROS_DISTRO'):
-        raise ProblemError(
-            f'ROS 2 {os.environ["ROS_DISTRO"]} is sourced but {sys.executable} (Python '
-            f'{platform.python_version()}) has no rclpy: use the Python that ROS was built for '
-            '(leave conda or pyenv), or a shell without ROS')
+        raise _wrong_python(os.environ['ROS_DISTRO'])
 
 
 def _check_sourced_ros(distribution: str) -> None:
     # A real import: rclpy of another Python version is found but does not load.
     command = [sys.executable, '-c', 'import rclpy']
     if subprocess.run(command, check=False, capture_output=True).returncode:
-        raise ProblemError(
-            f'ROS 2 {distribution} is sourced but {sys.executable} (Python '
-            f'{platform.python_version()}) cannot import rclpy: use the Python that ROS was '
-            'built for (leave conda or pyenv), or a shell without ROS')
+        raise _wrong_python(distribution)
     missing = [package for module, package in ROS_MODULES.items() if not has_module(module)]
     if missing:
         packages = ' '.join(f'ros-{distribution}-{package}' for package in missing)
         raise ProblemError(f'missing beside ROS 2 {distribution}: sudo apt install {packages}, '
                            'or: rosdep install --from-paths . --ignore-src')
+
+
+def _wrong_python(distribution: str) -> ProblemError:
+    return ProblemError(
+        f'ROS 2 {distribution} is sourced but {sys.executable} (Python '
+        f'{platform.python_version()}) cannot import rclpy: use the Python that ROS was built '
+        'for (leave conda or pyenv), or a shell without ROS')
