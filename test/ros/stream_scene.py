@@ -45,8 +45,8 @@ def main() -> None:
 
     rclpy.init()
     node = rclpy.create_node('camera')
-    # Reliable: the test counts every image.
-    qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+    # Reliable and deep: the test counts every image, on however slow a machine.
+    qos = QoSProfile(depth=len(paths), reliability=ReliabilityPolicy.RELIABLE)
     images = node.create_publisher(Image, 'image', qos)
     infos = node.create_publisher(CameraInfo, 'camera_info', qos)
     while not (images.get_subscription_count() and infos.get_subscription_count()):
