@@ -51,7 +51,8 @@ def main() -> None:
     infos = node.create_publisher(CameraInfo, 'camera_info', qos)
     while not (images.get_subscription_count() and infos.get_subscription_count()):
         time.sleep(0.05)
-    time.sleep(1.0)
+    # Discovery is not symmetric: on a busy machine the node may see us seconds later.
+    time.sleep(3.0)
     period_ns = round(1e9 / options.rate_hz)
     for index, path in enumerate(paths):
         time_ns = FIRST_STAMP_NS + index * period_ns
