@@ -22,6 +22,7 @@ scale of its own, which the two sets of camera centres reveal.
 from dataclasses import dataclass
 
 from da3_ros.geometry import rigid
+from da3_ros.geometry.sim3 import fit_sim3, Sim3
 import numpy as np
 from numpy.typing import NDArray
 
@@ -98,29 +99,10 @@ def network_unit(given: Array, predicted: Array, *, expected: float) -> float:
     return 1.0 / scale
 
 
-@dataclass(frozen=True, eq=False)
-class _Similarity:
-    """A similarity b_S_a: x_b = scale * rotation @ x_a + translation."""
-
-    rotation: Array
-    translation: Array
-    scale: float
-
-    def __call__(self, points: Array) -> Array:
-        result: Array = self.scale * points @ self.rotation.T + self.translation
-        return result
-
-
-def _fit(source: Array, target: Array) -> _Similarity:
-    """Fit target = S(source) to (N, 3) points; zero scale where the source is one point."""
-    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
-    a, b = source - source_mean, target - target_mean
-    left, singular, right = np.linalg.svd(b.T @ a)
-    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(left) * np.linalg.det(right))])
-    rotation = (left * signs) @ right
-    variance = float((a * a).sum())
-    scale = float(singular @ signs) / variance if variance > 0.0 else 0.0
-    return _Similarity(rotation, target_mean - scale * rotation @ source_mean, scale)
+def _fit(source: Array, target: Array) -> Sim3:
+    """Return ``target_S_source`` of (N, 3) points; zero scale where the source is one point."""
+    scale = None if np.ptp(source, axis=0).any() else 0.0
+    return fit_sim3(target, source, np.ones(len(source)), scale=scale)
 
 
 def _inliers(source: Array, target: Array) -> NDArray[np.bool_]:
@@ -130,7 +112,7 @@ def _inliers(source: Array, target: Array) -> NDArray[np.bool_]:
     An inlier is no farther off than the median distance from a fitted centre to the nearest
     target, both under the fit of all views.
     """
-    fitted = _fit(source, target)(source)
+    fitted = _fit(source, target).transform_points(source)
     nearest = np.linalg.norm(fitted[:, None] - target[None], axis=2).min(axis=1)
     threshold = np.median(nearest)
     rng = np.random.default_rng(_SEED)
@@ -138,7 +120,8 @@ def _inliers(source: Array, target: Array) -> NDArray[np.bool_]:
     best_score = (-1, -np.inf)
     for _ in range(_NUM_DRAWS):
         draw = rng.choice(len(source), size=(len(source) + 1) // 2, replace=False)
-        errors = np.linalg.norm(_fit(source[draw], target[draw])(source) - target, axis=1)
+        fitted = _fit(source[draw], target[draw]).transform_points(source)
+        errors = np.linalg.norm(fitted - target, axis=1)
         inliers = errors <= threshold
         score = (int(inliers.sum()), -float(errors[inliers].mean()) if inliers.any() else -np.inf)
         if score > best_score:
