@@ -14,22 +14,21 @@
 
 """Keyframes become messages and go out."""
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from da3_ros.mapping.keyframe import PosedKeyframe
+from da3_ros.mapping.loop_closure import LoopReport
 from da3_ros.mapping.update import PipelineUpdate
 from da3_ros.ros import conversions
 from da3_ros.ros.drift import Drift, unknown_covariance
 from da3_ros.ros.health import Health
 from da3_ros.ros.interface import Publishers
+from da3_ros.ros.path_history import PathHistory
 from da3_ros.ros.placement import KeyframePlacer, PlacedKeyframe
 from da3_ros.ros.point_cloud import to_point_cloud
 from da3_ros.ros.settings import DepthSettings, NodeSettings
-from geometry_msgs.msg import PoseStamped
-from nav_msgs.msg import Path
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecyclePublisher
@@ -92,13 +91,15 @@ class KeyframePublisher:
         self._settings = settings
         self._drift = Drift()
         self._map_T_odom = np.eye(4)
-        self._path: deque[PoseStamped] = deque()
+        self._path = PathHistory()
+        self._newest: PosedKeyframe | None = None
 
     def begin_session(self) -> None:
         """Forget the world so far."""
         self._placer.begin_session()
         self._drift = Drift()
-        self._path.clear()
+        self._path = PathHistory()
+        self._newest = None
 
     def note_update(self, update: PipelineUpdate) -> None:
         """
@@ -140,8 +141,29 @@ class KeyframePublisher:
         for publisher, message in messages.outputs:
             publisher.publish(message)
         if placed is not None:
-            self._extend_path(messages.keyframe, placed)
+            self._newest = messages.keyframe
+            # Also when nobody listens: who comes later gets the last one.
+            self._path.extend(messages.keyframe, placed, self._map_T_odom,
+                              max_size=self._settings().path.max_size)
+            self._publishers.path.publish(self._path.message())
         self._health.note_published(messages.keyframe)
+
+    def publish_loop(self, loop: LoopReport) -> None:
+        """
+        Send the corrected map at once, and not only with the next keyframe.
+
+        :param loop: that was closed.
+        """
+        placed = None if self._newest is None else self._placer.place(
+            self._newest, self._map_T_odom)
+        if placed is None:
+            return
+        odom_frame = self._settings().tf.odom_frame
+        corrections = [link for link in placed.transforms if link.child_frame_id == odom_frame]
+        if corrections and self._broadcaster is not None:
+            self._broadcaster.sendTransform(corrections)
+        self._path.correct(loop.path, placed)
+        self._publishers.path.publish(self._path.message())
 
     def _add_images(
         self, outputs: '_Outputs', keyframe: PosedKeyframe, settings: NodeSettings
@@ -169,14 +191,6 @@ class KeyframePublisher:
             header=conversions.to_header(keyframe.stamp_ns, placed.world_frame),
             child=placed.body_frame,
         ))
-
-    def _extend_path(self, keyframe: PosedKeyframe, placed: PlacedKeyframe) -> None:
-        header = conversions.to_header(keyframe.stamp_ns, placed.world_frame)
-        self._path.append(conversions.to_pose_stamped(placed.world_T_body, header))
-        while len(self._path) > self._settings().path.max_size:
-            self._path.popleft()
-        # Also when nobody listens: who comes later gets the last one.
-        self._publishers.path.publish(Path(header=header, poses=list(self._path)))
 
 
 class _Outputs:
