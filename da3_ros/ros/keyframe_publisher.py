@@ -22,16 +22,17 @@ from typing import Any
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.update import PipelineUpdate
 from da3_ros.ros import conversions
+from da3_ros.ros.depth_mask import mask_depth
 from da3_ros.ros.drift import Drift, unknown_covariance
 from da3_ros.ros.health import Health
 from da3_ros.ros.interface import Publishers
+from da3_ros.ros.map_publisher import MapPublisher
 from da3_ros.ros.placement import KeyframePlacer, PlacedKeyframe
 from da3_ros.ros.point_cloud import to_point_cloud
-from da3_ros.ros.settings import DepthSettings, NodeSettings
+from da3_ros.ros.settings import NodeSettings
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Path
 import numpy as np
-from numpy.typing import NDArray
 from rclpy.lifecycle import LifecyclePublisher
 from sensor_msgs.msg import PointCloud2
 from tf2_ros import TransformBroadcaster
@@ -52,29 +53,13 @@ class KeyframeMessages:
     outputs: tuple[tuple[LifecyclePublisher, Any], ...]
 
 
-def mask_depth(
-    depth: NDArray[np.float32], confidence: NDArray[np.float32] | None, settings: DepthSettings
-) -> NDArray[np.float32]:
-    """
-    Mark what is not to be believed, as REP-118 says: NaN unknown, +Inf beyond range.
-
-    :param depth: (H, W), NaN unknown, +Inf sky.
-    :param confidence: (H, W), or None.
-    :param settings: limits.
-    """
-    masked = depth.copy()
-    if confidence is not None:
-        masked[np.isfinite(depth) & (confidence < settings.min_confidence)] = np.nan
-    masked[masked > settings.limit_m] = np.inf
-    return masked
-
-
 class KeyframePublisher:
     """The worker's outlet; messages that nobody listens to are not made."""
 
     def __init__(
         self, publishers: Publishers, broadcaster: TransformBroadcaster | None,
-        placer: KeyframePlacer, health: Health, settings: Callable[[], NodeSettings],
+        placer: KeyframePlacer, map_publisher: MapPublisher, health: Health,
+        settings: Callable[[], NodeSettings],
     ) -> None:
         """
         Start a session.
@@ -82,12 +67,14 @@ class KeyframePublisher:
         :param publishers: of the node.
         :param broadcaster: of the node; None publishes no transforms.
         :param placer: tells where keyframes are.
+        :param map_publisher: fuses them.
         :param health: is told what goes out.
         :param settings: gives the newest snapshot.
         """
         self._publishers = publishers
         self._broadcaster = broadcaster
         self._placer = placer
+        self._map = map_publisher
         self._health = health
         self._settings = settings
         self._drift = Drift()
@@ -97,6 +84,7 @@ class KeyframePublisher:
     def begin_session(self) -> None:
         """Forget the world so far."""
         self._placer.begin_session()
+        self._map.begin_session()
         self._drift = Drift()
         self._path.clear()
 
@@ -141,6 +129,8 @@ class KeyframePublisher:
             publisher.publish(message)
         if placed is not None:
             self._extend_path(messages.keyframe, placed)
+            self._map.add(
+                messages.keyframe, self._map_T_odom, self._placer.map_view(self._map_T_odom))
         self._health.note_published(messages.keyframe)
 
     def _add_images(
@@ -149,8 +139,9 @@ class KeyframePublisher:
         header = conversions.to_header(keyframe.stamp_ns, keyframe.frame_id)
         height, width = keyframe.depth.shape
         confidence = keyframe.confidence
-        outputs.add(self._publishers.camera_info, lambda: conversions.to_camera_info(
-            keyframe.intrinsics, width=width, height=height, header=header))
+        for publisher in (self._publishers.camera_info, self._publishers.rgb_camera_info):
+            outputs.add(publisher, lambda: conversions.to_camera_info(
+                keyframe.intrinsics, width=width, height=height, header=header))
         outputs.add(self._publishers.depth, lambda: conversions.to_float_message(
             mask_depth(keyframe.depth, confidence, settings.depth), header))
         outputs.add(self._publishers.rgb, lambda: conversions.to_rgb_message(

@@ -29,6 +29,7 @@ from da3_ros.ros.counters import Counters, Event
 from da3_ros.ros.robot_frames import RobotFrames
 from da3_ros.ros.settings import TfSettings
 from geometry_msgs.msg import TransformStamped
+import numpy as np
 
 _logger = logging.getLogger(__name__)
 
@@ -50,6 +51,19 @@ class PlacedKeyframe:
     body_frame: str
     world_T_body: Array
     transforms: tuple[TransformStamped, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class MapView:
+    """
+    Where the pipeline's ``map`` is shown.
+
+    :param frame: name of a frame that is on /tf.
+    :param frame_T_map: (4, 4).
+    """
+
+    frame: str
+    frame_T_map: Array
 
 
 class KeyframePlacer:
@@ -94,6 +108,20 @@ class KeyframePlacer:
         pose = keyframe.odom_T_camera
         transforms = self._transforms(keyframe, (pose, world, camera), *self._map(map_T_odom))
         return PlacedKeyframe(world, pose, camera, pose, transforms)
+
+    def map_view(self, map_T_odom: Array) -> MapView:
+        """
+        Tell where the map is shown: in the map frame where the node publishes it, else in odom.
+
+        In ``odom`` the newest camera is where it is, and the past is moved instead.
+
+        :param map_T_odom: (4, 4) the pipeline's correction of its ``odom``.
+        """
+        settings = self._settings
+        world_T_start = np.eye(4) if self._world_T_start is None else self._world_T_start
+        if settings.mode == 'map_to_odom' or (settings.publish_map and settings.mode != 'none'):
+            return MapView(settings.map_frame, world_T_start)
+        return MapView(settings.odom_frame, world_T_start @ rigid.inverse(map_T_odom))
 
     def _place_base(self, keyframe: PosedKeyframe, map_T_odom: Array) -> PlacedKeyframe | None:
         """Publish ``odom -> base``; the base starts at the origin, as its wheels would say."""
