@@ -30,7 +30,7 @@ from da3_ros.mapping.voxel_map import VoxelMap
 from da3_ros.ros import conversions
 from da3_ros.ros.counters import Counters, Event
 from da3_ros.ros.depth_mask import mask_depth
-from da3_ros.ros.placement import MapView
+from da3_ros.ros.placement import PlacedKeyframe
 from da3_ros.ros.point_cloud import to_fused_cloud
 from da3_ros.ros.settings import NodeSettings
 import numpy as np
@@ -84,7 +84,8 @@ class MapPublisher:
         self._is_stopping = False
         # Of the thread alone.
         self._map = VoxelMap()
-        self._view = MapView('', np.eye(4))
+        self._frame = ''
+        self._frame_T_map = np.eye(4)
         self._stamp_ns = 0
         self._is_new = False
         self._next_s = 0.0
@@ -92,27 +93,28 @@ class MapPublisher:
         self._thread.start()
 
     def add(
-        self, keyframe: PosedKeyframe, map_T_odom: NDArray[np.float64], view: MapView
+        self, keyframe: PosedKeyframe, map_T_odom: NDArray[np.float64], placed: PlacedKeyframe
     ) -> None:
         """
         Fuse a keyframe, if a map is wanted.
 
         :param keyframe: with a pose.
         :param map_T_odom: (4, 4) the pipeline's correction of its ``odom``.
-        :param view: where the map is shown from now on.
+        :param placed: tells where the map is shown from now on.
         """
         if self._settings().map.enabled or self._publisher.get_subscription_count() > 0:
             pose = map_T_odom @ keyframe.odom_T_camera
-            self._do(_Step(functools.partial(self._fuse, keyframe, pose, view), is_keyframe=True))
+            fuse = functools.partial(self._fuse, keyframe, pose, placed)
+            self._do(_Step(fuse, is_keyframe=True))
 
-    def correct(self, correction: MapCorrection, view: MapView) -> None:
+    def correct(self, correction: MapCorrection, placed: PlacedKeyframe | None) -> None:
         """
         Move what was fused.
 
         :param correction: of all keyframes so far.
-        :param view: where the map is shown from now on.
+        :param placed: tells where the map is shown from now on, or None where it stays.
         """
-        self._do(_Step(functools.partial(self._correct, correction, view)))
+        self._do(_Step(functools.partial(self._correct, correction, placed)))
 
     def begin_session(self) -> None:
         """Forget the world so far."""
@@ -163,7 +165,7 @@ class MapPublisher:
             return None
 
     def _fuse(
-        self, keyframe: PosedKeyframe, map_T_camera: NDArray[np.float64], view: MapView
+        self, keyframe: PosedKeyframe, map_T_camera: NDArray[np.float64], placed: PlacedKeyframe
     ) -> None:
         settings = self._settings()
         points = observe(
@@ -172,20 +174,21 @@ class MapPublisher:
             min_confidence=settings.map.min_confidence, limit=settings.map.limit_m)
         self._map.add(points, map_T_camera[:3, 3], settings.map)
         self._stamp_ns = keyframe.stamp_ns
-        self._show(view)
+        self._show(placed)
 
-    def _correct(self, correction: MapCorrection, view: MapView) -> None:
+    def _correct(self, correction: MapCorrection, placed: PlacedKeyframe | None) -> None:
         self._map.correct(correction)
-        self._show(view)
+        self._show(placed)
 
     def _clear(self) -> None:
         self._map.clear()
         # Who sees the old world must not take it for the new one.
         self._is_new = self._stamp_ns > 0
 
-    def _show(self, view: MapView) -> None:
-        self._view = view
-        self._is_new = True
+    def _show(self, placed: PlacedKeyframe | None) -> None:
+        if placed is not None:
+            self._frame, self._frame_T_map = placed.path_frame, placed.path_T_map
+        self._is_new = self._stamp_ns > 0
 
     def _publish(self) -> None:
         config = self._settings().map
@@ -194,5 +197,5 @@ class MapPublisher:
             return
         self._is_new = False
         points = self._map.points(config)
-        header = conversions.to_header(self._stamp_ns, self._view.frame)
-        self._publisher.publish(to_fused_cloud(points.moved(self._view.frame_T_map), header))
+        header = conversions.to_header(self._stamp_ns, self._frame)
+        self._publisher.publish(to_fused_cloud(points.moved(self._frame_T_map), header))

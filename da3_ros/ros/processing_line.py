@@ -77,7 +77,7 @@ class ProcessingLine:
         outlet = KeyframePublisher(
             self._publishers, self._broadcaster,
             KeyframePlacer(self._settings.tf, self._frames if has_tf else None, counters),
-            self._map, health, settings,
+            (self._map,), health, settings,
         )
         self._worker: InferenceWorker[KeyframeMessages] = InferenceWorker(
             self._pipeline, outlet, counters, queue_size=self._settings.queue.size,

@@ -66,7 +66,7 @@ def publisher(node):
     publishers = create_publishers(node)
     fused = MapPublisher(publishers.map, Counters(), lambda: settings)
     yield KeyframePublisher(
-        publishers, None, placer, fused, Health(lambda: STAMP_NS), lambda: settings)
+        publishers, None, placer, (fused,), Health(lambda: STAMP_NS), lambda: settings)
     assert fused.stop(5.0)
 
 

@@ -14,6 +14,7 @@
 
 """The map goes out when somebody wants it, whole, in time, and where it belongs."""
 
+import dataclasses
 import threading
 import time
 
@@ -26,7 +27,7 @@ from da3_ros.ros.conversions import stamp_ns
 from da3_ros.ros.counters import Counters, Event
 from da3_ros.ros.interface import create_publishers
 from da3_ros.ros.map_publisher import MapPublisher
-from da3_ros.ros.placement import MapView
+from da3_ros.ros.placement import PlacedKeyframe
 from da3_ros.ros.settings import NodeSettings
 from node_harness import eventually
 import numpy as np
@@ -40,7 +41,8 @@ from sensor_msgs_py import point_cloud2
 
 HEIGHT, WIDTH = 6, 8
 K = np.array([[8.0, 0.0, 3.5], [0.0, 8.0, 2.5], [0.0, 0.0, 1.0]])
-VIEW = MapView('odom', np.eye(4))
+PLACED = PlacedKeyframe(
+    'odom', np.eye(4), 'camera', np.eye(4), (), path_frame='odom', path_T_map=np.eye(4))
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -111,9 +113,9 @@ def positions(cloud):
 
 def test_what_nobody_asks_for_is_not_fused(side):
     """Who comes then gets only what is seen from now on."""
-    side.publisher.add(keyframe(0), np.eye(4), VIEW)
+    side.publisher.add(keyframe(0), np.eye(4), PLACED)
     clouds = side.listen()
-    side.publisher.add(keyframe(1, x=5.0), np.eye(4), VIEW)
+    side.publisher.add(keyframe(1, x=5.0), np.eye(4), PLACED)
     assert eventually(lambda: len(clouds) == 1)
     assert positions(clouds[0])[:, 0].min() > 4.0
 
@@ -121,8 +123,8 @@ def test_what_nobody_asks_for_is_not_fused(side):
 def test_an_enabled_map_is_there_for_who_comes_late(side):
     """All of it, with the newest stamp, and again for the one who comes even later."""
     side.settings = NodeSettings(map=MapConfig(enabled=True, voxel_m=0.01, period_s=0.1))
-    side.publisher.add(keyframe(0), np.eye(4), VIEW)
-    side.publisher.add(keyframe(1, x=5.0), np.eye(4), VIEW)
+    side.publisher.add(keyframe(0), np.eye(4), PLACED)
+    side.publisher.add(keyframe(1, x=5.0), np.eye(4), PLACED)
     for clouds in (side.listen(), side.listen()):
         assert eventually(
             lambda clouds=clouds: clouds and clouds[-1].width == 2 * HEIGHT * WIDTH)
@@ -140,18 +142,19 @@ def test_maps_are_rare_and_the_last_is_complete(side):
     clouds = side.listen()
     started = time.monotonic()
     for index in range(12):
-        side.publisher.add(keyframe(index, x=2.0 * index), np.eye(4), VIEW)
+        side.publisher.add(keyframe(index, x=2.0 * index), np.eye(4), PLACED)
         time.sleep(0.05)
     assert eventually(lambda: clouds and clouds[-1].width == 12 * HEIGHT * WIDTH)
     assert len(clouds) <= 2 + (time.monotonic() - started) / period_s
 
 
 def test_the_correction_of_the_newest_pose_is_applied(side):
-    """``map_T_odom`` brings the points into the map, the view to where it is shown."""
+    """``map_T_odom`` brings the points into the map, ``path_T_map`` to where it is shown."""
     clouds = side.listen()
     map_T_odom = rigid.from_rotation_translation(np.eye(3), np.array([0.0, 10.0, 0.0]))
     shown_T_map = rigid.from_rotation_translation(np.eye(3), np.array([0.0, 0.0, 100.0]))
-    side.publisher.add(keyframe(0), map_T_odom, MapView('map', shown_T_map))
+    side.publisher.add(keyframe(0), map_T_odom, dataclasses.replace(
+        PLACED, path_frame='map', path_T_map=shown_T_map))
     assert eventually(lambda: len(clouds) == 1)
     assert clouds[0].header.frame_id == 'map'
     np.testing.assert_allclose(
@@ -161,10 +164,10 @@ def test_the_correction_of_the_newest_pose_is_applied(side):
 def test_a_closed_loop_moves_what_was_fused(side):
     """And the moved map goes out without another keyframe."""
     clouds = side.listen()
-    side.publisher.add(keyframe(0), np.eye(4), VIEW)
+    side.publisher.add(keyframe(0), np.eye(4), PLACED)
     assert eventually(lambda: len(clouds) == 1)
     side.publisher.correct(
-        MapCorrection.of([(0, Sim3(1.0, np.eye(3), np.array([3.0, 0.0, 0.0])))]), VIEW)
+        MapCorrection.of([(0, Sim3(1.0, np.eye(3), np.array([3.0, 0.0, 0.0])))]), PLACED)
     assert eventually(lambda: len(clouds) == 2)
     np.testing.assert_allclose(
         positions(clouds[1]), positions(clouds[0]) + [3.0, 0.0, 0.0], atol=1e-5)
@@ -173,11 +176,11 @@ def test_a_closed_loop_moves_what_was_fused(side):
 def test_a_new_session_takes_the_old_map_away(side):
     """At once, and the new one has nothing of it."""
     clouds = side.listen()
-    side.publisher.add(keyframe(0), np.eye(4), VIEW)
+    side.publisher.add(keyframe(0), np.eye(4), PLACED)
     assert eventually(lambda: len(clouds) == 1)
     side.publisher.begin_session()
     assert eventually(lambda: clouds[-1].width == 0)
-    side.publisher.add(keyframe(1, x=7.0), np.eye(4), VIEW)
+    side.publisher.add(keyframe(1, x=7.0), np.eye(4), PLACED)
     assert eventually(lambda: clouds[-1].width == HEIGHT * WIDTH)
     assert positions(clouds[-1])[:, 0].min() > 6.0
 
@@ -189,7 +192,7 @@ def test_fusing_that_falls_behind_leaves_keyframes_out(side, monkeypatch):
         'da3_ros.ros.map_publisher.observe', lambda *_args, **_kwargs: gate.wait(10.0))
     side.settings = NodeSettings(map=MapConfig(enabled=True))
     for index in range(40):
-        side.publisher.add(keyframe(index), np.eye(4), VIEW)
+        side.publisher.add(keyframe(index), np.eye(4), PLACED)
     assert 40 - 34 <= side.counters[Event.MAP_BEHIND] <= 40 - 32
     gate.set()
 
@@ -199,7 +202,7 @@ def test_a_fault_of_the_map_is_only_the_maps(side, monkeypatch):
     clouds = side.listen()
     with monkeypatch.context() as patch:
         patch.setattr('da3_ros.ros.map_publisher.observe', None)
-        side.publisher.add(keyframe(0), np.eye(4), VIEW)
+        side.publisher.add(keyframe(0), np.eye(4), PLACED)
         assert eventually(lambda: side.counters[Event.EXCEPTIONS] == 1)
-    side.publisher.add(keyframe(1), np.eye(4), VIEW)
+    side.publisher.add(keyframe(1), np.eye(4), PLACED)
     assert eventually(lambda: len(clouds) == 1 and clouds[0].width == HEIGHT * WIDTH)

@@ -229,14 +229,13 @@ def test_the_map_is_shown_where_the_poses_are(mode, publish_map, frames, counter
     for index, keyframe in enumerate(keyframes()):
         map_T_odom = np.eye(4) if index == 0 else correction
         placed = placer.place(keyframe, map_T_odom)
-        view = placer.map_view(map_T_odom)
         in_map = rigid.transform_points(map_T_odom @ keyframe.odom_T_camera, in_camera)
-        shown = rigid.transform_points(view.frame_T_map, in_map)
+        shown = rigid.transform_points(placed.path_T_map, in_map)
         in_world = rigid.transform_points(placed.world_T_camera, in_camera)
         links = {link.header.frame_id: from_transform(link.transform) for link in placed.transforms
-                 if (link.header.frame_id, link.child_frame_id) == (view.frame, 'odom')}
-        if view.frame != placed.world_frame:
-            in_world = rigid.transform_points(links[view.frame], in_world)
+                 if (link.header.frame_id, link.child_frame_id) == (placed.path_frame, 'odom')}
+        if placed.path_frame != placed.world_frame:
+            in_world = rigid.transform_points(links[placed.path_frame], in_world)
         np.testing.assert_allclose(shown, in_world, atol=1e-9)
     is_map_on_tf = mode == 'map_to_odom' or (publish_map and mode != 'none')
-    assert view.frame == ('map' if is_map_on_tf else 'odom')
+    assert placed.path_frame == ('map' if is_map_on_tf else 'odom')
