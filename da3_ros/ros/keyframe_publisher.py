@@ -121,11 +121,12 @@ class KeyframePublisher:
         placed = self._placer.place(keyframe, self._map_T_odom)
         outputs = _Outputs()
         self._add_images(outputs, keyframe, settings)
-        if placed is not None:
+        if placed is not None and placed.leads:
             self._add_odometry(outputs, keyframe, placed)
         if placed is not None or settings.points.frame == 'camera':
             outputs.add(
-                self._publishers.points, lambda: _to_points(keyframe, placed, settings))
+                self._publishers.cameras[keyframe.camera].points,
+                lambda: _to_points(keyframe, placed, settings))
         return KeyframeMessages(keyframe, placed, tuple(outputs.messages))
 
     def publish(self, messages: KeyframeMessages) -> None:
@@ -139,7 +140,7 @@ class KeyframePublisher:
             self._broadcaster.sendTransform(placed.transforms)
         for publisher, message in messages.outputs:
             publisher.publish(message)
-        if placed is not None:
+        if placed is not None and placed.leads:
             self._extend_path(messages.keyframe, placed)
         self._health.note_published(messages.keyframe)
 
@@ -149,14 +150,15 @@ class KeyframePublisher:
         header = conversions.to_header(keyframe.stamp_ns, keyframe.frame_id)
         height, width = keyframe.depth.shape
         confidence = keyframe.confidence
-        outputs.add(self._publishers.camera_info, lambda: conversions.to_camera_info(
+        publishers = self._publishers.cameras[keyframe.camera]
+        outputs.add(publishers.camera_info, lambda: conversions.to_camera_info(
             keyframe.intrinsics, width=width, height=height, header=header))
-        outputs.add(self._publishers.depth, lambda: conversions.to_float_message(
+        outputs.add(publishers.depth, lambda: conversions.to_float_message(
             mask_depth(keyframe.depth, confidence, settings.depth), header))
-        outputs.add(self._publishers.rgb, lambda: conversions.to_rgb_message(
+        outputs.add(publishers.rgb, lambda: conversions.to_rgb_message(
             keyframe.image, header))
         if confidence is not None:
-            outputs.add(self._publishers.confidence, lambda: conversions.to_float_message(
+            outputs.add(publishers.confidence, lambda: conversions.to_float_message(
                 confidence, header))
 
     def _add_odometry(

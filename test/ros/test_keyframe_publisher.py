@@ -62,7 +62,7 @@ def publisher(node):
     settings = NodeSettings(tf=TfSettings(mode='none'))
     placer = KeyframePlacer(settings.tf, None, Counters())
     return KeyframePublisher(
-        create_publishers(node), None, placer, Health(lambda: STAMP_NS), lambda: settings)
+        create_publishers(node, ['']), None, placer, Health(lambda: STAMP_NS), lambda: settings)
 
 
 def test_nothing_is_made_for_nobody(publisher):
