@@ -52,6 +52,7 @@ class RigSelector:
         self._instants = itertools.count()
         self._unjudged: deque[Frame] = deque()
         self._leader: Frame | None = None
+        self._begun_ns: int | None = None
 
     def request_reset(self) -> None:
         """Make the next frame lead, whatever it shows; may be called by any thread."""
@@ -68,8 +69,7 @@ class RigSelector:
         """
         if frame.camera not in self._tracks:
             raise ValueError(f'camera: got {frame.camera!r}, expected one of {[*self._tracks]}')
-        if self._tracks[frame.camera].append(frame):
-            self._unjudged.append(frame)
+        self._append(frame)
         self._judge()
         leader = self._leader
         instant = None
@@ -89,7 +89,21 @@ class RigSelector:
             return self._close(self._leader)
         for track in self._tracks.values():
             track.clear()
+        self._begun_ns = None
         return None
+
+    def _append(self, frame: Frame) -> None:
+        track = self._tracks[frame.camera]
+        if track.newest_ns is not None and frame.stamp_ns < track.newest_ns - MAX_LATE_NS:
+            # The clock was set back: what has not been judged belongs to another time.
+            self._unjudged = deque(f for f in self._unjudged if f.camera != frame.camera)
+            track.clear()
+            self._begun_ns = None
+        if self._begun_ns is None:
+            # Cameras that have not been seen yet count as seen before the first frame.
+            self._begun_ns = frame.stamp_ns - 1
+        if track.append(frame):
+            self._unjudged.append(frame)
 
     def _judge(self) -> None:
         """Look for a frame that leads, unless an instant has begun."""
@@ -138,9 +152,10 @@ class RigSelector:
             track.forget(min(begins) - self._tolerance_ns)
 
     def _newest(self) -> list[int]:
-        """Return the newest stamp of every camera that has begun."""
+        """Return the newest stamp of every camera, seen or not."""
+        assert self._begun_ns is not None
         stamps = (track.newest_ns for track in self._tracks.values())
-        return [stamp for stamp in stamps if stamp is not None]
+        return [self._begun_ns if stamp is None else stamp for stamp in stamps]
 
 
 class _Track:
@@ -154,11 +169,8 @@ class _Track:
 
     def append(self, frame: Frame) -> bool:
         """Take in the newest frame, unless it is late; tell whether."""
-        newest_ns = self.newest_ns
-        if newest_ns is not None and frame.stamp_ns <= newest_ns:
-            if frame.stamp_ns >= newest_ns - MAX_LATE_NS:
-                return False
-            self.clear()
+        if self.newest_ns is not None and frame.stamp_ns <= self.newest_ns:
+            return False
         self.newest_ns = frame.stamp_ns
         self._recent.append(frame)
         return True
