@@ -18,7 +18,7 @@ from collections.abc import Callable
 import time
 
 from da3_ros.errors import MessageError
-from da3_ros.inference.preprocessing import plan_processing
+from da3_ros.inference.preprocessing import plan_processing, ProcessPlan
 from da3_ros.mapping.keyframe import Frame, Keyframe
 from da3_ros.ros.camera_model import read_camera_model
 from da3_ros.ros.conversions import stamp_ns
@@ -32,6 +32,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 _THROTTLE_S = 5.0
+_SPARE = 2
 _DEFAULT_FRAME_ID = 'camera_optical_frame'
 
 
@@ -112,18 +113,19 @@ class ImageIntake:
         try:
             is_raw = isinstance(message, Image)
             image = decode_image(message) if is_raw else decode_compressed(message)
-            self._check_size(image)
+            self._plan(image)
         except MessageError as error:
             self._counters.add(Event.BAD_IMAGE)
             self._logger.error(f'image dropped: {error}', throttle_duration_sec=_THROTTLE_S)
             return
         self._take(message, image, self._rectifier(image))
 
-    def _check_size(self, image: RgbImage) -> None:
+    def _plan(self, image: RgbImage) -> ProcessPlan:
+        """Foresee what the network will see of an image."""
         height, width = image.shape[:2]
         size, method = self._preprocess.size, self._preprocess.method
         try:
-            plan_processing(height, width, size=size, method=method)
+            return plan_processing(height, width, size=size, method=method)
         except ValueError as error:
             raise MessageError(f'image size: {error}') from error
 
@@ -187,10 +189,13 @@ class ImageIntake:
         known = self._rectifiers.get(key)
         if known is not None:
             return known
+        # Pixels that the network will not see cost most: rectify to about twice what it will.
+        needed_height, needed_width = self._plan(image).resized[-1]
         try:
-            rectifier = Rectifier(read_camera_model(
-                info, width=width, height=height, is_rectified=not self._settings.rectify
-            ))
+            rectifier = Rectifier(
+                read_camera_model(
+                    info, width=width, height=height, is_rectified=not self._settings.rectify),
+                size=(_SPARE * needed_width, _SPARE * needed_height))
         except MessageError as error:
             self._counters.add(Event.BAD_CAMERA_INFO)
             self._logger.warning(f'{error}; the network estimates the intrinsics',
