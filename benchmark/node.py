@@ -151,7 +151,7 @@ class Run:
     def _start_node(self, way: str, seconds: float) -> LoadProcess:
         return LoadProcess(
             'load_node.py', ['--way', way, '--seconds', str(seconds)], parameters=_PARAMETERS,
-            environment=self._environment)
+            environment=self._environment | {'OPENBLAS_NUM_THREADS': '1'})
 
     def _stream(self, process: LoadProcess) -> float:
         """Run the camera and return how many cores the process took meanwhile."""
@@ -161,7 +161,7 @@ class Run:
         before, started = process.usage().cpu_s, time.monotonic()
         result = json.loads(camera.read_line())
         cores = (process.usage().cpu_s - before) / (time.monotonic() - started)
-        camera.end()
+        camera.read()
         if result['latest_s'] > 1.0 / _RATE_HZ:
             sys.stderr.write(f'the camera was {result["latest_s"]:.3f} s late\n')
         return cores
