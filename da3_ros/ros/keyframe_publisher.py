@@ -25,6 +25,7 @@ from da3_ros.ros import conversions
 from da3_ros.ros.drift import Drift, unknown_covariance
 from da3_ros.ros.health import Health
 from da3_ros.ros.interface import Publishers
+from da3_ros.ros.map_broadcaster import MapBroadcaster
 from da3_ros.ros.placement import KeyframePlacer, PlacedKeyframe
 from da3_ros.ros.point_cloud import to_point_cloud
 from da3_ros.ros.settings import DepthSettings, NodeSettings
@@ -34,7 +35,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecyclePublisher
 from sensor_msgs.msg import PointCloud2
-from tf2_ros import TransformBroadcaster
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ class KeyframePublisher:
     """The worker's outlet; messages that nobody listens to are not made."""
 
     def __init__(
-        self, publishers: Publishers, broadcaster: TransformBroadcaster | None,
+        self, publishers: Publishers, broadcaster: MapBroadcaster | None,
         placer: KeyframePlacer, health: Health, settings: Callable[[], NodeSettings],
     ) -> None:
         """
@@ -97,6 +97,8 @@ class KeyframePublisher:
     def begin_session(self) -> None:
         """Forget the world so far."""
         self._placer.begin_session()
+        if self._broadcaster is not None:
+            self._broadcaster.forget()
         self._drift = Drift()
         self._path.clear()
 
@@ -135,7 +137,7 @@ class KeyframePublisher:
         :param messages: from ``prepare``.
         """
         placed = messages.placed
-        if placed is not None and placed.transforms and self._broadcaster is not None:
+        if placed is not None and self._broadcaster is not None:
             self._broadcaster.sendTransform(placed.transforms)
         for publisher, message in messages.outputs:
             publisher.publish(message)

@@ -30,12 +30,12 @@ from da3_ros.ros.interface import (
     Subscriptions,
 )
 from da3_ros.ros.keyframe_publisher import KeyframeMessages, KeyframePublisher
+from da3_ros.ros.map_broadcaster import MapBroadcaster
 from da3_ros.ros.placement import KeyframePlacer
 from da3_ros.ros.robot_frames import RobotFrames, RobotPoses
 from da3_ros.ros.settings import NodeSettings
 from da3_ros.ros.worker import InferenceWorker
 from rclpy.lifecycle import LifecycleNode
-from tf2_ros import TransformBroadcaster
 
 
 class ProcessingLine:
@@ -69,7 +69,7 @@ class ProcessingLine:
         has_tf = self._settings.tf.mode != 'none'
         needs_frames = has_tf or self._settings.needs_robot_poses
         self._frames = RobotFrames(node) if needs_frames else None
-        self._broadcaster = TransformBroadcaster(node) if has_tf else None
+        self._broadcaster = MapBroadcaster(node, self._settings.tf) if has_tf else None
         self._pipeline = DepthPipeline(
             loaded.engine, self._settings.pipeline(loaded.identity.num_views))
         outlet = KeyframePublisher(
@@ -135,6 +135,7 @@ class ProcessingLine:
         self._subscriptions = None
         self._intake = None
         self._worker.discard('deactivated')
+        self._forget_map()
 
     def reset(self, reason: str) -> None:
         """
@@ -144,6 +145,12 @@ class ProcessingLine:
         """
         self._counters.add(Event.SESSIONS)
         self._worker.discard(reason)
+        self._forget_map()
+
+    def _forget_map(self) -> None:
+        """Stop repeating where the map was; after a discard, which lets nothing old follow."""
+        if self._broadcaster is not None:
+            self._broadcaster.forget()
 
     def flush(self) -> None:
         """Bring out what waits, as soon as it can be inferred."""
@@ -173,7 +180,7 @@ class ProcessingLine:
         if self._frames is not None:
             self._frames.close()
         if self._broadcaster is not None:
-            self._node.destroy_publisher(self._broadcaster.pub_tf)
+            self._broadcaster.close()
         del self._pipeline, self._worker
         release_memory()
         return True
