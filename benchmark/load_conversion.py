@@ -30,10 +30,11 @@ from da3_ros.ros import conversions
 from da3_ros.ros.allocator import reuse_large_buffers
 from da3_ros.ros.camera_model import read_camera_model
 from da3_ros.ros.counters import Counters
+from da3_ros.ros.depth_mask import mask_depth
 from da3_ros.ros.health import Health
 from da3_ros.ros.image_decoding import decode_image
 from da3_ros.ros.interface import create_publishers
-from da3_ros.ros.keyframe_publisher import KeyframePublisher, mask_depth
+from da3_ros.ros.keyframe_publisher import KeyframePublisher
 from da3_ros.ros.placement import KeyframePlacer
 from da3_ros.ros.point_cloud import to_point_cloud
 from da3_ros.ros.rectification import Rectifier
@@ -102,7 +103,7 @@ def outgoing(keyframe: PosedKeyframe) -> dict[str, float]:
     node = LifecycleNode('da3')
     settings = NodeSettings(tf=TfSettings(mode='none'))
     publisher = KeyframePublisher(
-        create_publishers(node), None, KeyframePlacer(settings.tf, None, Counters()),
+        create_publishers(node), None, KeyframePlacer(settings.tf, None, Counters()), (),
         Health(time.time_ns), lambda: settings)
     node.trigger_configure()
     node.trigger_activate()

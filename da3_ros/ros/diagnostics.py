@@ -28,6 +28,7 @@ from rclpy.node import Node
 _PROBLEMS = (
     Event.EXCEPTIONS, Event.BAD_IMAGE, Event.INFERENCE_FAILED, Event.OUT_OF_MEMORY,
     Event.QUEUE_FULL, Event.BAD_CAMERA_INFO, Event.TF_MISSING, Event.TF_CONFLICT,
+    Event.MAP_BEHIND,
 )
 
 

@@ -60,7 +60,7 @@ class MapBroadcaster(TransformBroadcaster):
                 min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
             post_callback=lambda _: self.forget())
 
-    def sendTransform(  # noqa: N802
+    def sendTransform(
         self, transform: TransformStamped | Iterable[TransformStamped]
     ) -> None:
         """
