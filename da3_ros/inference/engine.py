@@ -134,7 +134,8 @@ class InferenceEngine:
 
         :param images: N RGB images (H, W, 3) uint8.
         :param poses: (N, 4, 4) world_T_camera to condition on, together with ``intrinsics``.
-        :param intrinsics: (N, 3, 3) [px] of ``images``, corner-origin.
+        :param intrinsics: (N, 3, 3) [px] of ``images``, corner-origin; NaN for unknown ones, but
+            not with poses.
         :raises ValueError: if an argument does not fit the others or the variant.
         :raises PredictionError: if the network's answer is not finite.
         :raises MemoryBudgetError: if the window does not fit the GPU's free memory; fewer views,
@@ -168,7 +169,8 @@ class InferenceEngine:
             estimated = output.intrinsics[0].double().numpy()
             _check_finite('poses', camera_T_world)
             _check_finite('intrinsics', estimated)
-            intrinsics = estimated if intrinsics is None else intrinsics
+            intrinsics = estimated if intrinsics is None else np.where(
+                np.isnan(intrinsics), estimated, intrinsics)
             poses = rigid.inverse(_to_square(camera_T_world))
         is_metric = self._config.metric_branch is not None
         if self._config.canonical_focal_px is not None and intrinsics is not None:

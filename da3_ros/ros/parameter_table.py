@@ -21,6 +21,7 @@ Types and defaults are those of ``ros.settings``.
 from dataclasses import dataclass
 from enum import Enum
 import math
+import re
 from typing import get_args
 
 from da3_ros.inference.levels import Placement
@@ -31,12 +32,16 @@ from da3_ros.model.reference_view import ReferenceStrategy
 from da3_ros.ros.settings import NodeSettings
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
-Value = bool | int | float | str
+Value = bool | int | float | str | list[str]
 
 TRANSPORTS = ('raw', 'compressed')
 DTYPES = ('auto', 'float32', 'float16', 'bfloat16')
 POINT_FRAMES = ('camera', 'world')
 TF_MODES = ('camera', 'odom_to_base', 'map_to_odom', 'none')
+
+
+# A token of a topic's name: no doubled underscore, none at the end.
+_NAME = re.compile('[A-Za-z](_?[A-Za-z0-9])*')
 
 
 class Change(Enum):
@@ -73,6 +78,8 @@ class ParameterSpec:
         value: object = NodeSettings()
         for part in self.name.split('.'):
             value = getattr(value, part)
+        if isinstance(value, tuple):
+            return list(value)
         assert isinstance(value, (bool, int, float, str))
         return value
 
@@ -103,6 +110,10 @@ class ParameterSpec:
             return f'{self.name}: got {value!r}, expected one of {", ".join(self.choices)}'
         if isinstance(value, float) and not math.isfinite(value):
             return f'{self.name}: got {value}, expected a finite number'
+        if isinstance(value, list) and value != self.default:
+            wrong = [name for name in value if not _NAME.fullmatch(name)]
+            if wrong:
+                return f'{self.name}: got {wrong[0]!r}, expected letters, digits and _'
         return None
 
 
@@ -136,6 +147,10 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'slower, and saves memory of the device.', choices=get_args(Placement)),
     ParameterSpec('memory.reduced', 'Keep the residual stream in the number format of the '
                   'backbone: less memory, less exact.'),
+    ParameterSpec('camera.names', 'Cameras that are inferred jointly, each with its own topics '
+                  '<name>/image and so on; one empty name is one camera on the plain topics.'),
+    ParameterSpec('camera.sync_tolerance_s', 'Images of two cameras that are this close belong '
+                  'to one instant.', 's', (0.0, 1.0)),
     ParameterSpec('camera.transport', 'Subscribe to image (raw) or image/compressed.',
                   choices=TRANSPORTS),
     ParameterSpec('camera.rectify', 'Undistort images by their CameraInfo.'),
