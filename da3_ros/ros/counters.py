@@ -34,6 +34,7 @@ class Event(Enum):
     BAD_IMAGE = 'dropped images: unusable message'
     DUPLICATE = 'dropped images: stamp seen before'
     LATE = 'dropped images: out of order'
+    FOREIGN = 'dropped images: of a second camera on the topic'
     NO_CAMERA_INFO = 'dropped images: waiting for CameraInfo'
     PAUSED = 'dropped images: paused'
 

@@ -143,6 +143,12 @@ class ImageIntake:
         if observation.arrival is Arrival.LATE:
             self._counters.add(Event.LATE)
             return
+        if observation.arrival is Arrival.FOREIGN:
+            self._counters.add(Event.FOREIGN)
+            self._logger.error(
+                'image dropped: two cameras seem to publish on this topic: '
+                f'{observation.reason}, again and again', throttle_duration_sec=_THROTTLE_S)
+            return
         if observation.arrival is Arrival.BEGINS:
             self._counters.add(Event.SESSIONS)
             self._new_session = observation.reason

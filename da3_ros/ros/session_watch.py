@@ -14,12 +14,20 @@
 
 """Notice when a stream of images is no longer the one it was."""
 
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import Enum
+import time
 
 _NS_PER_S = 10**9
 # Images this much older than the newest are late; older ones mean that the clock was set back.
 _MAX_LATE_NS = 100_000_000
+# So many breaks in so short a time are two cameras on one topic, not one that changed.
+_NUM_BREAKS = 3
+_BREAKS_S = 2.0
+# A stream that is silent for so long has ended: another one may take its place.
+_SILENCE_S = 1.0
 
 
 class Arrival(Enum):
@@ -29,6 +37,7 @@ class Arrival(Enum):
     BEGINS = 'it begins a session'
     DUPLICATE = 'its stamp was seen before'
     LATE = 'a newer image came before it'
+    FOREIGN = 'it is of another stream than the images around it'
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ class Observation:
     The verdict about one image.
 
     :param arrival: how it fits.
-    :param reason: why a session begins, else empty.
+    :param reason: why a session begins, or why the image is of another stream; else empty.
     """
 
     arrival: Arrival
@@ -64,17 +73,29 @@ class Observation:
 
 
 class SessionWatch:
-    """Compare every image with the one before."""
+    """
+    Compare every image with the one before.
 
-    def __init__(self, max_gap_s: float) -> None:
+    Where two cameras publish on one topic, every image differs from the one before. That must not
+    begin a session with each: after a few such breaks in a row the session of the moment stays,
+    and images that do not fit it are foreign, until it falls silent or the breaks end.
+    """
+
+    def __init__(
+        self, max_gap_s: float, *, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
         """
         Wait for the first image.
 
         :param max_gap_s: a longer gap begins a new session.
+        :param now_s: tells real time.
         """
         self._max_gap_s = max_gap_s
+        self._now_s = now_s
         self._newest_ns: int | None = None
         self._signature: StreamSignature | None = None
+        self._breaks_s: deque[float] = deque(maxlen=_NUM_BREAKS)
+        self._last_fitting_s = 0.0
 
     def observe(self, signature: StreamSignature, stamp_ns: int) -> Observation:
         """
@@ -87,10 +108,20 @@ class SessionWatch:
         if reason is None and self._newest_ns is not None and stamp_ns <= self._newest_ns:
             is_same = stamp_ns == self._newest_ns
             return Observation(Arrival.DUPLICATE if is_same else Arrival.LATE)
+        now_s = self._now_s()
+        if reason is not None and not self._may_begin(now_s):
+            return Observation(Arrival.FOREIGN, reason)
         self._newest_ns = stamp_ns
         self._signature = signature
+        self._last_fitting_s = now_s
         return Observation(Arrival.CONTINUES) if reason is None else Observation(
             Arrival.BEGINS, reason)
+
+    def _may_begin(self, now_s: float) -> bool:
+        """Note a break, and tell whether to believe it."""
+        is_calm = len(self._breaks_s) < _NUM_BREAKS or now_s - self._breaks_s[0] > _BREAKS_S
+        self._breaks_s.append(now_s)
+        return is_calm or now_s - self._last_fitting_s > _SILENCE_S
 
     def _break(self, signature: StreamSignature, stamp_ns: int) -> str | None:
         if self._signature is None or self._newest_ns is None:

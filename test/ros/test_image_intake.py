@@ -35,7 +35,8 @@ WIDTH, HEIGHT = 64, 48
 MS = 1_000_000
 K = [60.0, 0.0, 31.5, 0.0, 60.0, 23.5, 0.0, 0.0, 1.0]
 DROPS = (
-    Event.BAD_IMAGE, Event.DUPLICATE, Event.LATE, Event.NO_CAMERA_INFO, Event.PAUSED)
+    Event.BAD_IMAGE, Event.DUPLICATE, Event.LATE, Event.FOREIGN, Event.NO_CAMERA_INFO,
+    Event.PAUSED)
 
 
 class Camera:
