@@ -91,7 +91,8 @@ def test_misspelt_parameters_are_named(start_node, tmp_path):
 def test_bad_values_are_named_at_once_and_the_node_lives(start_node, peer, tmp_path):
     """Also before configure, which refuses them all again."""
     node = start_node({'autostart': False}, arguments=parameter_file(
-        tmp_path, '    path: {max_size: many}\n    depth: {max_m: .nan}\n    points: {stride: 0}\n'))
+        tmp_path,
+        '    path: {max_size: many}\n    depth: {max_m: .nan}\n    points: {stride: 0}\n'))
     node.wait_for_output('waiting for configure')
     assert not peer.change_state(Transition.TRANSITION_CONFIGURE)
     configure = node.output[node.output.index('on_configure:'):]
