@@ -27,7 +27,7 @@ from rclpy.node import Node
 # Beyond it, image stamps and the node's clock have nothing to do with each other.
 _MAX_LATENCY_S = 3600.0
 _PROBLEMS = (
-    Event.EXCEPTIONS, Event.BAD_IMAGE, Event.FOREIGN, Event.INFERENCE_FAILED,
+    Event.EXCEPTIONS, Event.BAD_IMAGE, Event.FOREIGN, Event.INFERENCE_FAILED, Event.OVERSIZED,
     Event.OUT_OF_MEMORY, Event.QUEUE_FULL, Event.BAD_CAMERA_INFO, Event.TF_MISSING,
     Event.TF_CONFLICT,
 )
