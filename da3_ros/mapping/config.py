@@ -208,6 +208,41 @@ class LoopConfig:
 
 
 @dataclass(frozen=True)
+class MapConfig:
+    """
+    What the fused cloud holds.
+
+    :param enabled: fuse also while nobody listens.
+    :param voxel_m: edge of a voxel, in the unit of the world.
+    :param max_voxels: bound of their number; what was not seen for longest goes first.
+    :param period_s: shortest time between two publications.
+    :param min_confidence: points below it are left out; 1 = none at all.
+    :param max_m: points whose depth is beyond it are left out; 0 = no limit.
+    """
+
+    enabled: bool = False
+    voxel_m: float = 0.05
+    max_voxels: int = 300_000
+    period_s: float = 2.0
+    min_confidence: float = 1.0
+    max_m: float = 0.0
+
+    def __post_init__(self) -> None:
+        """
+        Check the values.
+
+        :raises ValueError: if one is out of its range.
+        """
+        _require(0.0 < self.voxel_m < math.inf, 'map.voxel_m', self.voxel_m, 'above 0')
+        _require(self.max_voxels >= 1, 'map.max_voxels', self.max_voxels, 'at least 1')
+
+    @property
+    def limit_m(self) -> float:
+        """Return the largest depth of a point."""
+        return self.max_m if self.max_m > 0.0 else math.inf
+
+
+@dataclass(frozen=True)
 class PipelineConfig:
     """
     All settings of ``DepthPipeline``.

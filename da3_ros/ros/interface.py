@@ -34,15 +34,17 @@ class Publishers:
     depth: LifecyclePublisher
     camera_info: LifecyclePublisher
     rgb: LifecyclePublisher
+    rgb_camera_info: LifecyclePublisher
     confidence: LifecyclePublisher
     points: LifecyclePublisher
     odometry: LifecyclePublisher
     path: LifecyclePublisher
+    map: LifecyclePublisher  # noqa: A003
 
 
 def create_publishers(node: LifecycleNode) -> Publishers:
     """
-    Create the outputs: reliable, and the path also for those who come later.
+    Create the outputs: reliable, path and map also for those who come later.
 
     :param node: being configured.
     """
@@ -52,15 +54,17 @@ def create_publishers(node: LifecycleNode) -> Publishers:
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
 
+    kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     return Publishers(
         depth=create(Image, 'depth/image', QoSProfile(depth=_DEPTH)),
         camera_info=create(CameraInfo, 'depth/camera_info', QoSProfile(depth=_DEPTH)),
         rgb=create(Image, 'rgb/image', QoSProfile(depth=_DEPTH)),
+        rgb_camera_info=create(CameraInfo, 'rgb/camera_info', QoSProfile(depth=_DEPTH)),
         confidence=create(Image, 'depth/confidence', QoSProfile(depth=_DEPTH)),
         points=create(PointCloud2, 'points', QoSProfile(depth=_DEPTH)),
         odometry=create(Odometry, 'odometry', QoSProfile(depth=_DEPTH)),
-        path=create(Path, 'path', QoSProfile(
-            depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)),
+        path=create(Path, 'path', kept),
+        map=create(PointCloud2, 'map', kept),
     )
 
 

@@ -29,6 +29,7 @@ from da3_ros.ros.counters import Counters, Event
 from da3_ros.ros.robot_frames import RobotFrames
 from da3_ros.ros.settings import TfSettings
 from geometry_msgs.msg import TransformStamped
+import numpy as np
 
 _logger = logging.getLogger(__name__)
 
@@ -41,8 +42,10 @@ class PlacedKeyframe:
     :param world_frame: name of the frame of the poses.
     :param world_T_camera: (4, 4).
     :param body_frame: name of the camera's or the robot's frame.
-    :param world_T_body: (4, 4) pose for odometry and path.
+    :param world_T_body: (4, 4) pose for odometry.
     :param transforms: for /tf.
+    :param path_frame: frame of the path: the map where the node publishes it, else the world.
+    :param path_T_map: (4, 4) where the pipeline's own map lies in it.
     """
 
     world_frame: str
@@ -50,6 +53,8 @@ class PlacedKeyframe:
     body_frame: str
     world_T_body: Array
     transforms: tuple[TransformStamped, ...]
+    path_frame: str
+    path_T_map: Array
 
 
 class KeyframePlacer:
@@ -93,7 +98,8 @@ class KeyframePlacer:
         world, camera = self._settings.odom_frame, keyframe.frame_id
         pose = keyframe.odom_T_camera
         transforms = self._transforms(keyframe, (pose, world, camera), *self._map(map_T_odom))
-        return PlacedKeyframe(world, pose, camera, pose, transforms)
+        return PlacedKeyframe(
+            world, pose, camera, pose, transforms, *self._path(np.eye(4), map_T_odom))
 
     def _place_base(self, keyframe: PosedKeyframe, map_T_odom: Array) -> PlacedKeyframe | None:
         """Publish ``odom -> base``; the base starts at the origin, as its wheels would say."""
@@ -107,7 +113,9 @@ class KeyframePlacer:
         correction = world_T_start @ map_T_odom @ rigid.inverse(world_T_start)
         transforms = self._transforms(
             keyframe, (world_T_base, world, base), *self._map(correction))
-        return PlacedKeyframe(world, world_T_camera, base, world_T_base, transforms)
+        return PlacedKeyframe(
+            world, world_T_camera, base, world_T_base, transforms,
+            *self._path(world_T_start, map_T_odom))
 
     def _place_odom(self, keyframe: PosedKeyframe, map_T_camera: Array) -> PlacedKeyframe | None:
         """Publish ``map -> odom``: the correction of the robot's odometry, none at first."""
@@ -116,11 +124,13 @@ class KeyframePlacer:
         base_T_camera = self._look_up(base, keyframe)
         if odom_T_camera is None or base_T_camera is None:
             return None
-        world_T_camera = self._start(odom_T_camera, map_T_camera) @ map_T_camera
+        world_T_start = self._start(odom_T_camera, map_T_camera)
+        world_T_camera = world_T_start @ map_T_camera
         world_T_odom = world_T_camera @ rigid.inverse(odom_T_camera)
         world_T_base = world_T_camera @ rigid.inverse(base_T_camera)
         transforms = self._transforms(keyframe, (world_T_odom, world, odom))
-        return PlacedKeyframe(world, world_T_camera, base, world_T_base, transforms)
+        return PlacedKeyframe(
+            world, world_T_camera, base, world_T_base, transforms, world, world_T_start)
 
     def _start(self, world_T_camera: Array, start_T_camera: Array) -> Array:
         """Return where the pipeline's world lies, which the first keyframe of a session tells."""
@@ -132,6 +142,12 @@ class KeyframePlacer:
         if not self._settings.publish_map:
             return ()
         return ((map_T_odom, self._settings.map_frame, self._settings.odom_frame),)
+
+    def _path(self, world_T_start: Array, map_T_odom: Array) -> tuple[str, Array]:
+        """Return the frame of the path, and where the pipeline's map lies in it."""
+        if self._settings.publish_map and self._frames is not None:
+            return self._settings.map_frame, world_T_start
+        return self._settings.odom_frame, world_T_start @ rigid.inverse(map_T_odom)
 
     def _look_up(self, target: str, keyframe: PosedKeyframe) -> Array | None:
         assert self._frames is not None

@@ -30,6 +30,7 @@ from da3_ros.ros.interface import (
     Subscriptions,
 )
 from da3_ros.ros.keyframe_publisher import KeyframeMessages, KeyframePublisher
+from da3_ros.ros.map_publisher import MapPublisher
 from da3_ros.ros.placement import KeyframePlacer
 from da3_ros.ros.robot_frames import RobotFrames, RobotPoses
 from da3_ros.ros.settings import NodeSettings
@@ -72,10 +73,11 @@ class ProcessingLine:
         self._broadcaster = TransformBroadcaster(node) if has_tf else None
         self._pipeline = DepthPipeline(
             loaded.engine, self._settings.pipeline(loaded.identity.num_views))
+        self._map = MapPublisher(self._publishers.map, counters, settings)
         outlet = KeyframePublisher(
             self._publishers, self._broadcaster,
             KeyframePlacer(self._settings.tf, self._frames if has_tf else None, counters),
-            health, settings,
+            (self._map,), health, settings,
         )
         self._worker: InferenceWorker[KeyframeMessages] = InferenceWorker(
             self._pipeline, outlet, counters, queue_size=self._settings.queue.size,
@@ -167,7 +169,7 @@ class ProcessingLine:
             again.
         """
         self.deactivate()
-        if not self._worker.stop(timeout_s):
+        if not (self._worker.stop(timeout_s) and self._map.stop(timeout_s)):
             return False
         destroy_publishers(self._node, self._publishers)
         if self._frames is not None:

@@ -41,14 +41,15 @@ def poses():
 class SlowEngine:
     """A perfect engine that takes its time, and fails when told so."""
 
-    def __init__(self, delay_s: float, fail_at: int) -> None:
+    def __init__(self, delay_s: float, fail_at: int, drift: float) -> None:
         """
         Wait for windows.
 
         :param delay_s: duration of a window.
         :param fail_at: number of the window that fails, or -1.
+        :param drift: relative error of the depth within a window.
         """
-        self._engine = PerfectEngine(poses(), random_gauge=True)
+        self._engine = PerfectEngine(poses(), random_gauge=True, drift=drift)
         self._delay_s = delay_s
         self._fail_at = fail_at
         self._num_windows = 0
@@ -69,6 +70,7 @@ def main() -> None:
     parser.add_argument('--delay-s', type=float, default=0.0)
     parser.add_argument('--fail-at', type=int, default=-1)
     parser.add_argument('--load-s', type=float, default=0.0)
+    parser.add_argument('--drift', type=float, default=0.0)
     options = parser.parse_args(remove_ros_args(sys.argv)[1:])
 
     def load(settings) -> LoadedEngine:
@@ -76,7 +78,8 @@ def main() -> None:
         time.sleep(options.load_s)
         num_views = settings.window.size
         identity = ModelIdentity('perfect', 'none', 'Apache-2.0', 'cpu', False, num_views)
-        return LoadedEngine(SlowEngine(options.delay_s, options.fail_at), identity)
+        engine = SlowEngine(options.delay_s, options.fail_at, options.drift)
+        return LoadedEngine(engine, identity)
 
     run(lambda: Da3Node(engine_loader=load))
 
