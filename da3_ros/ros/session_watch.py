@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Notice when a stream of images is no longer the one it was."""
+"""Notice when the images of the cameras are no longer the streams they were."""
 
 from collections import deque
 from collections.abc import Callable
@@ -20,9 +20,9 @@ from dataclasses import dataclass, fields
 from enum import Enum
 import time
 
+from da3_ros.mapping.keyframe_selector import MAX_LATE_NS
+
 _NS_PER_S = 10**9
-# Images this much older than the newest are late; older ones mean that the clock was set back.
-_MAX_LATE_NS = 100_000_000
 # So many breaks in so short a time are two cameras on one topic, not one that changed.
 _NUM_BREAKS = 3
 _BREAKS_S = 2.0
@@ -72,9 +72,27 @@ class Observation:
     reason: str = ''
 
 
+@dataclass(frozen=True)
+class _Stream:
+    """
+    What is known of one camera.
+
+    :param signature: of its last image.
+    :param newest_ns: stamp of that.
+    :param seen_s: when it came, in real time.
+    """
+
+    signature: StreamSignature
+    newest_ns: int
+    seen_s: float
+
+
 class SessionWatch:
     """
-    Compare every image with the one before.
+    Compare every image with the one before, of its camera and of all cameras.
+
+    A camera that falls silent or comes back does not end the session of the others; the clock and
+    the kind of images are the same for all.
 
     Where two cameras publish on one topic, every image differs from the one before. That must not
     begin a session with each: after a few such breaks in a row the session of the moment stays,
@@ -87,49 +105,58 @@ class SessionWatch:
         """
         Wait for the first image.
 
-        :param max_gap_s: a longer gap begins a new session.
+        :param max_gap_s: a longer gap in the images of all cameras begins a new session.
         :param now_s: tells real time.
         """
         self._max_gap_s = max_gap_s
         self._now_s = now_s
         self._newest_ns: int | None = None
-        self._signature: StreamSignature | None = None
+        self._streams: dict[str, _Stream] = {}
         self._breaks_s: deque[float] = deque(maxlen=_NUM_BREAKS)
-        self._last_fitting_s = 0.0
 
-    def observe(self, signature: StreamSignature, stamp_ns: int) -> Observation:
+    def observe(
+        self, signature: StreamSignature, stamp_ns: int, *, camera: str = ''
+    ) -> Observation:
         """
         Judge an image.
 
         :param signature: of its stream.
         :param stamp_ns: of its header.
+        :param camera: that it is of.
         """
-        reason = self._break(signature, stamp_ns)
-        if reason is None and self._newest_ns is not None and stamp_ns <= self._newest_ns:
-            is_same = stamp_ns == self._newest_ns
+        last = self._streams.get(camera)
+        went_back = last is not None and stamp_ns < last.newest_ns - MAX_LATE_NS
+        reason = self._break(last, signature, stamp_ns)
+        if reason is None and last is not None and stamp_ns <= last.newest_ns:
+            is_same = stamp_ns == last.newest_ns
             return Observation(Arrival.DUPLICATE if is_same else Arrival.LATE)
         now_s = self._now_s()
-        if reason is not None and not self._may_begin(now_s):
+        if reason is not None and not self._may_begin(last, now_s):
             return Observation(Arrival.FOREIGN, reason)
-        self._newest_ns = stamp_ns
-        self._signature = signature
-        self._last_fitting_s = now_s
-        return Observation(Arrival.CONTINUES) if reason is None else Observation(
-            Arrival.BEGINS, reason)
+        if went_back:
+            # The others will go back too, and that is not another session.
+            self._streams.clear()
+        self._streams[camera] = _Stream(signature, stamp_ns, now_s)
+        self._newest_ns = max(stream.newest_ns for stream in self._streams.values())
+        if reason is None:
+            return Observation(Arrival.CONTINUES)
+        return Observation(Arrival.BEGINS, f'camera {camera}: {reason}' if camera else reason)
 
-    def _may_begin(self, now_s: float) -> bool:
+    def _may_begin(self, last: _Stream | None, now_s: float) -> bool:
         """Note a break, and tell whether to believe it."""
         is_calm = len(self._breaks_s) < _NUM_BREAKS or now_s - self._breaks_s[0] > _BREAKS_S
         self._breaks_s.append(now_s)
-        return is_calm or now_s - self._last_fitting_s > _SILENCE_S
+        return is_calm or last is None or now_s - last.seen_s > _SILENCE_S
 
-    def _break(self, signature: StreamSignature, stamp_ns: int) -> str | None:
-        if self._signature is None or self._newest_ns is None:
+    def _break(
+        self, last: _Stream | None, signature: StreamSignature, stamp_ns: int
+    ) -> str | None:
+        if self._newest_ns is None:
             return 'the first image'
-        if signature != self._signature:
-            return _difference(self._signature, signature)
-        if stamp_ns < self._newest_ns - _MAX_LATE_NS:
-            return f'time went back by {(self._newest_ns - stamp_ns) / _NS_PER_S:.3f} s'
+        if last is not None and signature != last.signature:
+            return _difference(last.signature, signature)
+        if last is not None and stamp_ns < last.newest_ns - MAX_LATE_NS:
+            return f'time went back by {(last.newest_ns - stamp_ns) / _NS_PER_S:.3f} s'
         gap_s = (stamp_ns - self._newest_ns) / _NS_PER_S
         return f'no image for {gap_s:.1f} s' if gap_s > self._max_gap_s else None
 
