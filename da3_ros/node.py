@@ -96,6 +96,8 @@ class Da3Node(LifecycleNode):
             # The steady clock: simulated time may not have begun.
             self._autostart_timer = self.create_timer(
                 0.0, self._autostart, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        else:
+            self.get_logger().info('unconfigured, and autostart is false: waiting for configure')
 
     @_reported
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -207,7 +209,11 @@ def run(create_node: Callable[[], Da3Node], args: Sequence[str] | None = None) -
     :param args: of the command line.
     """
     reuse_large_buffers()
-    rclpy.init(args=None if args is None else list(args))
+    try:
+        rclpy.init(args=None if args is None else list(args))
+    except RuntimeError as error:
+        # An argument or a parameter file that cannot be read: ROS names it, a traceback does not.
+        sys.exit(f'da3: {error}')
     executor = SingleThreadedExecutor()
     is_done = True
     try:

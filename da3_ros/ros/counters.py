@@ -30,11 +30,13 @@ class Event(Enum):
     SESSIONS = 'sessions'
     SEGMENTS = 'windows that could not be joined'
     LOOPS = 'loops closed'
+    OVERSIZED = 'windows that did not fit the memory'
     EXCEPTIONS = 'unexpected errors'
 
     BAD_IMAGE = 'dropped images: unusable message'
     DUPLICATE = 'dropped images: stamp seen before'
     LATE = 'dropped images: out of order'
+    FOREIGN = 'dropped images: of a second camera on the topic'
     NO_CAMERA_INFO = 'dropped images: waiting for CameraInfo'
     PAUSED = 'dropped images: paused'
 

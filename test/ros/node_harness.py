@@ -170,13 +170,15 @@ class Peer:
         # Discovery is not symmetric: give the node time to see our subscriptions too.
         time.sleep(1.0)
 
-    def send(self, frame, *, encoding: str = 'rgb8', frame_id: str = FRAME_ID) -> None:
-        """Publish an image."""
+    def send(
+        self, frame, *, encoding: str = 'rgb8', frame_id: str = FRAME_ID, publisher=None
+    ) -> None:
+        """Publish an image, as the camera or as another one."""
         message = Image(header=to_header(frame.stamp_ns, frame_id), encoding=encoding)
         message.height, message.width = frame.image.shape[:2]
         message.step = frame.image[0].nbytes
         message.data = to_bytes(frame.image)
-        self._images.publish(message)
+        (publisher or self._images).publish(message)
 
     def send_raw(self, message: Image) -> None:
         """Publish an image message as it is."""
