@@ -130,7 +130,7 @@ def test_refusals_keep_nothing_alive(gpu, guard):
 
 def test_a_stream_keeps_every_keyframe_while_memory_comes_and_goes(gpu, guard, networks):
     engine = InferenceEngine(networks('da3-small'), device='cpu', size=28)
-    engine._guard = guard
+    engine._runner = guard
     config = PipelineConfig(
         keyframe=KeyframeConfig(mode='time', min_interval_s=0.0, min_sharpness=0.0),
         window=WindowConfig(size=12, stride=3, min_views=2),
