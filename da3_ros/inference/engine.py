@@ -94,6 +94,11 @@ class InferenceEngine:
         _place(network, self.device, with_rays=use_ray_pose)
         self._runner = self._make_runner()
 
+    @property
+    def num_shortages(self) -> int:
+        """Return how often memory was short for a window; such windows are not lost."""
+        return self._runner.num_shortages if isinstance(self._runner, MemoryGuard) else 0
+
     def plan(self, height: int, width: int, *, num_views: int = 0) -> Plan | None:
         """
         Say how many views a window may have at the moment, and why.
