@@ -113,6 +113,7 @@ class Diagnostics:
             status.summary(DiagnosticStatus.WARN, 'RANDOM WEIGHTS: the outputs mean nothing')
         for name in ('name', 'weights', 'licence', 'device'):
             status.add(name, getattr(identity, name))
+        status.add('times that memory was short', str(identity.num_shortages()))
         window = self._health.report().window
         if window is not None:
             if window.max_views < identity.num_views:
