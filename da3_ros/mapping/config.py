@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import math
 
 KEYFRAME_MODES = ('motion', 'time')
-SCALE_SOURCES = ('none', 'fixed', 'model', 'tf', 'pose')
+SCALE_SOURCES = ('none', 'fixed', 'model', 'tf', 'pose', 'rig')
 
 
 def _require(condition: bool, name: str, got: object, expected: str) -> None:
@@ -179,6 +179,7 @@ class ScaleConfig:
     Sources: ``none``: lengths stay in the unit of the first window. ``fixed``: that unit times
     ``fixed_factor``. ``model``: metres where the network gives them, else as ``none``. ``tf``: the
     robot's own motion over the same stamps. ``pose``: the network is given the robot's poses.
+    ``rig``: the known distances between the cameras of the robot.
 
     :param source: one of the above.
     :param fixed_factor: metres per unit of the first window, for ``fixed``.
@@ -186,6 +187,8 @@ class ScaleConfig:
         ``pose``; a larger one filters longer.
     :param tf_sigma: relative standard deviation of the distances that the robot measures.
     :param tf_noise_m: standard deviation of one position of the robot.
+    :param rig_sigma: relative standard deviation of the distances between cameras as one window
+        sees them.
     :param min_motion_m: windows in which the camera moved less say nothing about scale.
     :param max_sigma: lengths are called metres when the scale is known to this.
     """
@@ -195,6 +198,7 @@ class ScaleConfig:
     model_sigma: float = 0.05
     tf_sigma: float = 0.01
     tf_noise_m: float = 0.005
+    rig_sigma: float = 0.05
     min_motion_m: float = 0.1
     max_sigma: float = 0.05
 
@@ -206,8 +210,8 @@ class ScaleConfig:
         """
         _require(self.source in SCALE_SOURCES, 'scale.source', self.source,
                  f'one of {SCALE_SOURCES}')
-        for name in ('fixed_factor', 'model_sigma', 'tf_sigma', 'tf_noise_m', 'min_motion_m',
-                     'max_sigma'):
+        for name in ('fixed_factor', 'model_sigma', 'tf_sigma', 'tf_noise_m', 'rig_sigma',
+                     'min_motion_m', 'max_sigma'):
             value = getattr(self, name)
             _require(0.0 < value < math.inf, f'scale.{name}', value, 'above 0')
 

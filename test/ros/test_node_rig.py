@@ -46,14 +46,15 @@ def look_up(peer, target, source, stamp_ns):
     return from_transform(found.transform)
 
 
-def assert_one_world(peer, stamps_of):
-    """Check by TF that all images lie as in the truth, after one similarity."""
+def assert_one_world(peer, stamps_of, *, unit=None):
+    """Check by TF that all images lie as in the truth, after one similarity or rigid motion."""
     images = [(camera, stamp) for camera, stamps in stamps_of.items() for stamp in stamps]
     found = np.stack([look_up(peer, 'odom', frame_of(camera), s) for camera, s in images])
     truth = rig_poses(len(CAMERAS))[[number_of(camera, stamp) for camera, stamp in images]]
     found, truth = rigid.inverse(found[0]) @ found, rigid.inverse(truth[0]) @ truth
     far = np.argmax(np.linalg.norm(truth[:, :3, 3], axis=1))
-    unit = np.linalg.norm(found[far, :3, 3]) / np.linalg.norm(truth[far, :3, 3])
+    length = np.linalg.norm(truth[far, :3, 3])
+    unit = np.linalg.norm(found[far, :3, 3]) / length if unit is None else unit
     np.testing.assert_allclose(found[:, :3, :3], truth[:, :3, :3], atol=2e-3)
     np.testing.assert_allclose(found[:, :3, 3], unit * truth[:, :3, 3], atol=5e-3)
 
@@ -105,9 +106,15 @@ def test_every_camera_comes_out_whole_and_once_in_one_world(start_node, rig):
 
 
 def test_one_base_for_all_cameras_and_one_camera_without_a_place(start_node, rig):
-    """TF is there at the stamp of every image; what cannot be placed comes out all the same."""
+    """
+    TF is there at the stamp of every image; what cannot be placed comes out all the same.
+
+    The distance between the cameras gives metres.
+    """
     broadcaster = mount_cameras(rig, ['front', 'left'])
-    node = start_node(RIG | {'tf.mode': 'odom_to_base', 'tf.timeout_s': 0.1})
+    node = start_node(
+        RIG | {'tf.mode': 'odom_to_base', 'tf.timeout_s': 0.1, 'scale.source': 'rig',
+               'window.min_views': 6})
     counts = Counts(rig)
     rig.wait_for_rig()
     sent = rig.stream(NUM_INSTANTS)
@@ -116,7 +123,8 @@ def test_one_base_for_all_cameras_and_one_camera_without_a_place(start_node, rig
     assert eventually(lambda: len(rig.transform_stamps('base_link')) == 2 * NUM_INSTANTS)
     assert sorted(rig.transform_stamps('base_link')) == sorted(sent['front'] + sent['left'])
     assert children(rig) == {('odom', 'base_link')}
-    assert_one_world(rig, placed)
+    # How the robot moves is known from its second instant on.
+    assert_one_world(rig, placed | {'left': sent['left'][1:]}, unit=1.0)
     np.testing.assert_allclose(
         look_up(rig, 'odom', 'base_link', sent['front'][0]), np.eye(4), atol=1e-6)
     assert rig.stamps('odometry') == sent['front']
