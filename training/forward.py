@@ -26,6 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from da3_ros.model.backbone import resample_positions
 from da3_ros.model.config import PATCH_SIZE
 from da3_ros.model.depth_head import DualDpt
 from da3_ros.model.network import DepthAnything3
@@ -97,6 +98,10 @@ class TrainingForward:
         self.grid = (size[0] // PATCH_SIZE, size[1] // PATCH_SIZE)
         device = network.backbone.pretrained.cls_token.device
         self._local = network.backbone.local_rotation(*self.grid, device=device)
+        # As a matrix: resampling and its gradient are slow kernels.
+        self._resampling = resample_positions(
+            torch.eye(network.backbone.pretrained.pos_embed.shape[1], device=device)[None],
+            *self.grid)[0]
         self._global = network.backbone.global_rotation(1, *self.grid, device=device)
         wrap: Callable[[Any], Any] = (
             (lambda f: torch.compile(f, dynamic=False)) if compiled else (lambda f: f)
@@ -121,7 +126,7 @@ class TrainingForward:
         patch = vit.patch_embed.proj
         x = self._embed(
             images, patch.weight, patch.bias, vit.cls_token,
-            vit.position_embedding(*self.grid), self.dtype,
+            self._resampling @ vit.pos_embed, self.dtype,
         )
         camera = self._camera_tokens(len(images), num_views, camera_encoding)
         local, levels, pairs = x, [], []

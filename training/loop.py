@@ -16,7 +16,6 @@
 
 from dataclasses import dataclass
 import logging
-import math
 from pathlib import Path
 import time
 
@@ -30,12 +29,12 @@ from training.heldout import HeldOut
 from training.pool import WindowPool
 from training.predict import evaluate, Mode
 from training.renderer import upload
+from training.retreat import Retreat
 from training.schedule import Draw, Schedule
 from training.step import LOG_NAMES, TrainStep
 
 _BLOCK_STEPS = 20
 _LOG_STEPS = 400
-_DIVERGED = 1.3
 
 _logger = logging.getLogger('training')
 
@@ -101,16 +100,17 @@ class Loop:
         self._schedule = schedule
         self._place = place
         self._held_out = held_out
+        self._retreat = Retreat(step.optimizer)
 
     def run(self, progress: Progress, limits: Limits) -> Progress:
         """
-        Train until a limit is reached.
+        Train until a limit is reached; go back, and on more slowly, where the loss grows.
 
         :param progress: where the training stands.
         :param limits: when to stop.
-        :raises RuntimeError: if the training diverges: device time is dear.
+        :raises RuntimeError: if the training keeps diverging: device time is dear.
         """
-        number, evaluated, best = progress.step, 0.0, math.inf
+        number, evaluated = progress.step, 0.0
         sums = torch.zeros(len(LOG_NAMES), device=self._place.device)
         logged = (number, time.monotonic())
         block = self._prepare(number, limits)
@@ -127,12 +127,27 @@ class Loop:
             if number % _LOG_STEPS == 0:
                 pace = (time.monotonic() - logged[1]) / (number - logged[0])
                 means = sums / (number - logged[0])
+                if distributed.is_initialized():
+                    distributed.all_reduce(means, op=distributed.ReduceOp.AVG)
                 self._log(number, means, pace)
                 sums.zero_()
-                best = min(best, float(means[0]))
-                if not float(means[0]) < _DIVERGED * best:
-                    raise RuntimeError(f'step {number}: the loss grew to {float(means[0]):.2f}')
+                self._retreat.watch(number, float(means[0]))
                 logged = (number, time.monotonic())
+
+    def profile(self, number: int) -> str:
+        """
+        Train a block of steps, to see where the device's time goes.
+
+        :param number: next step.
+        :returns: a table of kernels.
+        """
+        block = self._prepare(number, Limits(0.0, number + _BLOCK_STEPS, 0.0, 0.0))
+        with torch.profiler.profile() as profiler:
+            self._train(block, 0.0)
+            torch.cuda.synchronize()
+        table: str = profiler.key_averages().table(
+            sort_by='self_device_time_total', row_limit=70, max_name_column_width=110)
+        return table
 
     def report(self, progress: Progress) -> None:
         """
@@ -176,7 +191,7 @@ class Loop:
     def _train(self, block: '_Block', elapsed: float) -> Tensor:
         """Train a block of steps with the same rates; return the sum of what is watched."""
         schedule, step = self._schedule, self._step
-        rate = schedule.rate(block.start, elapsed)
+        rate = schedule.rate(block.start, elapsed) * self._retreat.caution
         step.optimizer.rate.fill_(rate)
         step.matching_weight.fill_(schedule.matching_weight(elapsed))
         watched = torch.zeros(len(LOG_NAMES), device=self._place.device)

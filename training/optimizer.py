@@ -73,6 +73,14 @@ class Optimizer:
         self._factors = torch.tensor(factors, device=device).repeat_interleave(repeats)
         self._decays = torch.tensor(decays, device=device).repeat_interleave(repeats)
 
+    @property
+    def state(self) -> tuple[Tensor, ...]:
+        """Everything that a step changes."""
+        return (
+            self.weights, self.average, self.momentum, self.first, self.second,
+            self.num_updates, self.num_averaged,
+        )
+
     def set_gradients(self, gradients: Iterable[Tensor]) -> None:
         """
         Collect gradients, in the order of ``parameters``; the encoder's may be left out.

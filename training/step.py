@@ -105,7 +105,9 @@ class TrainStep:
             torch.cuda.manual_seed(seed)
             losses = self._captured[draw].replay()
         if distributed.is_initialized():
-            distributed.all_reduce(self.optimizer.gradient, op=distributed.ReduceOp.AVG)
+            gradient = self.optimizer.gradient.to(self.forward.dtype)
+            distributed.all_reduce(gradient, op=distributed.ReduceOp.AVG)
+            self.optimizer.gradient.copy_(gradient)
         return torch.cat((losses, self._update(with_encoder=draw.posed)))
 
     def losses(self, draw: Draw) -> Tensor:

@@ -117,6 +117,10 @@ def _train(options: argparse.Namespace, place: Place, executor: Executor) -> Non
         options.seconds, options.steps, options.evaluate_every, start, options.stop_file)
     loop = Loop(network, step, pool, schedule, place, held_out)
     progress = loop.run(progress, limits)
+    if options.profile is not None:
+        table = loop.profile(progress.step)
+        if place.is_first:
+            options.profile.write_text(table)
     if place.is_first:
         loop.report(progress)
         if options.export is not None:
@@ -153,6 +157,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument('--decay', type=float, default=400.0, help='final decay of rates [s]')
     parser.add_argument('--steps', type=int, default=1 << 40, help='stop at this step')
     parser.add_argument('--stop-file', type=Path, help='stop when this file appears')
+    parser.add_argument('--profile', type=Path, help='table of kernels to write at the end')
     parser.add_argument('--evaluate-every', type=float, default=120.0, metavar='SECONDS')
     parser.add_argument('--held-out', type=int, default=64, help='windows to evaluate on')
     parser.add_argument('--device', choices=('cuda', 'cpu'), default='cuda')

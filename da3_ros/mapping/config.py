@@ -17,6 +17,8 @@
 from dataclasses import dataclass, field
 import math
 
+from da3_ros.mapping.rig_config import RigConfig
+
 KEYFRAME_MODES = ('motion', 'time')
 SCALE_SOURCES = ('none', 'fixed', 'model', 'tf', 'pose', 'rig')
 
@@ -69,31 +71,6 @@ class KeyframeConfig:
         _require_share('keyframe.min_overlap', self.min_overlap)
         _require(0.0 <= self.min_sharpness < 1.0, 'keyframe.min_sharpness', self.min_sharpness,
                  'in [0, 1)')
-
-
-@dataclass(frozen=True)
-class RigConfig:
-    """
-    Cameras that are seen together.
-
-    :param cameras: their names; a camera alone may have the empty one.
-    :param sync_tolerance_s: images of two cameras that are this close belong to one instant.
-    """
-
-    cameras: tuple[str, ...] = ('',)
-    sync_tolerance_s: float = 0.05
-
-    def __post_init__(self) -> None:
-        """
-        Check the values.
-
-        :raises ValueError: if one is out of its range.
-        """
-        is_distinct = len(set(self.cameras)) == len(self.cameras) > 0
-        _require(is_distinct and (self.cameras == ('',) or all(self.cameras)), 'camera.names',
-                 self.cameras, 'different names, or one empty name')
-        _require(0.0 <= self.sync_tolerance_s < math.inf, 'camera.sync_tolerance_s',
-                 self.sync_tolerance_s, 'at least 0')
 
 
 @dataclass(frozen=True)
@@ -244,6 +221,41 @@ class LoopConfig:
         _require_share('loop.min_similarity', self.min_similarity)
         _require_share('loop.min_overlap', self.min_overlap)
         _require(self.max_places >= 4, 'loop.max_places', self.max_places, 'at least 4')
+
+
+@dataclass(frozen=True)
+class MapConfig:
+    """
+    What the fused cloud holds.
+
+    :param enabled: fuse also while nobody listens.
+    :param voxel_m: edge of a voxel, in the unit of the world.
+    :param max_voxels: bound of their number; what was not seen for longest goes first.
+    :param period_s: shortest time between two publications.
+    :param min_confidence: points below it are left out; 1 = none at all.
+    :param max_m: points whose depth is beyond it are left out; 0 = no limit.
+    """
+
+    enabled: bool = False
+    voxel_m: float = 0.05
+    max_voxels: int = 300_000
+    period_s: float = 2.0
+    min_confidence: float = 1.0
+    max_m: float = 0.0
+
+    def __post_init__(self) -> None:
+        """
+        Check the values.
+
+        :raises ValueError: if one is out of its range.
+        """
+        _require(0.0 < self.voxel_m < math.inf, 'map.voxel_m', self.voxel_m, 'above 0')
+        _require(self.max_voxels >= 1, 'map.max_voxels', self.max_voxels, 'at least 1')
+
+    @property
+    def limit_m(self) -> float:
+        """Return the largest depth of a point."""
+        return self.max_m if self.max_m > 0.0 else math.inf
 
 
 @dataclass(frozen=True)

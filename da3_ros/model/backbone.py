@@ -93,12 +93,7 @@ class VisionTransformer(nn.Module):
 
         :returns: (1, T, C) fp32.
         """
-        if rows == columns == POSITION_GRID:
-            return self.pos_embed
-        grid = self.pos_embed[:, 1:].unflatten(1, (POSITION_GRID, POSITION_GRID))
-        scale = tuple((side + _INTERPOLATION_OFFSET) / POSITION_GRID for side in (rows, columns))
-        resampled = F.interpolate(grid.permute(0, 3, 1, 2), scale_factor=scale, mode='bicubic')
-        return torch.cat((self.pos_embed[:, :1], resampled.flatten(2).transpose(1, 2)), dim=1)
+        return resample_positions(self.pos_embed, rows, columns)
 
     def embed(self, images: Tensor, position_embedding: Tensor) -> Tensor:
         """
@@ -111,6 +106,23 @@ class VisionTransformer(nn.Module):
         patches = self.patch_embed(images)
         class_token = self.cls_token.expand(len(patches), -1, -1)
         return torch.cat((class_token, patches), dim=1) + position_embedding
+
+
+def resample_positions(embedding: Tensor, rows: int, columns: int) -> Tensor:
+    """
+    Resample a position embedding of the learnt grid to another one.
+
+    :param embedding: (1, 1 + 37 * 37, C); the class token's comes first and stays.
+    :param rows: of patches.
+    :param columns: of patches.
+    :returns: (1, T, C), linear in the embedding.
+    """
+    if rows == columns == POSITION_GRID:
+        return embedding
+    grid = embedding[:, 1:].unflatten(1, (POSITION_GRID, POSITION_GRID))
+    scale = tuple((side + _INTERPOLATION_OFFSET) / POSITION_GRID for side in (rows, columns))
+    resampled = F.interpolate(grid.permute(0, 3, 1, 2), scale_factor=scale, mode='bicubic')
+    return torch.cat((embedding[:, :1], resampled.flatten(2).transpose(1, 2)), dim=1)
 
 
 class Backbone(nn.Module):

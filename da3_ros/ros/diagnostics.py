@@ -29,6 +29,7 @@ _MAX_LATENCY_S = 3600.0
 _PROBLEMS = (
     Event.EXCEPTIONS, Event.BAD_IMAGE, Event.INFERENCE_FAILED, Event.OUT_OF_MEMORY,
     Event.QUEUE_FULL, Event.BAD_CAMERA_INFO, Event.TF_MISSING, Event.TF_CONFLICT,
+    Event.MAP_BEHIND,
 )
 # What is told of every camera of a rig.
 _OF_A_CAMERA = (

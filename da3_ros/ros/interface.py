@@ -35,6 +35,7 @@ class CameraPublishers:
     depth: LifecyclePublisher
     camera_info: LifecyclePublisher
     rgb: LifecyclePublisher
+    rgb_camera_info: LifecyclePublisher
     confidence: LifecyclePublisher
     points: LifecyclePublisher
 
@@ -50,12 +51,13 @@ class Publishers:
     cameras: Mapping[str, CameraPublishers]
     odometry: LifecyclePublisher
     path: LifecyclePublisher
+    map: LifecyclePublisher  # noqa: A003
 
     @property
     def all(self) -> tuple[LifecyclePublisher, ...]:  # noqa: A003
         """Return every one of them."""
         of_cameras = (vars(camera).values() for camera in self.cameras.values())
-        return (*chain.from_iterable(of_cameras), self.odometry, self.path)
+        return (*chain.from_iterable(of_cameras), self.odometry, self.path, self.map)
 
 
 def camera_topic(camera: str, name: str) -> str:
@@ -70,7 +72,7 @@ def camera_topic(camera: str, name: str) -> str:
 
 def create_publishers(node: LifecycleNode, cameras: Sequence[str]) -> Publishers:
     """
-    Create the outputs: reliable, and the path also for those who come later.
+    Create the outputs: reliable, path and map also for those who come later.
 
     :param node: being configured.
     :param cameras: names of the cameras.
@@ -88,15 +90,17 @@ def create_publishers(node: LifecycleNode, cameras: Sequence[str]) -> Publishers
             depth=create(Image, camera_topic(camera, 'depth/image')),
             camera_info=create(CameraInfo, camera_topic(camera, 'depth/camera_info')),
             rgb=create(Image, camera_topic(camera, 'rgb/image')),
+            rgb_camera_info=create(CameraInfo, camera_topic(camera, 'rgb/camera_info')),
             confidence=create(Image, camera_topic(camera, 'depth/confidence')),
             points=create(PointCloud2, camera_topic(camera, 'points')),
         )
 
+    kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     return Publishers(
         cameras={camera: create_for(camera) for camera in cameras},
         odometry=create(Odometry, 'odometry'),
-        path=create(Path, 'path', QoSProfile(
-            depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)),
+        path=create(Path, 'path', kept),
+        map=create(PointCloud2, 'map', kept),
     )
 
 

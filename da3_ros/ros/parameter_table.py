@@ -223,6 +223,19 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     _live('points.min_confidence', 'Leave points of a lower confidence out.',
           limits=(0.0, 1000.0)),
     _live('points.max_m', 'Leave points of a larger depth out; 0 is no limit.', 'm', (0.0, 1e6)),
+    _live('points.voxel_m', 'Leave one point, the weighted mean, in each cube with such edges; 0 '
+          'is off, the smallest edge is 0.001. Not with points.organized.', 'm', (0.0, 1000.0)),
+    _live('map.enabled', 'Fuse the map also while nobody subscribes to it, so that who comes '
+          'later gets all of it.'),
+    _live('map.voxel_m', 'Edge of a voxel of the map; in the unit of the world where that is '
+          'not metric.', 'm', (0.001, 1000.0)),
+    _live('map.max_voxels', 'Most voxels of the map; those not seen for longest go first, then '
+          'the farthest.', limits=(1, 10**7)),
+    _live('map.period_s', 'Shortest time between two maps.', 's', (0.1, 3600.0)),
+    _live('map.min_confidence', 'Leave points of a lower confidence out of the map.',
+          limits=(0.0, 1000.0)),
+    _live('map.max_m', 'Leave points of a larger depth out of the map; 0 is no limit.', 'm',
+          (0.0, 1e6)),
     ParameterSpec('tf.mode', 'What is published on /tf.', choices=TF_MODES),
     ParameterSpec('tf.map_frame', 'Name of the map frame.'),
     ParameterSpec('tf.odom_frame', 'Name of the odometry frame.'),

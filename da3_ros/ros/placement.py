@@ -30,6 +30,7 @@ from da3_ros.ros.counters import Counters, Event
 from da3_ros.ros.robot_frames import RobotFrames
 from da3_ros.ros.settings import TfSettings
 from geometry_msgs.msg import TransformStamped
+import numpy as np
 
 _logger = logging.getLogger(__name__)
 
@@ -42,8 +43,10 @@ class PlacedKeyframe:
     :param world_frame: name of the frame of the poses.
     :param world_T_camera: (4, 4).
     :param body_frame: name of the camera's or the robot's frame.
-    :param world_T_body: (4, 4) pose for odometry and path.
+    :param world_T_body: (4, 4) pose for odometry.
     :param transforms: for /tf.
+    :param path_frame: frame of the path: the map where the node publishes it, else the world.
+    :param path_T_map: (4, 4) where the pipeline's own map lies in it.
     :param leads: whether it is the first of its instant, which odometry and path follow.
     """
 
@@ -52,6 +55,8 @@ class PlacedKeyframe:
     body_frame: str
     world_T_body: Array
     transforms: tuple[TransformStamped, ...]
+    path_frame: str
+    path_T_map: Array
     leads: bool = True
 
 
@@ -96,6 +101,7 @@ class KeyframePlacer:
         """Forget where the first camera was."""
         self._world_T_start: Array | None = None
         self._instant: int | None = None
+        self._leader: int | None = None
         # The base moves between two instants; the correction of an odometry does not by itself.
         num_fixes = 1 if self._settings.mode == 'map_to_odom' else 2
         self._fixes: deque[_Fix] = deque(maxlen=num_fixes)
@@ -112,12 +118,13 @@ class KeyframePlacer:
         """
         if not keyframe.has_pose:
             return None
-        leads = keyframe.instant is None or keyframe.instant != self._instant
+        is_other = keyframe.instant is not None and keyframe.instant == self._instant
+        leads = not is_other or keyframe.id == self._leader
         if leads:
             self._sent.clear()
         placed = self._place(keyframe, map_T_odom, leads=leads)
-        if placed is not None:
-            self._instant = keyframe.instant
+        if placed is not None and leads:
+            self._instant, self._leader = keyframe.instant, keyframe.id
         return placed
 
     def _place(
@@ -131,7 +138,8 @@ class KeyframePlacer:
         world, camera = self._settings.odom_frame, keyframe.frame_id
         pose = keyframe.odom_T_camera
         transforms = self._transforms(keyframe, (pose, world, camera), *self._map(map_T_odom))
-        return PlacedKeyframe(world, pose, camera, pose, transforms, leads)
+        return PlacedKeyframe(
+            world, pose, camera, pose, transforms, *self._path(np.eye(4), map_T_odom), leads)
 
     def _place_base(
         self, keyframe: PosedKeyframe, map_T_odom: Array, *, leads: bool
@@ -150,7 +158,8 @@ class KeyframePlacer:
         transforms = self._transforms(
             keyframe, (world_T_base, world, base), *self._map(correction))
         return PlacedKeyframe(
-            world, world_T_base @ base_T_camera, base, world_T_base, transforms, leads)
+            world, world_T_base @ base_T_camera, base, world_T_base, transforms,
+            *self._path(world_T_start, map_T_odom), leads)
 
     def _place_odom(
         self, keyframe: PosedKeyframe, map_T_camera: Array, *, leads: bool
@@ -161,16 +170,20 @@ class KeyframePlacer:
         base_T_camera = self._look_up(base, keyframe)
         if odom_T_camera is None or base_T_camera is None:
             return None
+        world_T_start = self._start(odom_T_camera, map_T_camera)
         if leads:
-            world_T_camera = self._start(odom_T_camera, map_T_camera) @ map_T_camera
+            world_T_camera = world_T_start @ map_T_camera
             self._lead(keyframe, world_T_camera @ rigid.inverse(odom_T_camera))
         world_T_odom = self._moved(keyframe.stamp_ns)
         world_T_camera = world_T_odom @ odom_T_camera
         world_T_base = world_T_camera @ rigid.inverse(base_T_camera)
         transforms = self._transforms(keyframe, (world_T_odom, world, odom))
-        return PlacedKeyframe(world, world_T_camera, base, world_T_base, transforms, leads)
+        return PlacedKeyframe(
+            world, world_T_camera, base, world_T_base, transforms, world, world_T_start, leads)
 
     def _lead(self, keyframe: PosedKeyframe, world_T_moving: Array) -> None:
+        if self._fixes and self._fixes[-1].stamp_ns == keyframe.stamp_ns:
+            self._fixes.pop()
         self._fixes.append(_Fix(keyframe.stamp_ns, world_T_moving))
 
     def _moved(self, stamp_ns: int) -> Array:
@@ -192,6 +205,12 @@ class KeyframePlacer:
         if not self._settings.publish_map:
             return ()
         return ((map_T_odom, self._settings.map_frame, self._settings.odom_frame),)
+
+    def _path(self, world_T_start: Array, map_T_odom: Array) -> tuple[str, Array]:
+        """Return the frame of the path, and where the pipeline's map lies in it."""
+        if self._settings.publish_map and self._frames is not None:
+            return self._settings.map_frame, world_T_start
+        return self._settings.odom_frame, world_T_start @ rigid.inverse(map_T_odom)
 
     def _look_up(self, target: str, keyframe: PosedKeyframe) -> Array | None:
         assert self._frames is not None

@@ -29,6 +29,7 @@ from da3_ros.ros.interface import (
     Subscriptions,
 )
 from da3_ros.ros.keyframe_publisher import KeyframeMessages, KeyframePublisher
+from da3_ros.ros.map_publisher import MapPublisher
 from da3_ros.ros.placement import KeyframePlacer
 from da3_ros.ros.rig_intake import RigIntake
 from da3_ros.ros.robot_frames import RobotFrames, RobotPoses
@@ -79,10 +80,11 @@ class ProcessingLine:
         self._broadcaster = TransformBroadcaster(node) if has_tf else None
         self._pipeline = DepthPipeline(
             loaded.engine, self._settings.pipeline(loaded.identity.num_views))
+        self._map = MapPublisher(self._publishers.map, counters, settings)
         outlet = KeyframePublisher(
             self._publishers, self._broadcaster,
             KeyframePlacer(self._settings.tf, self._frames if has_tf else None, counters),
-            health, settings,
+            (self._map,), health, settings,
         )
         self._worker: InferenceWorker[KeyframeMessages] = InferenceWorker(
             self._pipeline, outlet, counters, queue_size=self._settings.queue.size,
@@ -188,7 +190,7 @@ class ProcessingLine:
             again.
         """
         self.deactivate()
-        if not self._worker.stop(timeout_s):
+        if not (self._worker.stop(timeout_s) and self._map.stop(timeout_s)):
             return False
         destroy_publishers(self._node, self._publishers)
         if self._frames is not None:

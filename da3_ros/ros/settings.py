@@ -19,7 +19,6 @@ Every default is here or in ``mapping.config``; ``ros.parameters`` adds descript
 """
 
 from dataclasses import dataclass, field
-import math
 
 from da3_ros.inference.levels import Placement
 from da3_ros.inference.memory_guard import MemoryLimits
@@ -27,11 +26,13 @@ from da3_ros.mapping.config import (
     AlignmentConfig,
     KeyframeConfig,
     LoopConfig,
+    MapConfig,
     PipelineConfig,
     ScaleConfig,
     WindowConfig,
 )
 from da3_ros.ros.camera_settings import CameraSettings
+from da3_ros.ros.output_settings import DepthSettings, PathSettings, PointSettings
 
 RANDOM_WEIGHTS = 'random'
 
@@ -141,48 +142,6 @@ class QueueSettings:
 
 
 @dataclass(frozen=True)
-class DepthSettings:
-    """
-    Which depth is published.
-
-    :param min_confidence: depth below it becomes NaN; confidence is in [1, inf), 1 = none.
-    :param max_m: depth beyond it becomes +Inf; 0 = no limit.
-    """
-
-    min_confidence: float = 1.0
-    max_m: float = 0.0
-
-    @property
-    def limit_m(self) -> float:
-        """Return the largest finite depth."""
-        return self.max_m if self.max_m > 0.0 else math.inf
-
-
-@dataclass(frozen=True)
-class PointSettings:
-    """
-    How the point cloud is made from the published depth.
-
-    :param frame: ``camera`` (the image's optical frame) or ``world``.
-    :param organized: keep the shape of the image, with NaN where there is no point.
-    :param stride: take every n-th pixel in both directions.
-    :param min_confidence: points below it are left out, on top of ``depth.min_confidence``.
-    :param max_m: points whose depth is beyond it are left out; 0 = no limit.
-    """
-
-    frame: str = 'camera'
-    organized: bool = False
-    stride: int = 1
-    min_confidence: float = 1.0
-    max_m: float = 0.0
-
-    @property
-    def limit_m(self) -> float:
-        """Return the largest depth of a point."""
-        return self.max_m if self.max_m > 0.0 else math.inf
-
-
-@dataclass(frozen=True)
 class TfSettings:
     """
     What is published on /tf.
@@ -209,23 +168,12 @@ class TfSettings:
 
 
 @dataclass(frozen=True)
-class PathSettings:
-    """
-    The path of past poses.
-
-    :param max_size: most poses; when full, the oldest is dropped.
-    """
-
-    max_size: int = 1000
-
-
-@dataclass(frozen=True)
 class NodeSettings:
     """
     A consistent snapshot of all parameters.
 
     A parameter ``group.field`` is the field of the same name here. ``keyframe``, ``alignment``,
-    ``scale`` and ``loop`` are the mapping layer's own.
+    ``scale``, ``loop`` and ``map`` are the mapping layer's own.
     """
 
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -240,6 +188,7 @@ class NodeSettings:
     queue: QueueSettings = field(default_factory=QueueSettings)
     depth: DepthSettings = field(default_factory=DepthSettings)
     points: PointSettings = field(default_factory=PointSettings)
+    map: MapConfig = field(default_factory=MapConfig)  # noqa: A003
     tf: TfSettings = field(default_factory=TfSettings)
     path: PathSettings = field(default_factory=PathSettings)
     autostart: bool = False

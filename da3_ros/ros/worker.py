@@ -22,6 +22,7 @@ import threading
 from typing import Generic, Protocol, TypeVar
 
 from da3_ros.mapping.keyframe import Instant, Keyframe, PosedKeyframe
+from da3_ros.mapping.loop_closure import LoopReport
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.mapping.update import DropReason, PipelineUpdate
 from da3_ros.ros.counters import Counters, Event
@@ -63,6 +64,13 @@ class Outlet(Protocol[Messages]):
         Send the messages of a keyframe; must be quick.
 
         :param messages: from ``prepare``.
+        """
+
+    def publish_loop(self, loop: LoopReport) -> None:
+        """
+        Send what a closed loop moved.
+
+        :param loop: of the update that was noted last.
         """
 
 
@@ -245,6 +253,9 @@ class InferenceWorker(Generic[Messages]):
             yield lambda: self._begin_session(new_session)
         if entry is not None:
             yield lambda: self._add(entry.instant, job.epoch)
+        # Loops correct the past: whatever is new goes first.
+        if not self._has_work():
+            yield lambda: self._deliver(self._pipeline.close_loops(), job.epoch)
 
     def _begin_session(self, reason: str) -> None:
         self._pipeline.reset(reason)
@@ -272,3 +283,7 @@ class InferenceWorker(Generic[Messages]):
                 if is_current:
                     self._outlet.publish(messages)
             self._counters.add(Event.PUBLISHED if is_current else Event.RESET)
+        if update.loop is not None:
+            with self._delivery:
+                if epoch == self._epoch:
+                    self._outlet.publish_loop(update.loop)

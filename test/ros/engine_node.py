@@ -63,15 +63,16 @@ def mounts(num_cameras):
 class SlowEngine:
     """A perfect engine that takes its time, and fails when told so."""
 
-    def __init__(self, delay_s: float, fail_at: int, num_cameras: int) -> None:
+    def __init__(self, delay_s: float, fail_at: int, drift: float, num_cameras: int) -> None:
         """
         Wait for windows.
 
         :param delay_s: duration of a window.
         :param fail_at: number of the window that fails, or -1.
+        :param drift: relative error of the depth within a window.
         :param num_cameras: cameras of the robot.
         """
-        self._engine = PerfectEngine(rig_poses(num_cameras), random_gauge=True)
+        self._engine = PerfectEngine(rig_poses(num_cameras), random_gauge=True, drift=drift)
         self._delay_s = delay_s
         self._fail_at = fail_at
         self._num_windows = 0
@@ -92,6 +93,7 @@ def main() -> None:
     parser.add_argument('--delay-s', type=float, default=0.0)
     parser.add_argument('--fail-at', type=int, default=-1)
     parser.add_argument('--load-s', type=float, default=0.0)
+    parser.add_argument('--drift', type=float, default=0.0)
     options = parser.parse_args(remove_ros_args(sys.argv)[1:])
 
     def load(settings) -> LoadedEngine:
@@ -99,8 +101,9 @@ def main() -> None:
         time.sleep(options.load_s)
         num_views = settings.window.size
         identity = ModelIdentity('perfect', 'none', 'Apache-2.0', 'cpu', False, num_views)
-        return LoadedEngine(SlowEngine(
-            options.delay_s, options.fail_at, len(settings.camera.names)), identity)
+        engine = SlowEngine(
+            options.delay_s, options.fail_at, options.drift, len(settings.camera.names))
+        return LoadedEngine(engine, identity)
 
     run(lambda: Da3Node(engine_loader=load))
 

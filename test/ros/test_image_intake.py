@@ -16,8 +16,9 @@
 
 from array import array
 
-from da3_ros.mapping.config import KeyframeConfig, RigConfig
+from da3_ros.mapping.config import KeyframeConfig
 from da3_ros.mapping.rig import RigSelector
+from da3_ros.mapping.rig_config import RigConfig
 from da3_ros.ros.camera_settings import CameraSettings
 from da3_ros.ros.conversions import to_bytes, to_header
 from da3_ros.ros.counters import Counters, Event

@@ -194,6 +194,7 @@ def test_bad_start_value_can_be_mended(own):
     ('depth.max_m', 'far', 'type'),
     ('autostart', True, 'read-only'),
     ('window.stride', 12, 'window.stride: got 12, expected 1 to 11'),
+    ('points.voxel_m', 0.0001, 'points.voxel_m: got 0.0001, expected 0 or at least 0.001'),
 ])
 def test_refusals_have_a_reason_and_change_nothing(own, name, value, reason):
     """The old value stays."""
@@ -203,6 +204,20 @@ def test_refusals_have_a_reason_and_change_nothing(own, name, value, reason):
     assert not result.successful
     assert reason in result.reason.lower() or reason in result.reason
     assert owner.node.get_parameter(name).value == before
+
+
+def test_voxels_and_organized_clouds_exclude_each_other(own):
+    """Whichever is set second is refused, with the reason."""
+    for first, second in ((('points.organized', True), ('points.voxel_m', 0.1)),
+                          (('points.voxel_m', 0.1), ('points.organized', True))):
+        owner = own(dict([first]))
+        result = owner.change(*second)
+        assert not result.successful
+        assert result.reason == (
+            'points.voxel_m: got 0.1 with points.organized true, expected 0 there: a cloud in the '
+            'shape of the image cannot be thinned out')
+        with pytest.raises(ValueError, match=r'points\.voxel_m: got 0\.1'):
+            own(dict([first, second])).parameters.read()
 
 
 def test_live_parameters_swap_the_snapshot(own):

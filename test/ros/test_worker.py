@@ -14,15 +14,16 @@
 
 """The worker: bounded, prompt, and alive whatever happens; with the real pipeline."""
 
+from dataclasses import replace
 import threading
 import time
 
-from da3_ros.mapping.config import KeyframeConfig, PipelineConfig, WindowConfig
+from da3_ros.mapping.config import KeyframeConfig, LoopConfig, PipelineConfig, WindowConfig
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.ros.counters import Counters, Event
 from da3_ros.ros.worker import InferenceWorker
 from node_harness import eventually
-from perfect_engine import frames, level_camera, PerfectEngine
+from perfect_engine import frames, level_camera, PerfectEngine, Room
 import pytest
 
 CONFIG = PipelineConfig(
@@ -39,12 +40,15 @@ class GatedEngine:
         self.gate.set()
         self.is_inferring = threading.Event()
         self.fails = False
+        self.closes_behind = False
         self._engine = PerfectEngine(POSES)
 
     def infer(self, images, *, poses=None, intrinsics=None):
         """Infer one window when the gate is open."""
         self.is_inferring.set()
         self.gate.wait(10.0)
+        if self.closes_behind:
+            self.gate.clear()
         self.is_inferring.clear()
         if self.fails:
             raise RuntimeError('told to fail')
@@ -57,6 +61,7 @@ class Collector:
     def __init__(self) -> None:
         """Start empty."""
         self.stamps = []
+        self.loops = []
         self.num_sessions = 0
 
     def begin_session(self):
@@ -74,16 +79,21 @@ class Collector:
         """Remember its stamp."""
         self.stamps.append(messages.stamp_ns)
 
+    def publish_loop(self, loop):
+        """Remember how many keyframes were out by then."""
+        del loop
+        self.loops.append(len(self.stamps))
+
 
 class Bench:
     """A worker with everything around it."""
 
-    def __init__(self, *, queue_size=100, max_age_s=60.0) -> None:
+    def __init__(self, *, queue_size=100, max_age_s=60.0, config=CONFIG) -> None:
         """Start it."""
         self.engine = GatedEngine()
         self.outlet = Collector()
         self.counters = Counters()
-        self.pipeline = DepthPipeline(self.engine, CONFIG)
+        self.pipeline = DepthPipeline(self.engine, config)
         self.worker = InferenceWorker(
             self.pipeline, self.outlet, self.counters, queue_size=queue_size,
             max_age_s=max_age_s)
@@ -241,3 +251,48 @@ def test_resets_from_another_thread_do_not_race(bench_of):
     assert len(set(bench.outlet.stamps)) == len(bench.outlet.stamps)
     assert eventually(lambda: bench.counters[Event.PUBLISHED] + bench.counters[Event.RESET] == 152)
     assert bench.counters[Event.EXCEPTIONS] == 0
+
+
+def standing(count, first=0):
+    """Give frames of a camera that sees the same all the time, and so is in a known place."""
+    picture = Room().image(POSES[0])
+    return frames(count, first=first, pictures={index: picture.copy() for index in range(200)})
+
+
+@pytest.fixture
+def looping(bench_of):
+    """Give a bench that looks for loops and has seen enough to find one at any time."""
+    bench = bench_of(config=replace(CONFIG, loop=LoopConfig(enabled=True, min_gap=20)))
+    for frame in standing(22):
+        bench.worker.offer(bench.pipeline.select(frame))
+    assert eventually(lambda: len(bench.outlet.stamps) == 22, 5.0)
+    assert not bench.outlet.loops
+    return bench
+
+
+def test_a_loop_is_closed_when_nothing_new_waits(looping):
+    """While keyframes wait they go first."""
+    looping.engine.gate.clear()
+    for frame in standing(10, first=22):
+        looping.worker.offer(looping.pipeline.select(frame))
+    assert looping.engine.is_inferring.wait(5.0)
+    looping.engine.gate.set()
+    assert eventually(lambda: looping.outlet.loops, 5.0)
+    assert looping.outlet.loops == [32]
+    assert looping.counters[Event.LOOPS] == 1
+
+
+def test_a_loop_of_an_earlier_session_does_not_come_out(looping):
+    """Reset during its joint window."""
+    looping.engine.gate.clear()
+    for frame in standing(2, first=22):
+        looping.worker.offer(looping.pipeline.select(frame))
+    assert looping.engine.is_inferring.wait(5.0)
+    looping.engine.closes_behind = True
+    looping.engine.gate.set()
+    assert eventually(lambda: len(looping.outlet.stamps) == 24, 5.0)
+    assert looping.engine.is_inferring.wait(5.0)
+    looping.worker.discard('test')
+    looping.engine.gate.set()
+    assert eventually(lambda: looping.outlet.num_sessions == 1, 5.0)
+    assert not looping.outlet.loops

@@ -17,8 +17,9 @@
 from dataclasses import replace
 
 from da3_ros.geometry import rigid
-from da3_ros.mapping.config import RigConfig, ScaleConfig, WindowConfig
+from da3_ros.mapping.config import ScaleConfig, WindowConfig
 from da3_ros.mapping.pipeline import DepthPipeline
+from da3_ros.mapping.rig_config import RigConfig
 import numpy as np
 from perfect_engine import frames, INTRINSICS, level_camera, PerfectEngine, PERIOD_NS
 from pipeline_runs import EVERY_FRAME, indices, posed_keyframes, run

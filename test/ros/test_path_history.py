@@ -1,0 +1,113 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The path is what the map knows now: loops rewrite it, and frames show it where it lies."""
+
+from da3_ros.geometry import rigid
+from da3_ros.mapping.loop_closure import MapPose
+from da3_ros.ros.conversions import stamp_ns
+from da3_ros.ros.counters import Counters
+from da3_ros.ros.path_history import PathHistory
+from da3_ros.ros.placement import KeyframePlacer
+from da3_ros.ros.settings import TfSettings
+import numpy as np
+import pytest
+from test_placement import BASES, Frames, keyframes, keyframes_start, planar
+
+
+@pytest.fixture
+def frames():
+    """Give the robot's frames; its wheels are exact."""
+    frames = Frames()
+    frames.odom_T_base = {1000 + index: base for index, base in enumerate(BASES)}
+    return frames
+
+
+def follow(settings, frames, *, map_T_odom=None, max_size=10):
+    """Feed a drive; return the path and the last keyframe's place."""
+    placer = KeyframePlacer(settings, None if settings.mode == 'none' else frames, Counters())
+    history = PathHistory()
+    for keyframe in keyframes():
+        placed = placer.place(keyframe, np.eye(4))
+        history.extend(keyframe, placed, np.eye(4), max_size=max_size)
+    if map_T_odom is not None:
+        placed = placer.place(keyframe, map_T_odom)
+    return history, placed
+
+
+def poses(history):
+    """Give the poses of the message, (N, 4, 4)."""
+    return np.stack([from_pose(stamped.pose) for stamped in history.message().poses])
+
+
+def from_pose(pose):
+    """Read a pose, (4, 4)."""
+    position, turn = pose.position, pose.orientation
+    return rigid.from_rotation_translation(
+        rigid.from_quaternion(np.array([turn.x, turn.y, turn.z, turn.w])),
+        np.array([position.x, position.y, position.z]))
+
+
+@pytest.mark.parametrize('mode', ['odom_to_base', 'map_to_odom'])
+def test_the_path_is_the_drive_of_the_base(frames, mode):
+    """Stamped as the images are; in the map where the node publishes it."""
+    for publish_map in (False, True):
+        history, _ = follow(TfSettings(mode=mode, publish_map=publish_map), frames)
+        message = history.message()
+        in_map = publish_map or mode == 'map_to_odom'
+        headers = [message.header, *(stamped.header for stamped in message.poses)]
+        assert {header.frame_id for header in headers} == {'map' if in_map else 'odom'}
+        assert [stamp_ns(header.stamp) for header in headers[1:]] == [1000, 1001, 1002]
+        np.testing.assert_allclose(poses(history), BASES, atol=1e-9)
+
+
+def test_the_oldest_pose_is_dropped_first(frames):
+    """Bounded."""
+    history, _ = follow(TfSettings(), frames, max_size=2)
+    stamps = [stamp_ns(stamped.header.stamp) for stamped in history.message().poses]
+    assert stamps == [1001, 1002]
+
+
+def moved(correction):
+    """Give what a loop says that moved the last two keyframes and forgot the second."""
+    first, _, last = keyframes()
+    return (
+        MapPose(first.id, first.stamp_ns, first.odom_T_camera),
+        MapPose(last.id, last.stamp_ns, correction @ last.odom_T_camera),
+    )
+
+
+@pytest.mark.parametrize('mode', ['odom_to_base', 'map_to_odom'])
+def test_a_loop_rewrites_the_path_in_the_map(frames, mode):
+    """What the loop remembers lies as it says; the rest goes along with the one before."""
+    start_T_map = keyframes_start()
+    correction = planar(0.0, 2.0, 0.3)
+    history, placed = follow(
+        TfSettings(mode=mode, publish_map=True), frames, map_T_odom=correction)
+    history.correct(moved(correction), placed)
+    in_map = rigid.inverse(start_T_map) @ correction @ start_T_map
+    np.testing.assert_allclose(
+        poses(history), [BASES[0], BASES[1], in_map @ BASES[2]], atol=1e-9)
+
+
+def test_where_nobody_publishes_the_map_the_path_is_seen_from_odom(frames):
+    """The newest pose stays where it is in odom, and the past moves."""
+    correction = planar(0.0, 2.0, 0.3)
+    history, placed = follow(TfSettings(mode='none'), frames, map_T_odom=correction)
+    before = poses(history)
+    history.correct(moved(correction), placed)
+    after = poses(history)
+    assert placed.path_frame == 'odom'
+    np.testing.assert_allclose(after[2], before[2], atol=1e-9)
+    np.testing.assert_allclose(after[:2], rigid.inverse(correction) @ before[:2], atol=1e-9)

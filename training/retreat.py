@@ -1,0 +1,74 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What to do when a training diverges: go back, and on with smaller rates."""
+
+import logging
+
+from torch import Tensor
+
+from training.optimizer import Optimizer
+
+_DIVERGED = 1.2
+_SMALLER_RATE = 0.6
+_MAX_RETREATS = 4
+
+_logger = logging.getLogger('training')
+
+
+class Retreat:
+    """
+    Keeps the state of some hundred steps ago, and returns to it.
+
+    The state of the last healthy look is not taken: what went wrong began before it showed.
+
+    :param optimizer: whose state is kept; begins as a safe one.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.caution = 1.0
+        """Factor of all rates; falls with every retreat."""
+        self._optimizer = optimizer
+        self._best: float | None = None
+        self._num_retreats = 0
+        self._kept: list[tuple[Tensor, ...]] = [self._state()]
+
+    def watch(self, step: int, loss: float) -> None:
+        """
+        Look at a loss; return to the kept state if it grew.
+
+        :param step: of the training.
+        :param loss: mean of the last steps.
+        :raises RuntimeError: if going back did not help several times.
+        """
+        if self._best is not None and not loss < _DIVERGED * self._best:
+            self._go_back(step, loss)
+            return
+        self._best = loss if self._best is None else min(self._best, loss)
+        self._kept = [*self._kept[-2:], self._state()]
+
+    def _go_back(self, step: int, loss: float) -> None:
+        self._num_retreats += 1
+        if self._num_retreats > _MAX_RETREATS:
+            raise RuntimeError(f'step {step}: the loss grew to {loss:.2f} once more')
+        self.caution *= _SMALLER_RATE
+        self._kept = self._kept[:1]
+        for tensor, kept in zip(self._optimizer.state, self._kept[0], strict=True):
+            tensor.copy_(kept)
+        _logger.warning(
+            'step %d: the loss grew to %.2f; back to an earlier state, rates times %.2f',
+            step, loss, self.caution)
+
+    def _state(self) -> tuple[Tensor, ...]:
+        return tuple(tensor.clone() for tensor in self._optimizer.state)
