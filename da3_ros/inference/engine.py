@@ -16,7 +16,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-import logging
 
 from da3_ros.errors import MemoryBudgetError, PredictionError
 from da3_ros.geometry import rigid
@@ -44,8 +43,6 @@ from numpy.typing import NDArray
 import torch
 
 Array = NDArray[np.float64]
-
-_logger = logging.getLogger(__name__)
 
 
 class InferenceEngine:
@@ -103,7 +100,7 @@ class InferenceEngine:
 
     def plan(self, height: int, width: int, *, num_views: int = 0) -> Plan | None:
         """
-        Say how many views a window may have at the moment, and why; logged for the user.
+        Say how many views a window may have at the moment, and why.
 
         :param height: of the camera's images [px].
         :param width: of the camera's images [px].
@@ -114,9 +111,7 @@ class InferenceEngine:
         if self._guard is None:
             return None
         process = plan_processing(height, width, size=self._size, method=self._method)
-        plan = self._guard.plan(process.size, num_views)
-        _logger.info('%s', plan)
-        return plan
+        return self._guard.plan(process.size, num_views)
 
     def infer(
         self,

@@ -85,6 +85,8 @@ def create_publishers(node: LifecycleNode, cameras: Sequence[str]) -> Publishers
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
 
+    kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
     def create_for(camera: str) -> CameraPublishers:
         return CameraPublishers(
             depth=create(Image, camera_topic(camera, 'depth/image')),
@@ -95,7 +97,6 @@ def create_publishers(node: LifecycleNode, cameras: Sequence[str]) -> Publishers
             points=create(PointCloud2, camera_topic(camera, 'points')),
         )
 
-    kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     return Publishers(
         cameras={camera: create_for(camera) for camera in cameras},
         odometry=create(Odometry, 'odometry'),

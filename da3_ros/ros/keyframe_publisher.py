@@ -158,19 +158,8 @@ class KeyframePublisher:
         for publisher, message in messages.outputs:
             publisher.publish(message)
         if placed is not None:
-            self._note_placed(messages.keyframe, placed)
+            self._follow(messages.keyframe, placed)
         self._health.note_published(messages.keyframe)
-
-    def _note_placed(self, keyframe: PosedKeyframe, placed: PlacedKeyframe) -> None:
-        """Extend the path by the first keyframe of an instant, and the map by all."""
-        if placed.leads:
-            self._newest = keyframe
-            # Also when nobody listens: who comes later gets the last one.
-            self._path.extend(
-                keyframe, placed, self._map_T_odom, max_size=self._settings().path.max_size)
-            self._publishers.path.publish(self._path.message())
-        for follower in self._followers:
-            follower.add(keyframe, self._map_T_odom, placed)
 
     def publish_loop(self, loop: LoopReport) -> None:
         """
@@ -190,6 +179,16 @@ class KeyframePublisher:
             self._broadcaster.sendTransform(corrections)
         self._path.correct(loop.path, placed)
         self._publishers.path.publish(self._path.message())
+
+    def _follow(self, keyframe: PosedKeyframe, placed: PlacedKeyframe) -> None:
+        if placed.leads:
+            self._newest = keyframe
+            # Also when nobody listens: who comes later gets the last one.
+            self._path.extend(
+                keyframe, placed, self._map_T_odom, max_size=self._settings().path.max_size)
+            self._publishers.path.publish(self._path.message())
+        for follower in self._followers:
+            follower.add(keyframe, self._map_T_odom, placed)
 
     def _add_images(
         self, outputs: '_Outputs', keyframe: PosedKeyframe, settings: NodeSettings

@@ -118,13 +118,17 @@ class KeyframePlacer:
         """
         if not keyframe.has_pose:
             return None
-        is_other = keyframe.instant is not None and keyframe.instant == self._instant
-        leads = not is_other or keyframe.id == self._leader
+        # After a loop the keyframe that led is placed once more, in the corrected map.
+        leads = (
+            keyframe.instant is None or keyframe.instant != self._instant
+            or keyframe.id == self._leader)
         if leads:
             self._sent.clear()
         placed = self._place(keyframe, map_T_odom, leads=leads)
-        if placed is not None and leads:
-            self._instant, self._leader = keyframe.instant, keyframe.id
+        if placed is not None:
+            self._instant = keyframe.instant
+            if leads:
+                self._leader = keyframe.id
         return placed
 
     def _place(
@@ -182,8 +186,6 @@ class KeyframePlacer:
             world, world_T_camera, base, world_T_base, transforms, world, world_T_start, leads)
 
     def _lead(self, keyframe: PosedKeyframe, world_T_moving: Array) -> None:
-        if self._fixes and self._fixes[-1].stamp_ns == keyframe.stamp_ns:
-            self._fixes.pop()
         self._fixes.append(_Fix(keyframe.stamp_ns, world_T_moving))
 
     def _moved(self, stamp_ns: int) -> Array:

@@ -153,6 +153,7 @@ class RobotPoses:
         self._tf = tf
         self._in_odom = in_odom
         self._on_base = on_base
+        self._told: set[tuple[str, str]] = set()
 
     def complete(self, keyframe: Keyframe) -> Keyframe:
         """
@@ -173,5 +174,7 @@ class RobotPoses:
         )
         if not isinstance(found, str):
             return found
-        _logger.warning('keyframe without the pose of the robot: %s', found)
+        if (target, frame.frame_id) not in self._told:
+            self._told.add((target, frame.frame_id))
+            _logger.warning('keyframes without the pose of the robot: %s', found)
         return None

@@ -20,6 +20,7 @@ Every default is here or in ``mapping.config``; ``ros.parameters`` adds descript
 
 from dataclasses import dataclass, field
 
+from da3_ros.inference.automatic_model import PlanConfig
 from da3_ros.inference.levels import Placement
 from da3_ros.inference.memory_guard import MemoryLimits
 from da3_ros.mapping.config import (
@@ -42,7 +43,7 @@ class ModelSettings:
     """
     Which network runs, and where.
 
-    :param name: key of ``model.MODELS``.
+    :param name: key of ``model.MODELS``, or ``auto``.
     :param weights: a file, a folder, a hub id, empty for the published ones, or ``random``.
     :param offline: never ask the network for weights.
     :param seed: of random weights.
@@ -172,12 +173,14 @@ class NodeSettings:
     """
     A consistent snapshot of all parameters.
 
-    A parameter ``group.field`` is the field of the same name here. ``keyframe``, ``alignment``,
-    ``scale``, ``loop`` and ``map`` are the mapping layer's own.
+    A parameter ``group.field`` is the field of the same name here. ``plan`` is the inference
+    layer's own; ``keyframe``, ``alignment``, ``scale``, ``loop`` and ``map`` are the mapping
+    layer's.
     """
 
     model: ModelSettings = field(default_factory=ModelSettings)
     preprocess: PreprocessSettings = field(default_factory=PreprocessSettings)
+    plan: PlanConfig = field(default_factory=PlanConfig)
     memory: MemorySettings = field(default_factory=MemorySettings)
     camera: CameraSettings = field(default_factory=CameraSettings)
     keyframe: KeyframeConfig = field(default_factory=KeyframeConfig)
