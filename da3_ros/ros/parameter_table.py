@@ -208,6 +208,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'measures, for "tf".', limits=(1e-4, 1.0)),
     ParameterSpec('scale.tf_noise_m', 'Standard deviation of one position of the robot, for '
                   '"tf".', 'm', (1e-6, 10.0)),
+    ParameterSpec('scale.rig_sigma', 'Relative standard deviation of the distances between '
+                  'cameras as one window sees them, for "rig".', limits=(1e-4, 1.0)),
     ParameterSpec('scale.min_motion_m', 'Windows in which the camera moved less say nothing about '
                   'scale, for "tf".', 'm', (1e-3, 100.0)),
     ParameterSpec('scale.max_sigma', 'Lengths are called metres when the scale is known to this '

@@ -75,8 +75,8 @@ class ProcessingLine:
         self._publishers = create_publishers(node, names)
         self.camera_counters = {name: Counters(counters) for name in names}
         has_tf = self._settings.tf.mode != 'none'
-        needs_frames = has_tf or self._settings.needs_robot_poses
-        self._frames = RobotFrames(node) if needs_frames else None
+        self._needs_poses = self._settings.needs_robot_poses or self._settings.needs_mounts
+        self._frames = RobotFrames(node) if has_tf or self._needs_poses else None
         self._broadcaster = MapBroadcaster(node, self._settings.tf) if has_tf else None
         self._pipeline = DepthPipeline(
             loaded.engine, self._settings.pipeline(loaded.identity.num_views))
@@ -96,10 +96,12 @@ class ProcessingLine:
         self._idle_timer: Timer | None = None
 
     def _robot_poses(self) -> Callable[[Keyframe], Keyframe] | None:
-        if not self._settings.needs_robot_poses or self._frames is None:
+        if not self._needs_poses or self._frames is None:
             return None
-        tf = self._settings.tf
-        return RobotPoses(self._frames, tf.odom_frame, tf.timeout_s).complete
+        return RobotPoses(
+            self._frames, self._settings.tf, in_odom=self._settings.needs_robot_poses,
+            on_base=self._settings.needs_mounts,
+        ).complete
 
     @property
     def is_active(self) -> bool:
