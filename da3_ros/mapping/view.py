@@ -36,6 +36,7 @@ class View:
     :param confidence: (h, w) float32, or None.
     :param intrinsics: (3, 3) float64 [px] of ``depth``, pixel centres at integers.
     :param window_T_camera: (4, 4) float64, or None where the network estimates no cameras.
+    :param appearance: (D,) float32 what it looks like, or None where the engine does not say.
     """
 
     keyframe: Keyframe
@@ -44,6 +45,7 @@ class View:
     confidence: NDArray[np.float32] | None
     intrinsics: NDArray[np.float64]
     window_T_camera: NDArray[np.float64] | None
+    appearance: NDArray[np.float32] | None
 
 
 def read_views(
@@ -73,6 +75,7 @@ def _read_view(prediction: WindowPrediction, index: int, keyframe: Keyframe) -> 
     return View(
         keyframe, prediction.images[index], _read_depth(prediction, index, keyframe),
         confidence, _read_intrinsics(prediction, index, keyframe), pose,
+        None if prediction.appearance is None else prediction.appearance[index],
     )
 
 
