@@ -113,7 +113,8 @@ def similarity(
 
 def _directions(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+    directions: NDArray[np.float32] = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return directions
 
 
 def _remember_view(view: View, place_S_window: Sim3) -> PlaceView:

@@ -255,9 +255,8 @@ def test_resets_from_another_thread_do_not_race(bench_of):
 
 def returning(count, first=0):
     """Give frames of a camera that looks back and forth, twice."""
-    room = Room()
-    pictures = [room.image(level_camera([0.0, 0.0, 0.0], 0.1 * min(index % 22, 22 - index % 22)))
-                for index in range(44)]
+    headings = [0.1 * min(index % 22, 22 - index % 22) for index in range(44)]
+    pictures = [Room().image(level_camera([0.0, 0.0, 0.0], heading)) for heading in headings]
     return frames(count, first=first, pictures=pictures)
 
 
