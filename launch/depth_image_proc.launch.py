@@ -55,8 +55,6 @@ def describe_cloud_maker() -> ComposableNode:
         remappings=[
             ('depth_registered/image_rect', 'da3/depth/image'),
             ('rgb/image_rect_color', 'da3/rgb/image'),
-            # It looks for the CameraInfo beside the rgb image.
-            ('da3/rgb/camera_info', 'da3/depth/camera_info'),
             ('points', 'depth_image_proc/points'),
         ],
     )

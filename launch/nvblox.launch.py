@@ -55,7 +55,7 @@ def describe_nvblox() -> Node:
             ('camera_0/depth/image', 'da3/depth/image'),
             ('camera_0/depth/camera_info', 'da3/depth/camera_info'),
             ('camera_0/color/image', 'da3/rgb/image'),
-            ('camera_0/color/camera_info', 'da3/depth/camera_info'),
+            ('camera_0/color/camera_info', 'da3/rgb/camera_info'),
         ],
         output='screen',
     )

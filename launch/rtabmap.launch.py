@@ -54,7 +54,7 @@ def describe_rtabmap() -> Node:
             ('/tf', 'tf'),
             ('/tf_static', 'tf_static'),
             ('rgb/image', 'da3/rgb/image'),
-            ('rgb/camera_info', 'da3/depth/camera_info'),
+            ('rgb/camera_info', 'da3/rgb/camera_info'),
             ('depth/image', 'da3/depth/image'),
             ('odom', 'da3/odometry'),
         ],

@@ -23,6 +23,7 @@ from da3_ros.geometry import camera
 from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.alignment import align, Alignment, rejection
 from da3_ros.mapping.config import AlignmentConfig, LoopConfig
+from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.covisibility import shared_share
 from da3_ros.mapping.keyframe import Frame, Keyframe, WindowEngine
 from da3_ros.mapping.place import NUM_SAMPLES, Place, PlaceView, remember, similarity
@@ -64,6 +65,7 @@ class LoopReport:
     :param overlap: share of the surfaces that both see.
     :param map_S_window: where the window of the new place lies now.
     :param path: all remembered keyframes where they lie now, oldest first.
+    :param correction: how they, and what was seen from them, moved.
     """
 
     old_id: int
@@ -71,6 +73,7 @@ class LoopReport:
     overlap: float
     map_S_window: Sim3
     path: tuple[MapPose, ...]
+    correction: MapCorrection
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +149,7 @@ class LoopCloser:
         relation = self._verify(old, new, max_views // 2)
         if relation is None:
             return None
+        before = [(place, self._graph.map_S_place(place)) for place in self._graph.places]
         if not self._graph.close_loop(old, new, relation.old_S_new, relation.alignment):
             _logger.info('loop %d-%d refused: it contradicts the graph', old.window, new.window)
             return None
@@ -153,7 +157,18 @@ class LoopCloser:
         old_id, new_id = old.views[-1].samples.id, new.views[-1].samples.id
         _logger.info('loop closed: keyframe %d is back at %d', new_id, old_id)
         map_S_window = self._graph.map_S_place(new) @ new.window_S_place.inverse()
-        return LoopReport(old_id, new_id, relation.overlap, map_S_window, self._path())
+        return LoopReport(
+            old_id, new_id, relation.overlap, map_S_window, self._path(), self._moves(before))
+
+    def _moves(self, before: Sequence[tuple[Place, Sim3]]) -> MapCorrection:
+        """
+        Tell how the keyframes moved.
+
+        :param before: all places with where they were.
+        """
+        return MapCorrection.of(
+            (view.samples.id, self._graph.map_S_place(place) @ map_S_place.inverse())
+            for place, map_S_place in before for view in place.views)
 
     def _path(self) -> tuple[MapPose, ...]:
         poses = []

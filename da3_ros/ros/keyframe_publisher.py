@@ -14,21 +14,23 @@
 
 """Keyframes become messages and go out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.loop_closure import LoopReport
 from da3_ros.mapping.update import PipelineUpdate
 from da3_ros.ros import conversions
+from da3_ros.ros.depth_mask import mask_depth
 from da3_ros.ros.drift import Drift, unknown_covariance
 from da3_ros.ros.health import Health
 from da3_ros.ros.interface import Publishers
 from da3_ros.ros.path_history import PathHistory
 from da3_ros.ros.placement import KeyframePlacer, PlacedKeyframe
 from da3_ros.ros.point_cloud import to_point_cloud
-from da3_ros.ros.settings import DepthSettings, NodeSettings
+from da3_ros.ros.settings import NodeSettings
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecyclePublisher
@@ -51,21 +53,30 @@ class KeyframeMessages:
     outputs: tuple[tuple[LifecyclePublisher, Any], ...]
 
 
-def mask_depth(
-    depth: NDArray[np.float32], confidence: NDArray[np.float32] | None, settings: DepthSettings
-) -> NDArray[np.float32]:
-    """
-    Mark what is not to be believed, as REP-118 says: NaN unknown, +Inf beyond range.
+class Follower(Protocol):
+    """Keep a record of the session; called by the worker's thread, so all must be quick."""
 
-    :param depth: (H, W), NaN unknown, +Inf sky.
-    :param confidence: (H, W), or None.
-    :param settings: limits.
-    """
-    masked = depth.copy()
-    if confidence is not None:
-        masked[np.isfinite(depth) & (confidence < settings.min_confidence)] = np.nan
-    masked[masked > settings.limit_m] = np.inf
-    return masked
+    def begin_session(self) -> None:
+        """Forget the world so far."""
+
+    def add(
+        self, keyframe: PosedKeyframe, map_T_odom: NDArray[np.float64], placed: PlacedKeyframe
+    ) -> None:
+        """
+        Take in a keyframe.
+
+        :param keyframe: that went out.
+        :param map_T_odom: (4, 4) the pipeline's correction of its ``odom``.
+        :param placed: its poses.
+        """
+
+    def correct(self, correction: MapCorrection, placed: PlacedKeyframe | None) -> None:
+        """
+        Move all keyframes so far.
+
+        :param correction: of the pipeline's ``map``.
+        :param placed: poses of the newest keyframe since then, or None where there are none.
+        """
 
 
 class KeyframePublisher:
@@ -73,7 +84,8 @@ class KeyframePublisher:
 
     def __init__(
         self, publishers: Publishers, broadcaster: TransformBroadcaster | None,
-        placer: KeyframePlacer, health: Health, settings: Callable[[], NodeSettings],
+        placer: KeyframePlacer, followers: Sequence[Follower], health: Health,
+        settings: Callable[[], NodeSettings],
     ) -> None:
         """
         Start a session.
@@ -81,12 +93,14 @@ class KeyframePublisher:
         :param publishers: of the node.
         :param broadcaster: of the node; None publishes no transforms.
         :param placer: tells where keyframes are.
+        :param followers: take in all keyframes that have a pose.
         :param health: is told what goes out.
         :param settings: gives the newest snapshot.
         """
         self._publishers = publishers
         self._broadcaster = broadcaster
         self._placer = placer
+        self._followers = followers
         self._health = health
         self._settings = settings
         self._drift = Drift()
@@ -97,6 +111,8 @@ class KeyframePublisher:
     def begin_session(self) -> None:
         """Forget the world so far."""
         self._placer.begin_session()
+        for follower in self._followers:
+            follower.begin_session()
         self._drift = Drift()
         self._path = PathHistory()
         self._newest = None
@@ -122,11 +138,12 @@ class KeyframePublisher:
         placed = self._placer.place(keyframe, self._map_T_odom)
         outputs = _Outputs()
         self._add_images(outputs, keyframe, settings)
-        if placed is not None:
+        if placed is not None and placed.leads:
             self._add_odometry(outputs, keyframe, placed)
         if placed is not None or settings.points.frame == 'camera':
             outputs.add(
-                self._publishers.points, lambda: _to_points(keyframe, placed, settings))
+                self._publishers.cameras[keyframe.camera].points,
+                lambda: _to_points(keyframe, placed, settings))
         return KeyframeMessages(keyframe, placed, tuple(outputs.messages))
 
     def publish(self, messages: KeyframeMessages) -> None:
@@ -141,11 +158,7 @@ class KeyframePublisher:
         for publisher, message in messages.outputs:
             publisher.publish(message)
         if placed is not None:
-            self._newest = messages.keyframe
-            # Also when nobody listens: who comes later gets the last one.
-            self._path.extend(messages.keyframe, placed, self._map_T_odom,
-                              max_size=self._settings().path.max_size)
-            self._publishers.path.publish(self._path.message())
+            self._follow(messages.keyframe, placed)
         self._health.note_published(messages.keyframe)
 
     def publish_loop(self, loop: LoopReport) -> None:
@@ -156,6 +169,8 @@ class KeyframePublisher:
         """
         placed = None if self._newest is None else self._placer.place(
             self._newest, self._map_T_odom)
+        for follower in self._followers:
+            follower.correct(loop.correction, placed)
         if placed is None:
             return
         odom_frame = self._settings().tf.odom_frame
@@ -165,20 +180,32 @@ class KeyframePublisher:
         self._path.correct(loop.path, placed)
         self._publishers.path.publish(self._path.message())
 
+    def _follow(self, keyframe: PosedKeyframe, placed: PlacedKeyframe) -> None:
+        if placed.leads:
+            self._newest = keyframe
+            # Also when nobody listens: who comes later gets the last one.
+            self._path.extend(
+                keyframe, placed, self._map_T_odom, max_size=self._settings().path.max_size)
+            self._publishers.path.publish(self._path.message())
+        for follower in self._followers:
+            follower.add(keyframe, self._map_T_odom, placed)
+
     def _add_images(
         self, outputs: '_Outputs', keyframe: PosedKeyframe, settings: NodeSettings
     ) -> None:
         header = conversions.to_header(keyframe.stamp_ns, keyframe.frame_id)
         height, width = keyframe.depth.shape
         confidence = keyframe.confidence
-        outputs.add(self._publishers.camera_info, lambda: conversions.to_camera_info(
-            keyframe.intrinsics, width=width, height=height, header=header))
-        outputs.add(self._publishers.depth, lambda: conversions.to_float_message(
+        publishers = self._publishers.cameras[keyframe.camera]
+        for publisher in (publishers.camera_info, publishers.rgb_camera_info):
+            outputs.add(publisher, lambda: conversions.to_camera_info(
+                keyframe.intrinsics, width=width, height=height, header=header))
+        outputs.add(publishers.depth, lambda: conversions.to_float_message(
             mask_depth(keyframe.depth, confidence, settings.depth), header))
-        outputs.add(self._publishers.rgb, lambda: conversions.to_rgb_message(
+        outputs.add(publishers.rgb, lambda: conversions.to_rgb_message(
             keyframe.image, header))
         if confidence is not None:
-            outputs.add(self._publishers.confidence, lambda: conversions.to_float_message(
+            outputs.add(publishers.confidence, lambda: conversions.to_float_message(
                 confidence, header))
 
     def _add_odometry(

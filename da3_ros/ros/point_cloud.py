@@ -12,11 +12,13 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Point clouds of keyframes."""
+"""Point clouds of keyframes and of the map."""
 
 from da3_ros.geometry import camera
+from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.keyframe import PosedKeyframe
-from da3_ros.ros.settings import PointSettings
+from da3_ros.mapping.points import fuse, observe, WeightedPoints
+from da3_ros.ros.output_settings import PointSettings
 import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2, PointField
@@ -50,6 +52,8 @@ def to_point_cloud(
     :param frame_T_camera: (4, 4) to the frame of the header, or None for the camera's own.
     """
     grid = np.s_[::settings.stride, ::settings.stride]
+    if settings.voxel_m > 0.0:
+        return _thinned(keyframe, depth, settings, header, frame_T_camera, grid)
     points = np.empty(depth[grid].shape, _POINT)
     known = np.where(np.isfinite(depth), depth, np.float32(np.nan))
     xyz = camera.unproject(known, keyframe.intrinsics)[grid]
@@ -65,6 +69,38 @@ def to_point_cloud(
     valid = _valid(depth[grid], confidence, settings)
     return _organized(points, valid, header) if settings.organized else _dense(
         points, valid, header)
+
+
+def to_fused_cloud(
+    points: WeightedPoints, header: Header, *, has_confidence: bool = True
+) -> PointCloud2:
+    """
+    Make a cloud of fused points.
+
+    :param points: in the frame of the header.
+    :param header: of the message.
+    :param has_confidence: whether the points were weighted by confidence.
+    """
+    packed = np.empty(len(points), _POINT)
+    for axis, name in enumerate('xyz'):
+        packed[name] = points.positions[:, axis]
+    packed['rgb'] = _packed_colours(np.rint(points.colours).astype(np.uint8))
+    packed['confidence'] = points.confidence if has_confidence else np.nan
+    return _dense(packed, np.ones(len(points), np.bool_), header)
+
+
+def _thinned(
+    keyframe: PosedKeyframe, depth: NDArray[np.float32], settings: PointSettings, header: Header,
+    frame_T_camera: NDArray[np.float64] | None, grid: tuple[slice, slice],
+) -> PointCloud2:
+    on_grid = np.full_like(depth, np.nan)
+    on_grid[grid] = depth[grid]
+    points = observe(
+        keyframe, on_grid,
+        frame_S_camera=Sim3.from_rigid(np.eye(4) if frame_T_camera is None else frame_T_camera),
+        min_confidence=settings.min_confidence, limit=settings.limit_m)
+    return to_fused_cloud(
+        fuse(points, settings.voxel_m), header, has_confidence=keyframe.confidence is not None)
 
 
 def _valid(

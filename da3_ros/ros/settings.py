@@ -19,18 +19,21 @@ Every default is here or in ``mapping.config``; ``ros.parameters`` adds descript
 """
 
 from dataclasses import dataclass, field
-import math
 
+from da3_ros.inference.automatic_model import PlanConfig
 from da3_ros.inference.levels import Placement
 from da3_ros.inference.memory_guard import MemoryLimits
 from da3_ros.mapping.config import (
     AlignmentConfig,
     KeyframeConfig,
     LoopConfig,
+    MapConfig,
     PipelineConfig,
     ScaleConfig,
     WindowConfig,
 )
+from da3_ros.ros.camera_settings import CameraSettings
+from da3_ros.ros.output_settings import DepthSettings, PathSettings, PointSettings
 
 RANDOM_WEIGHTS = 'random'
 
@@ -40,7 +43,7 @@ class ModelSettings:
     """
     Which network runs, and where.
 
-    :param name: key of ``model.MODELS``.
+    :param name: key of ``model.MODELS``, or ``auto``.
     :param weights: a file, a folder, a hub id, empty for the published ones, or ``random``.
     :param offline: never ask the network for weights.
     :param seed: of random weights.
@@ -101,14 +104,16 @@ class WindowSettings:
         """Tell whether the GPU decides about the size."""
         return self.size == 0
 
-    def config(self, num_views: int) -> WindowConfig:
+    def config(self, num_views: int, num_cameras: int) -> WindowConfig:
         """
         Return the settings of the mapping layer.
 
         :param num_views: most views in one inference.
+        :param num_cameras: views of one instant.
         :raises ValueError: if the settings contradict each other.
         """
-        return WindowConfig(num_views, self.stride, self.min_views, self.max_age_s)
+        return WindowConfig(
+            num_views, self.stride, self.min_views, self.max_age_s, num_cameras)
 
 
 @dataclass(frozen=True)
@@ -127,23 +132,6 @@ class MemorySettings:
 
 
 @dataclass(frozen=True)
-class CameraSettings:
-    """
-    How images are received.
-
-    :param transport: ``raw`` or ``compressed``.
-    :param rectify: undistort by the CameraInfo; False for images that are rectified already.
-    :param info_wait_s: images are dropped for this long if no CameraInfo came yet.
-    :param max_gap_s: a longer gap between two images begins a new session.
-    """
-
-    transport: str = 'raw'
-    rectify: bool = True
-    info_wait_s: float = 1.0
-    max_gap_s: float = 10.0
-
-
-@dataclass(frozen=True)
 class QueueSettings:
     """
     The queue between the subscription and the inference.
@@ -152,48 +140,6 @@ class QueueSettings:
     """
 
     size: int = 16
-
-
-@dataclass(frozen=True)
-class DepthSettings:
-    """
-    Which depth is published.
-
-    :param min_confidence: depth below it becomes NaN; confidence is in [1, inf), 1 = none.
-    :param max_m: depth beyond it becomes +Inf; 0 = no limit.
-    """
-
-    min_confidence: float = 1.0
-    max_m: float = 0.0
-
-    @property
-    def limit_m(self) -> float:
-        """Return the largest finite depth."""
-        return self.max_m if self.max_m > 0.0 else math.inf
-
-
-@dataclass(frozen=True)
-class PointSettings:
-    """
-    How the point cloud is made from the published depth.
-
-    :param frame: ``camera`` (the image's optical frame) or ``world``.
-    :param organized: keep the shape of the image, with NaN where there is no point.
-    :param stride: take every n-th pixel in both directions.
-    :param min_confidence: points below it are left out, on top of ``depth.min_confidence``.
-    :param max_m: points whose depth is beyond it are left out; 0 = no limit.
-    """
-
-    frame: str = 'camera'
-    organized: bool = False
-    stride: int = 1
-    min_confidence: float = 1.0
-    max_m: float = 0.0
-
-    @property
-    def limit_m(self) -> float:
-        """Return the largest depth of a point."""
-        return self.max_m if self.max_m > 0.0 else math.inf
 
 
 @dataclass(frozen=True)
@@ -223,27 +169,18 @@ class TfSettings:
 
 
 @dataclass(frozen=True)
-class PathSettings:
-    """
-    The path of past poses.
-
-    :param max_size: most poses; when full, the oldest is dropped.
-    """
-
-    max_size: int = 1000
-
-
-@dataclass(frozen=True)
 class NodeSettings:
     """
     A consistent snapshot of all parameters.
 
-    A parameter ``group.field`` is the field of the same name here. ``keyframe``, ``alignment``,
-    ``scale`` and ``loop`` are the mapping layer's own.
+    A parameter ``group.field`` is the field of the same name here. ``plan`` is the inference
+    layer's own; ``keyframe``, ``alignment``, ``scale``, ``loop`` and ``map`` are the mapping
+    layer's.
     """
 
     model: ModelSettings = field(default_factory=ModelSettings)
     preprocess: PreprocessSettings = field(default_factory=PreprocessSettings)
+    plan: PlanConfig = field(default_factory=PlanConfig)
     memory: MemorySettings = field(default_factory=MemorySettings)
     camera: CameraSettings = field(default_factory=CameraSettings)
     keyframe: KeyframeConfig = field(default_factory=KeyframeConfig)
@@ -254,6 +191,7 @@ class NodeSettings:
     queue: QueueSettings = field(default_factory=QueueSettings)
     depth: DepthSettings = field(default_factory=DepthSettings)
     points: PointSettings = field(default_factory=PointSettings)
+    map: MapConfig = field(default_factory=MapConfig)  # noqa: A003
     tf: TfSettings = field(default_factory=TfSettings)
     path: PathSettings = field(default_factory=PathSettings)
     autostart: bool = False
@@ -264,8 +202,9 @@ class NodeSettings:
 
         :raises ValueError: if two settings contradict each other.
         """
+        num_cameras = len(self.camera.rig.cameras)
         if not self.window.is_automatic:
-            self.window.config(self.window.size)
+            self.window.config(self.window.size, num_cameras)
         frames = self.tf.frames
         if not all(frames) or len(set(frames)) < len(frames):
             raise ValueError(f'tf frames: got {frames}, expected three different names')
@@ -288,6 +227,7 @@ class NodeSettings:
         :raises ValueError: if the window is too small for its other settings.
         """
         return PipelineConfig(
-            keyframe=self.keyframe, window=self.window.config(num_views),
-            alignment=self.alignment, scale=self.scale, loop=self.loop,
+            keyframe=self.keyframe,
+            window=self.window.config(num_views, len(self.camera.names)),
+            alignment=self.alignment, scale=self.scale, loop=self.loop, rig=self.camera.rig,
         )

@@ -48,6 +48,7 @@ OUTPUTS = {
     'depth': (Image, '/da3/depth/image'),
     'camera_info': (CameraInfo, '/da3/depth/camera_info'),
     'rgb': (Image, '/da3/rgb/image'),
+    'rgb_camera_info': (CameraInfo, '/da3/rgb/camera_info'),
     'confidence': (Image, '/da3/depth/confidence'),
     'points': (PointCloud2, '/da3/points'),
     'odometry': (Odometry, '/da3/odometry'),

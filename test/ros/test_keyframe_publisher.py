@@ -18,9 +18,11 @@ from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.update import PipelineUpdate
 from da3_ros.ros.conversions import stamp_ns
 from da3_ros.ros.counters import Counters
+from da3_ros.ros.depth_mask import mask_depth
 from da3_ros.ros.health import Health
 from da3_ros.ros.interface import create_publishers
-from da3_ros.ros.keyframe_publisher import KeyframePublisher, mask_depth
+from da3_ros.ros.keyframe_publisher import KeyframePublisher
+from da3_ros.ros.map_publisher import MapPublisher
 from da3_ros.ros.placement import KeyframePlacer
 from da3_ros.ros.settings import DepthSettings, NodeSettings, TfSettings
 from node_harness import eventually
@@ -61,8 +63,11 @@ def publisher(node):
     """Give a publisher of keyframes without transforms."""
     settings = NodeSettings(tf=TfSettings(mode='none'))
     placer = KeyframePlacer(settings.tf, None, Counters())
-    return KeyframePublisher(
-        create_publishers(node), None, placer, Health(lambda: STAMP_NS), lambda: settings)
+    publishers = create_publishers(node, [''])
+    fused = MapPublisher(publishers.map, Counters(), lambda: settings)
+    yield KeyframePublisher(
+        publishers, None, placer, (fused,), Health(lambda: STAMP_NS), lambda: settings)
+    assert fused.stop(5.0)
 
 
 def test_nothing_is_made_for_nobody(publisher):

@@ -17,15 +17,18 @@
 import time
 
 import cv2
-from da3_ros.ros.conversions import to_header
+from da3_ros.ros.conversions import stamp_ns, to_header
 from nav_msgs.msg import Path
 from node_harness import eventually
 import numpy as np
 from perfect_engine import frames
+import pytest
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, qos_profile_sensor_data, QoSProfile
+from scipy.spatial import cKDTree
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
+from sensor_msgs_py import point_cloud2
 from test_node_outputs import stream
 
 
@@ -97,6 +100,30 @@ def test_compressed_images(start_node, peer):
     rgb = peer.received['rgb'][sent[-1]][0]
     np.testing.assert_array_equal(
         np.frombuffer(rgb.data, np.uint8).reshape(frame.image.shape), frame.image)
+
+
+def test_late_subscriber_gets_the_map(start_node, peer):
+    """All keyframes fused, in the frame of the poses, although nobody listened before."""
+    voxel = 0.1
+    start_node({'map.enabled': True, 'map.voxel_m': voxel, 'map.period_s': 0.2,
+                'points.frame': 'world'})
+    peer.wait_for_camera()
+    sent = stream(peer, 8)
+    assert eventually(lambda: len(peer.stamps('points')) == len(sent))
+    maps = []
+    peer.node.create_subscription(PointCloud2, '/da3/map', maps.append, QoSProfile(
+        depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+    assert eventually(lambda: maps and stamp_ns(maps[-1].header.stamp) == sent[-1])
+    assert maps[-1].header.frame_id == 'odom'
+    published = np.concatenate([
+        point_cloud2.read_points_numpy(messages[0], ['x', 'y', 'z'])
+        for messages in peer.received['points'].values()])
+    cells = np.unique(np.floor(published / voxel), axis=0)
+    # A point on the border of two voxels may fall into either, by rounding.
+    assert maps[-1].width == pytest.approx(len(cells), rel=0.01)
+    fused = point_cloud2.read_points_numpy(maps[-1], ['x', 'y', 'z'])
+    distance, _ = cKDTree(published).query(fused)
+    assert distance.max() < voxel
 
 
 def test_late_subscriber_gets_the_path(start_node, peer):

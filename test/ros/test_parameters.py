@@ -29,7 +29,7 @@ from rclpy.parameter import Parameter
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-TYPES = {bool: 'bool', int: 'int', float: 'double', str: 'string'}
+TYPES = {bool: 'bool', int: 'int', float: 'double', str: 'string', list: 'string_array'}
 
 
 class Owner:
@@ -129,7 +129,8 @@ def test_every_setting_is_read():
     """Each field is used somewhere below ros/, the mapping layer or the node."""
     sources = '\n'.join(
         path.read_text() for path in (ROOT / 'da3_ros').rglob('*.py')
-        if path.name not in ('settings.py', 'parameter_table.py', 'config.py'))
+        if path.name not in (
+            'settings.py', 'camera_settings.py', 'parameter_table.py', 'config.py'))
     # Read through a property of the settings.
     renamed = {'max_m': 'limit_m', 'weights': 'is_random', 'map_frame': 'frames'}
     for spec in PARAMETERS:
@@ -164,6 +165,11 @@ def test_read_gives_what_was_set(own):
     ({'points.frame': 'moon'}, "points.frame: got 'moon', expected one of camera, world"),
     ({'window.size': 3}, 'window.stride: got 4, expected 1 to 2'),
     ({'tf.odom_frame': 'map'}, 'expected three different names'),
+    ({'camera.names': ['a', 'a']}, "camera.names: got ('a', 'a'), expected different names"),
+    ({'camera.names': ['a', 'b/c']}, "camera.names: got 'b/c', expected letters, digits and _"),
+    ({'camera.names': ['a', '']}, "camera.names: got '', expected letters, digits and _"),
+    ({'camera.names': ['a', 'b', 'c']}, 'window.stride: got 4, expected 1 to 3'),
+    ({'camera.names': ['a', 'b', 'c'], 'window.size': 2}, 'expected at least 3, one view per'),
     ({'scale.source': 'tf'}, 'expected tf.mode map_to_odom or none'),
 ])
 def test_bad_start_values_are_named_by_read(own, overrides, complaint):
@@ -188,6 +194,7 @@ def test_bad_start_value_can_be_mended(own):
     ('depth.max_m', 'far', 'type'),
     ('autostart', True, 'read-only'),
     ('window.stride', 12, 'window.stride: got 12, expected 1 to 11'),
+    ('points.voxel_m', 0.0001, 'points.voxel_m: got 0.0001, expected 0 or at least 0.001'),
 ])
 def test_refusals_have_a_reason_and_change_nothing(own, name, value, reason):
     """The old value stays."""
@@ -197,6 +204,20 @@ def test_refusals_have_a_reason_and_change_nothing(own, name, value, reason):
     assert not result.successful
     assert reason in result.reason.lower() or reason in result.reason
     assert owner.node.get_parameter(name).value == before
+
+
+def test_voxels_and_organized_clouds_exclude_each_other(own):
+    """Whichever is set second is refused, with the reason."""
+    for first, second in ((('points.organized', True), ('points.voxel_m', 0.1)),
+                          (('points.voxel_m', 0.1), ('points.organized', True))):
+        owner = own(dict([first]))
+        result = owner.change(*second)
+        assert not result.successful
+        assert result.reason == (
+            'points.voxel_m: got 0.1 with points.organized true, expected 0 there: a cloud in the '
+            'shape of the image cannot be thinned out')
+        with pytest.raises(ValueError, match=r'points\.voxel_m: got 0\.1'):
+            own(dict([first, second])).parameters.read()
 
 
 def test_live_parameters_swap_the_snapshot(own):
@@ -223,6 +244,7 @@ def test_others_are_refused_while_configured(own, spec):
 
 VALUES = (
     st.booleans() | st.integers(-2**63, 2**63 - 1) | st.floats() | st.text(max_size=20)
+    | st.lists(st.text(max_size=3), min_size=1, max_size=3)
     | st.sampled_from([spec.default for spec in PARAMETERS])
 )
 

@@ -213,3 +213,29 @@ def test_mode_none_gives_poses_without_transforms(counters):
     placed = placer.place(next(keyframes()), np.eye(4))
     assert placed.transforms == ()
     assert placed.world_frame == 'odom'
+
+
+@pytest.mark.parametrize('mode', ['camera', 'odom_to_base', 'map_to_odom', 'none'])
+@pytest.mark.parametrize('publish_map', [False, True])
+def test_the_map_is_shown_where_the_poses_are(mode, publish_map, frames, counters):
+    """A point seen by the newest camera lies in the map where the transforms bring it."""
+    correction = rigid.from_rotation_translation(
+        Rotation.from_euler('z', 0.4).as_matrix(), np.array([0.3, -0.2, 0.0]))
+    for index, base in enumerate(BASES):
+        frames.odom_T_base[1000 + index] = base
+    settings = TfSettings(mode=mode, publish_map=publish_map)
+    placer = KeyframePlacer(settings, None if mode == 'none' else frames, counters)
+    in_camera = np.array([0.3, 0.1, 2.0])
+    for index, keyframe in enumerate(keyframes()):
+        map_T_odom = np.eye(4) if index == 0 else correction
+        placed = placer.place(keyframe, map_T_odom)
+        in_map = rigid.transform_points(map_T_odom @ keyframe.odom_T_camera, in_camera)
+        shown = rigid.transform_points(placed.path_T_map, in_map)
+        in_world = rigid.transform_points(placed.world_T_camera, in_camera)
+        links = {link.header.frame_id: from_transform(link.transform) for link in placed.transforms
+                 if (link.header.frame_id, link.child_frame_id) == (placed.path_frame, 'odom')}
+        if placed.path_frame != placed.world_frame:
+            in_world = rigid.transform_points(links[placed.path_frame], in_world)
+        np.testing.assert_allclose(shown, in_world, atol=1e-9)
+    is_map_on_tf = mode == 'map_to_odom' or (publish_map and mode != 'none')
+    assert placed.path_frame == ('map' if is_map_on_tf else 'odom')

@@ -88,6 +88,29 @@ def test_stride_range_and_confidence_thin_the_cloud(keyframe):
         positions(cloud), camera.unproject(keyframe.depth, K)[thinned][kept], rtol=1e-6)
 
 
+def test_voxels_thin_the_cloud_to_their_means(keyframe):
+    """One point in each cube, in the frame of the cloud; nothing that the full cloud lacks."""
+    voxel = 0.5
+    full = to_point_cloud(keyframe, keyframe.depth, PointSettings(stride=2), HEADER)
+    thin = to_point_cloud(
+        keyframe, keyframe.depth, PointSettings(stride=2, voxel_m=voxel), HEADER)
+    cells = np.floor(positions(full) / voxel)
+    unique = np.unique(cells, axis=0)
+    assert thin.width == len(unique) < full.width
+    assert (thin.height, thin.is_dense, thin.fields) == (1, True, full.fields)
+    thinned = {tuple(np.floor(p / voxel)): i for i, p in enumerate(positions(thin))}
+    assert thinned.keys() == {tuple(cell) for cell in unique}
+    confidence = read(full)['confidence']
+    for cell, index in thinned.items():
+        inside = (cells == cell).all(axis=1)
+        assert read(thin)['confidence'][index] == pytest.approx(confidence[inside].mean())
+        np.testing.assert_allclose(positions(thin)[index], np.average(
+            positions(full)[inside], axis=0, weights=confidence[inside] - 1.0), atol=1e-4)
+    bare = PosedKeyframe(**vars(keyframe) | {'confidence': None})
+    cloud = to_point_cloud(bare, bare.depth, PointSettings(voxel_m=voxel), HEADER)
+    assert np.isnan(read(cloud)['confidence']).all()
+
+
 def test_world_points_are_moved(keyframe):
     """They lie where the pose puts them."""
     world_T_camera = rigid.from_rotation_translation(

@@ -1,0 +1,36 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Depth as it is published."""
+
+from da3_ros.ros.output_settings import DepthSettings
+import numpy as np
+from numpy.typing import NDArray
+
+
+def mask_depth(
+    depth: NDArray[np.float32], confidence: NDArray[np.float32] | None, settings: DepthSettings
+) -> NDArray[np.float32]:
+    """
+    Mark what is not to be believed, as REP-118 says: NaN unknown, +Inf beyond range.
+
+    :param depth: (H, W), NaN unknown, +Inf sky.
+    :param confidence: (H, W), or None.
+    :param settings: limits.
+    """
+    masked = depth.copy()
+    if confidence is not None:
+        masked[np.isfinite(depth) & (confidence < settings.min_confidence)] = np.nan
+    masked[masked > settings.limit_m] = np.inf
+    return masked

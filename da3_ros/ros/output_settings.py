@@ -1,0 +1,90 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Settings of what is published."""
+
+from dataclasses import dataclass
+import math
+
+# Smaller ones could not be numbered within the range of a camera.
+_MIN_VOXEL_M = 0.001
+
+
+@dataclass(frozen=True)
+class DepthSettings:
+    """
+    Which depth is published.
+
+    :param min_confidence: depth below it becomes NaN; confidence is in [1, inf), 1 = none.
+    :param max_m: depth beyond it becomes +Inf; 0 = no limit.
+    """
+
+    min_confidence: float = 1.0
+    max_m: float = 0.0
+
+    @property
+    def limit_m(self) -> float:
+        """Return the largest finite depth."""
+        return self.max_m if self.max_m > 0.0 else math.inf
+
+
+@dataclass(frozen=True)
+class PointSettings:
+    """
+    How the point cloud is made from the published depth.
+
+    :param frame: ``camera`` (the image's optical frame) or ``world``.
+    :param organized: keep the shape of the image, with NaN where there is no point.
+    :param stride: take every n-th pixel in both directions.
+    :param min_confidence: points below it are left out, on top of ``depth.min_confidence``.
+    :param max_m: points whose depth is beyond it are left out; 0 = no limit.
+    :param voxel_m: edge of cubes of which each gives one point; 0 = off.
+    """
+
+    frame: str = 'camera'
+    organized: bool = False
+    stride: int = 1
+    min_confidence: float = 1.0
+    max_m: float = 0.0
+    voxel_m: float = 0.0
+
+    def __post_init__(self) -> None:
+        """
+        Check what the ranges cannot tell.
+
+        :raises ValueError: if a value cannot be used, or not with another.
+        """
+        if 0.0 < self.voxel_m < _MIN_VOXEL_M:
+            raise ValueError(
+                f'points.voxel_m: got {self.voxel_m}, expected 0 or at least {_MIN_VOXEL_M}')
+        if self.organized and self.voxel_m > 0.0:
+            raise ValueError(
+                f'points.voxel_m: got {self.voxel_m} with points.organized true, expected 0 '
+                'there: a cloud in the shape of the image cannot be thinned out')
+
+    @property
+    def limit_m(self) -> float:
+        """Return the largest depth of a point."""
+        return self.max_m if self.max_m > 0.0 else math.inf
+
+
+@dataclass(frozen=True)
+class PathSettings:
+    """
+    The path of past poses.
+
+    :param max_size: most poses; when full, the oldest is dropped.
+    """
+
+    max_size: int = 1000

@@ -1,0 +1,208 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The map goes out when somebody wants it, whole, in time, and where it belongs."""
+
+import dataclasses
+import threading
+import time
+
+from da3_ros.geometry import rigid
+from da3_ros.geometry.sim3 import Sim3
+from da3_ros.mapping.config import MapConfig
+from da3_ros.mapping.correction import MapCorrection
+from da3_ros.mapping.keyframe import PosedKeyframe
+from da3_ros.ros.conversions import stamp_ns
+from da3_ros.ros.counters import Counters, Event
+from da3_ros.ros.interface import create_publishers
+from da3_ros.ros.map_publisher import MapPublisher
+from da3_ros.ros.placement import PlacedKeyframe
+from da3_ros.ros.settings import NodeSettings
+from node_harness import eventually
+import numpy as np
+import pytest
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import PointCloud2
+from sensor_msgs_py import point_cloud2
+
+HEIGHT, WIDTH = 6, 8
+K = np.array([[8.0, 0.0, 3.5], [0.0, 8.0, 2.5], [0.0, 0.0, 1.0]])
+PLACED = PlacedKeyframe(
+    'odom', np.eye(4), 'camera', np.eye(4), (), path_frame='odom', path_T_map=np.eye(4))
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def keyframe(id_, *, x=0.0):
+    """Look at a plane one metre ahead, from somewhere along x."""
+    pose = np.eye(4)
+    pose[0, 3] = x
+    return PosedKeyframe(
+        id_, 1_000_000_001 * (id_ + 1), 'camera', np.full((HEIGHT, WIDTH, 3), 90, np.uint8),
+        np.ones((HEIGHT, WIDTH), np.float32), np.full((HEIGHT, WIDTH), 4.0, np.float32), K, pose,
+        0, True)
+
+
+class Side:
+    """The node's publisher of maps, and who listens to it."""
+
+    def __init__(self, domain_id) -> None:
+        """Start with nobody listening."""
+        self._context = Context()
+        self._context.init(domain_id=domain_id)
+        self.node = LifecycleNode('da3', context=self._context)
+        self._publishers = create_publishers(self.node, [''])
+        self.node.trigger_configure()
+        self.node.trigger_activate()
+        self.counters = Counters()
+        self.settings = NodeSettings(map=MapConfig(voxel_m=0.01, period_s=0.1))
+        self.publisher = MapPublisher(
+            self._publishers.map, self.counters, lambda: self.settings)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            return
+
+    def listen(self):
+        """Subscribe; give the list of what comes."""
+        clouds = []
+        self.node.create_subscription(PointCloud2, '/da3/map', clouds.append, LATCHED)
+        assert eventually(lambda: self._publishers.map.get_subscription_count() > 0)
+        return clouds
+
+    def close(self) -> None:
+        """End."""
+        assert self.publisher.stop(5.0)
+        self._executor.shutdown()
+        self._thread.join()
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+
+@pytest.fixture
+def side(domain_id):
+    """Give both sides."""
+    side = Side(domain_id)
+    yield side
+    side.close()
+
+
+def positions(cloud):
+    """Read the positions."""
+    return point_cloud2.read_points_numpy(cloud, ['x', 'y', 'z'])
+
+
+def test_what_nobody_asks_for_is_not_fused(side):
+    """Who comes then gets only what is seen from now on."""
+    side.publisher.add(keyframe(0), np.eye(4), PLACED)
+    clouds = side.listen()
+    side.publisher.add(keyframe(1, x=5.0), np.eye(4), PLACED)
+    assert eventually(lambda: len(clouds) == 1)
+    assert positions(clouds[0])[:, 0].min() > 4.0
+
+
+def test_an_enabled_map_is_there_for_who_comes_late(side):
+    """All of it, with the newest stamp, and again for the one who comes even later."""
+    side.settings = NodeSettings(map=MapConfig(enabled=True, voxel_m=0.01, period_s=0.1))
+    side.publisher.add(keyframe(0), np.eye(4), PLACED)
+    side.publisher.add(keyframe(1, x=5.0), np.eye(4), PLACED)
+    for clouds in (side.listen(), side.listen()):
+        assert eventually(
+            lambda clouds=clouds: clouds and clouds[-1].width == 2 * HEIGHT * WIDTH)
+        cloud = clouds[-1]
+        assert (cloud.header.frame_id, stamp_ns(cloud.header.stamp)) == ('odom', 2_000_000_002)
+        points = point_cloud2.read_points(cloud, ['rgb', 'confidence'])
+        assert set(points['rgb'].view(np.uint32)) == {90 << 16 | 90 << 8 | 90}
+        np.testing.assert_allclose(points['confidence'], 4.0)
+
+
+def test_maps_are_rare_and_the_last_is_complete(side):
+    """At most one per period; what came meanwhile is in the next."""
+    period_s = 0.5
+    side.settings = NodeSettings(map=MapConfig(voxel_m=0.01, period_s=period_s))
+    clouds = side.listen()
+    started = time.monotonic()
+    for index in range(12):
+        side.publisher.add(keyframe(index, x=2.0 * index), np.eye(4), PLACED)
+        time.sleep(0.05)
+    assert eventually(lambda: clouds and clouds[-1].width == 12 * HEIGHT * WIDTH)
+    assert len(clouds) <= 2 + (time.monotonic() - started) / period_s
+
+
+def test_the_correction_of_the_newest_pose_is_applied(side):
+    """``map_T_odom`` brings the points into the map, ``path_T_map`` to where it is shown."""
+    clouds = side.listen()
+    map_T_odom = rigid.from_rotation_translation(np.eye(3), np.array([0.0, 10.0, 0.0]))
+    shown_T_map = rigid.from_rotation_translation(np.eye(3), np.array([0.0, 0.0, 100.0]))
+    side.publisher.add(keyframe(0), map_T_odom, dataclasses.replace(
+        PLACED, path_frame='map', path_T_map=shown_T_map))
+    assert eventually(lambda: len(clouds) == 1)
+    assert clouds[0].header.frame_id == 'map'
+    np.testing.assert_allclose(
+        positions(clouds[0]).mean(axis=0), [0.0, 10.0, 101.0], atol=1e-4)
+
+
+def test_a_closed_loop_moves_what_was_fused(side):
+    """And the moved map goes out without another keyframe."""
+    clouds = side.listen()
+    side.publisher.add(keyframe(0), np.eye(4), PLACED)
+    assert eventually(lambda: len(clouds) == 1)
+    side.publisher.correct(
+        MapCorrection.of([(0, Sim3(1.0, np.eye(3), np.array([3.0, 0.0, 0.0])))]), PLACED)
+    assert eventually(lambda: len(clouds) == 2)
+    np.testing.assert_allclose(
+        positions(clouds[1]), positions(clouds[0]) + [3.0, 0.0, 0.0], atol=1e-5)
+
+
+def test_a_new_session_takes_the_old_map_away(side):
+    """At once, and the new one has nothing of it."""
+    clouds = side.listen()
+    side.publisher.add(keyframe(0), np.eye(4), PLACED)
+    assert eventually(lambda: len(clouds) == 1)
+    side.publisher.begin_session()
+    assert eventually(lambda: clouds[-1].width == 0)
+    side.publisher.add(keyframe(1, x=7.0), np.eye(4), PLACED)
+    assert eventually(lambda: clouds[-1].width == HEIGHT * WIDTH)
+    assert positions(clouds[-1])[:, 0].min() > 6.0
+
+
+def test_fusing_that_falls_behind_leaves_keyframes_out(side, monkeypatch):
+    """Memory stays bounded; what is missing is counted."""
+    gate = threading.Event()
+    monkeypatch.setattr(
+        'da3_ros.ros.map_publisher.observe', lambda *_args, **_kwargs: gate.wait(10.0))
+    side.settings = NodeSettings(map=MapConfig(enabled=True))
+    for index in range(40):
+        side.publisher.add(keyframe(index), np.eye(4), PLACED)
+    assert 40 - 34 <= side.counters[Event.MAP_BEHIND] <= 40 - 32
+    gate.set()
+
+
+def test_a_fault_of_the_map_is_only_the_maps(side, monkeypatch):
+    """It is counted, and the next keyframe is fused again."""
+    clouds = side.listen()
+    with monkeypatch.context() as patch:
+        patch.setattr('da3_ros.ros.map_publisher.observe', None)
+        side.publisher.add(keyframe(0), np.eye(4), PLACED)
+        assert eventually(lambda: side.counters[Event.EXCEPTIONS] == 1)
+    side.publisher.add(keyframe(1), np.eye(4), PLACED)
+    assert eventually(lambda: len(clouds) == 1 and clouds[0].width == HEIGHT * WIDTH)
