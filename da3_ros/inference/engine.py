@@ -221,6 +221,7 @@ class InferenceEngine:
             intrinsics=intrinsics,
             poses=poses,
             is_metric=is_metric,
+            appearance=None if output.appearance is None else output.appearance[0].numpy(),
         )
 
 

@@ -29,6 +29,7 @@ class Event(Enum):
     WINDOWS = 'windows'
     SESSIONS = 'sessions'
     SEGMENTS = 'windows that could not be joined'
+    TIES = 'segments joined to an earlier one'
     LOOPS = 'loops closed'
     OVERSIZED = 'windows that did not fit the memory'
     EXCEPTIONS = 'unexpected errors'

@@ -163,6 +163,8 @@ def _add_window(status: DiagnosticStatusWrapper, report: HealthReport) -> None:
     if placement.rejection is not None:
         status.mergeSummary(
             DiagnosticStatus.WARN, f'the last window could not be joined: {placement.rejection}')
+    if placement.tied_segment is not None:
+        status.add('joined to segment', str(placement.tied_segment))
     if window.alignment is not None:
         alignment = window.alignment
         status.add('residual of the last join', f'{alignment.residual:.4f}')
