@@ -228,4 +228,10 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     _live('tf.timeout_s', 'Longest wait for a transform of the robot.', 's', (0.0, 5.0)),
     _live('path.max_size', 'Most poses of the path; when full, the oldest is dropped.',
           limits=(1, 10**6)),
+    _live('save.directory', 'Where the save service creates a folder per call; ~ is the home of '
+          'the user.'),
+    _live('save.formats', 'What the save service writes: some of ply, tum, colmap and npz, with '
+          'commas between.'),
+    _live('save.max_keyframes', 'Keyframes that are remembered to be saved; beyond, they are '
+          'thinned out evenly. 0 remembers none.', limits=(0, 10**5)),
 )

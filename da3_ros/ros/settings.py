@@ -31,7 +31,12 @@ from da3_ros.mapping.config import (
     ScaleConfig,
     WindowConfig,
 )
-from da3_ros.ros.output_settings import DepthSettings, PathSettings, PointSettings
+from da3_ros.ros.output_settings import (
+    DepthSettings,
+    PathSettings,
+    PointSettings,
+    SaveSettings,
+)
 
 RANDOM_WEIGHTS = 'random'
 
@@ -205,6 +210,7 @@ class NodeSettings:
     map: MapConfig = field(default_factory=MapConfig)  # noqa: A003
     tf: TfSettings = field(default_factory=TfSettings)
     path: PathSettings = field(default_factory=PathSettings)
+    save: SaveSettings = field(default_factory=SaveSettings)
     autostart: bool = False
 
     def __post_init__(self) -> None:
