@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         durations_ms, kept = [], 0
         for frame in frames(height, width, options.frames):
             started = time.thread_time()
-            kept += selector.select(frame) is not None
+            kept += selector.select(frame)
             durations_ms.append(1000.0 * (time.thread_time() - started))
         middle, high = np.percentile(durations_ms, (50, 95))
         sys.stdout.write(f'| {width}x{height} | {middle:.2f} | {high:.2f} | {kept} |\n')

@@ -80,24 +80,26 @@ def measure(run: Callable[[], object], num_runs: int) -> tuple[float, float | No
     """
     Take the peak of the first run, and the median time of later ones.
 
+    :param num_runs: later ones; 0 takes the time of the first.
     :returns: seconds, peak allocated and peak reserved [GiB].
     """
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
+    start = time.perf_counter()
     run()
+    first = time.perf_counter() - start
     peak = torch.cuda.max_memory_allocated() / _GIB if on_gpu else None
     reserved = torch.cuda.max_memory_reserved() / _GIB if on_gpu else None
-    # Small windows are recorded in their third run.
-    for _ in range({5: 3, 2: 1}.get(num_runs, 0)):
+    for _ in range(num_runs // 2):
         run()
     seconds = []
     for _ in range(num_runs):
         start = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds), peak, reserved
+    return statistics.median(seconds or [first]), peak, reserved
 
 
 def ours(model: str, features: Placement) -> Callable[[np.ndarray], Callable[[], object]]:
@@ -124,7 +126,7 @@ def upstream(model: str) -> Callable[[np.ndarray], Callable[[], object]]:
 
 
 def measure_all(
-    implementation: str, model: str, views: Sequence[int], size: tuple[int, int]
+    implementation: str, model: str, views: Sequence[int], size: tuple[int, int], max_runs: int
 ) -> Iterator[Measurement]:
     """Measure one implementation of one variant at every window size, smallest first."""
     try:
@@ -135,7 +137,9 @@ def measure_all(
         for num_views in views:
             run = prepare(random_images(num_views, size))
             num_runs = 5 if num_views <= 32 else 2 if num_views <= 100 else 1
-            yield Measurement(implementation, model, num_views, *measure(run, num_runs))
+            yield Measurement(
+                implementation, model, num_views, *measure(run, min(num_runs, max_runs))
+            )
     except (RuntimeError, ImportError, Da3Error) as error:
         yield Measurement(implementation, model, num_views, error=str(error).splitlines()[0])
     gc.collect()
@@ -207,6 +211,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '--implementations', nargs='+', choices=IMPLEMENTATIONS, default=IMPLEMENTATIONS
     )
+    parser.add_argument('--max-runs', type=int, default=5,
+                        help='to take the time from, after the one for the peak; 0: from that one')
     parser.add_argument('--out', type=Path, default=Path('out'))
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -217,7 +223,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for model in options.models:
         for implementation in options.implementations:
             size = (options.size[0], options.size[1])
-            for measurement in measure_all(implementation, model, options.views, size):
+            for measurement in measure_all(
+                implementation, model, options.views, size, options.max_runs
+            ):
                 measurements.append(measurement)
                 sys.stderr.write(f'{measurement}\n')
                 (options.out / 'memory.json').write_text(

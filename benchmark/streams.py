@@ -33,6 +33,8 @@ Array = NDArray[np.float64]
 _PERIOD_NS = 200_000_000
 # 7-Scenes: millimetres, and what its depth camera writes where it sees nothing.
 _INVALID_DEPTHS_MM = (0, 65535)
+# The two images of the walk through the office, far apart in time, whose features match best.
+_OFFICE_SAME_PLACE = (10, 234)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,18 +44,21 @@ class Stream:
 
     :param name: for the tables.
     :param frames: N frames.
-    :param poses: (N, 4, 4) world_T_camera [m].
+    :param poses: (N, 4, 4) world_T_camera [m], or None where unknown.
     :param depths: N images (H, W) float32 [m], NaN where unknown; empty where there are none.
+    :param same_place: numbers of two frames that were taken at one place, or None.
     """
 
     name: str
     frames: tuple[Frame, ...]
-    poses: Array
+    poses: Array | None
     depths: tuple[NDArray[np.float32], ...]
+    same_place: tuple[int, int] | None = None
 
     @property
     def length_m(self) -> float:
         """Return the length of the path."""
+        assert self.poses is not None
         steps = np.diff(self.poses[:, :3, 3], axis=0)
         return float(np.linalg.norm(steps, axis=1).sum())
 
@@ -64,9 +69,12 @@ class Stream:
             Frame(2 * last - frame.stamp_ns, frame.image, frame.intrinsics)
             for frame in self.frames[-2::-1]
         )
+        assert self.poses is not None
         poses = np.concatenate([self.poses, self.poses[-2::-1]])
+        frames = self.frames + back
         return Stream(
-            f'{self.name} and back', self.frames + back, poses, self.depths + self.depths[-2::-1]
+            f'{self.name} and back', frames, poses, self.depths + self.depths[-2::-1],
+            (0, len(frames) - 1),
         )
 
 
@@ -130,6 +138,21 @@ def tum(folder: Path) -> Stream:
         frames.append(Frame(round(float(path.stem) * 1e9), _read_rgb(path), intrinsics))
         poses.append(rigid.from_rotation_translation(rigid.from_quaternion(row[4:8]), row[1:4]))
     return Stream('TUM fr3', tuple(frames), np.stack(poses), ())
+
+
+def office(folder: Path, *, every: int = 2) -> Stream:
+    """
+    Read the walk through an office that returns to where it began; nothing is known of its truth.
+
+    :param folder: with the images.
+    :param every: take every n-th image.
+    :raises FileNotFoundError: if it is not there.
+    """
+    frames = tuple(
+        Frame((i + 1) * _PERIOD_NS, _read_rgb(path))
+        for i, path in enumerate(_files(folder, '*.jpg')[::every])
+    )
+    return Stream('office', frames, None, (), tuple(i // every for i in _OFFICE_SAME_PLACE))
 
 
 def _files(folder: Path, pattern: str) -> list[Path]:

@@ -87,6 +87,7 @@ class Da3Node(LifecycleNode):
             self, self._counters, self._health,
             settings=lambda: self._params.settings,
             num_publishers=lambda: self._line.num_image_publishers if self._line else 0,
+            cameras=lambda: self._line.camera_counters if self._line else {},
             identity=self._identity,
         )
         self._own_services = Services(
@@ -125,7 +126,7 @@ class Da3Node(LifecycleNode):
         assert self._line is not None
         result = super().on_activate(state)
         self._line.activate()
-        self.get_logger().info(f'active: waiting for {self._line.image_topic}')
+        self.get_logger().info(f'active: waiting for {", ".join(self._line.image_topics)}')
         return result
 
     @_reported

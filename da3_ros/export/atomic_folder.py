@@ -144,10 +144,9 @@ class AtomicFolder:
         self.num_bytes = sum(path.stat().st_size for path in paths if path.is_file())
         for path in [*paths, self._partial]:
             _sync(path)
-        for number in itertools.count(1):
-            path = self._directory / (self._name if number == 1 else f'{self._name}_{number}')
-            if not path.exists():
-                break
+        suffixes = (f'_{number}' if number > 1 else '' for number in itertools.count(1))
+        paths = (self._directory / f'{self._name}{suffix}' for suffix in suffixes)
+        path = next(path for path in paths if not path.exists())
         self._partial.rename(path)
         _sync(self._directory)
         self.path = path
@@ -166,6 +165,17 @@ class AtomicFolder:
         return SaveError(
             f"save.directory: got '{self._directory}' ({error.strerror or error}{written}), "
             'expected a folder with enough room that can be written')
+
+
+def numbered(name: str, number: int) -> str:
+    """
+    Tell files of a kind apart: ``cloud.ply``, ``cloud_2.ply`` and so on.
+
+    :param name: of a file, with an ending.
+    :param number: from 1.
+    """
+    stem, _, ending = name.rpartition('.')
+    return name if number == 1 else f'{stem}_{number}.{ending}'
 
 
 def _sync(path: Path) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import BinaryIO
 import zipfile
 
-from da3_ros.export.atomic_folder import AtomicFolder
+from da3_ros.export.atomic_folder import AtomicFolder, numbered
 from da3_ros.export.session import Session
 from da3_ros.mapping.archive import ArchivedKeyframe
 import numpy as np
@@ -39,10 +39,9 @@ def write_arrays(folder: AtomicFolder, session: Session) -> None:
     """
     groups = defaultdict(list)
     for keyframe in session.keyframes:
-        groups[keyframe.frame_id, keyframe.depth.shape].append(keyframe)
+        groups[keyframe.pose.frame_id, keyframe.depth.shape].append(keyframe)
     for number, keyframes in enumerate(groups.values(), 1):
-        name = 'keyframes.npz' if number == 1 else f'keyframes_{number}.npz'
-        with folder.open(name) as file:
+        with folder.open(numbered('keyframes.npz', number)) as file:
             _write_group(file, session, keyframes)
 
 
@@ -59,7 +58,7 @@ def _write_group(
         _write(archive, 'K', lambda i: keyframes[i].intrinsics, len(keyframes))
         _write(archive, 'segment', lambda i: np.int64(keyframes[i].segment), len(keyframes))
         _write(archive, 'is_metric', lambda i: np.bool_(keyframes[i].is_metric), len(keyframes))
-        _write(archive, 'frame_id', lambda _: np.str_(first.frame_id), 1)
+        _write(archive, 'frame_id', lambda _: np.str_(first.pose.frame_id), 1)
         _write(archive, 'frame', lambda _: np.str_(session.frame), 1)
         _write(archive, 'depth', lambda i: (
             keyframes[i].depth * np.float32(poses[i].scale)).astype(np.float16), len(keyframes))

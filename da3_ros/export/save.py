@@ -25,7 +25,7 @@ from da3_ros.export.colmap import write_model
 from da3_ros.export.npz import write_arrays
 from da3_ros.export.ply import write_ply
 from da3_ros.export.session import Session
-from da3_ros.export.tum import write_trajectory
+from da3_ros.export.tum import write_trajectories
 from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.config import MapConfig
 from da3_ros.mapping.points import observe, WeightedPoints
@@ -78,8 +78,7 @@ def save_session(
             with folder.open('cloud.ply') as file:
                 write_ply(file, points, comment=f'in {session.frame}, {unit}')
         if 'tum' in formats:
-            with folder.open('trajectory.txt') as file:
-                write_trajectory(file, session)
+            write_trajectories(folder, session)
         if 'colmap' in formats:
             write_model(folder, session, min_confidence=config.min_confidence)
         if 'npz' in formats:

@@ -14,23 +14,39 @@
 
 """Trajectories in the text format of the TUM RGB-D benchmark, which evo reads."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import BinaryIO
 
+from da3_ros.export.atomic_folder import AtomicFolder, numbered
 from da3_ros.export.session import Session
 from da3_ros.geometry import rigid
+from da3_ros.mapping.archive import ArchivedPose
 
 _NS_PER_S = 10**9
 
 
-def write_trajectory(file: BinaryIO, session: Session) -> None:
+def write_trajectories(folder: AtomicFolder, session: Session) -> None:
     """
-    Write a line ``stamp tx ty tz qx qy qz qw`` for each pose; the stamp is exact.
+    Write ``trajectory.txt``: a line ``stamp tx ty tz qx qy qz qw`` per pose; stamps are exact.
 
-    :param file: to write to.
+    Of several cameras each has a file: ``trajectory_2.txt`` and so on.
+
+    :param folder: to write to.
     :param session: with poses.
     """
-    file.write(f'# camera in {session.frame}: stamp tx ty tz qx qy qz qw\n'.encode())
+    cameras = defaultdict(list)
     for pose in session.poses:
+        cameras[pose.frame_id].append(pose)
+    for number, (frame_id, poses) in enumerate(cameras.items(), 1):
+        with folder.open(numbered('trajectory.txt', number)) as file:
+            file.write(
+                f'# {frame_id} in {session.frame}: stamp tx ty tz qx qy qz qw\n'.encode())
+            _write(file, session, poses)
+
+
+def _write(file: BinaryIO, session: Session, poses: Sequence[ArchivedPose]) -> None:
+    for pose in poses:
         frame_T_camera = session.frame_S_camera(pose).rigid_part()
         seconds, nanoseconds = divmod(pose.stamp_ns, _NS_PER_S)
         numbers = [*frame_T_camera[:3, 3], *rigid.to_quaternion(frame_T_camera[:3, :3])]

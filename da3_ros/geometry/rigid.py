@@ -105,6 +105,25 @@ def from_quaternion(quaternion: Array) -> Array:
     ])
 
 
+def interpolate(a_T_b: Array, a_T_c: Array, share: float) -> Array:
+    """
+    Go a share of the way from one pose to another, or a little beyond.
+
+    Positions and normalised quaternions are interpolated linearly: for poses a few degrees apart.
+
+    :param a_T_b: (4, 4), for share 0.
+    :param a_T_c: (4, 4), for share 1.
+    :param share: of the way.
+    :returns: (4, 4).
+    """
+    b, c = to_quaternion(a_T_b[:3, :3]), to_quaternion(a_T_c[:3, :3])
+    if b @ c < 0.0:
+        c = -c
+    return from_rotation_translation(
+        from_quaternion((1.0 - share) * b + share * c),
+        (1.0 - share) * a_T_b[:3, 3] + share * a_T_c[:3, 3])
+
+
 def transform_points(a_T_b: Array, points: Array) -> Array:
     """
     Map points from frame b to frame a.

@@ -16,7 +16,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-import logging
 
 from da3_ros.errors import MemoryBudgetError, PredictionError
 from da3_ros.geometry import rigid
@@ -44,8 +43,6 @@ from numpy.typing import NDArray
 import torch
 
 Array = NDArray[np.float64]
-
-_logger = logging.getLogger(__name__)
 
 
 class InferenceEngine:
@@ -103,7 +100,7 @@ class InferenceEngine:
 
     def plan(self, height: int, width: int, *, num_views: int = 0) -> Plan | None:
         """
-        Say how many views a window may have at the moment, and why; logged for the user.
+        Say how many views a window may have at the moment, and why.
 
         :param height: of the camera's images [px].
         :param width: of the camera's images [px].
@@ -114,9 +111,7 @@ class InferenceEngine:
         if self._guard is None:
             return None
         process = plan_processing(height, width, size=self._size, method=self._method)
-        plan = self._guard.plan(process.size, num_views)
-        _logger.info('%s', plan)
-        return plan
+        return self._guard.plan(process.size, num_views)
 
     def infer(
         self,
@@ -134,7 +129,8 @@ class InferenceEngine:
 
         :param images: N RGB images (H, W, 3) uint8.
         :param poses: (N, 4, 4) world_T_camera to condition on, together with ``intrinsics``.
-        :param intrinsics: (N, 3, 3) [px] of ``images``, corner-origin.
+        :param intrinsics: (N, 3, 3) [px] of ``images``, corner-origin; NaN for unknown ones, but
+            not with poses.
         :raises ValueError: if an argument does not fit the others or the variant.
         :raises PredictionError: if the network's answer is not finite.
         :raises MemoryBudgetError: if the window does not fit the GPU's free memory; fewer views,
@@ -168,7 +164,8 @@ class InferenceEngine:
             estimated = output.intrinsics[0].double().numpy()
             _check_finite('poses', camera_T_world)
             _check_finite('intrinsics', estimated)
-            intrinsics = estimated if intrinsics is None else intrinsics
+            intrinsics = estimated if intrinsics is None else np.where(
+                np.isnan(intrinsics), estimated, intrinsics)
             poses = rigid.inverse(_to_square(camera_T_world))
         is_metric = self._config.metric_branch is not None
         if self._config.canonical_focal_px is not None and intrinsics is not None:

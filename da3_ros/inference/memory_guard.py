@@ -136,14 +136,15 @@ class MemoryGuard:
         models = [way.model for way in self._ways_for(image_size)]
         budget = self._budget_bytes(models[0])
         demand = Demand(num_views, 1, self._limits.max_latency_s)
-        plans = []
+        plans, reason = [], ''
         for model in models:
             try:
                 plans.append(plan_window(model, demand, budget))
             except MemoryBudgetError as error:
-                reason = error
+                # Not the error itself: its traceback would keep what the callers hold.
+                reason = str(error)
         if not plans:
-            raise reason
+            raise MemoryBudgetError(reason)
         return max(plans, key=lambda plan: plan.num_views)
 
     def window_model(self, image_size: tuple[int, int]) -> WindowModel:

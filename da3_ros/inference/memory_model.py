@@ -34,9 +34,9 @@ _FLOAT_BYTES = 4
 _MAPS_BYTES_PER_PIXEL = 8
 # Masks, selected pixels and their order, while maps are interpreted over the whole window.
 _INTERPRET_BYTES_PER_PIXEL = 40
-# The allocator's rounding, and workspaces of the levels' projection.
-_BACKBONE_MARGIN_BYTES = 24 * 2**20
-_HEAD_MARGIN_BYTES = 2 * 2**20
+# The allocator's rounding: it leaves up to 1 MiB unused behind each of a dozen tensors.
+_BACKBONE_MARGIN_BYTES = 10 * 2**20
+_HEAD_MARGIN_BYTES = 3 * 2**20
 
 
 @dataclass(frozen=True)
@@ -128,10 +128,13 @@ class WindowModel:
         head = _chunk(num_views, chunks.head) * self.calibration.head_bytes_per_view
         head += _HEAD_MARGIN_BYTES
         tokens = self._num_patches + 1
-        keys_values = 2 * config.embed_dim * self._size * tokens * num_views
         chunk = _chunk(num_views, chunks.queries if config.has_cameras else chunks.views)
         backbone = chunk * tokens * self._chunk_bytes_per_token(config) + _BACKBONE_MARGIN_BYTES
-        return kept + max(head, backbone + (keys_values if config.has_cameras else 0))
+        if config.has_cameras:
+            # Keys before their norm share memory with the values, which stays in one chunk.
+            parts = 2 if num_views > chunks.queries else 3
+            backbone += parts * config.embed_dim * self._size * tokens * num_views
+        return kept + max(head, backbone)
 
     def _kept_bytes_per_view(self, config: ModelConfig) -> int:
         """Count the residual stream, in whose memory the last level lies, and the others."""

@@ -108,7 +108,7 @@ def preprocess(
     Resize and crop the images of a window; different sizes are cropped to the smallest.
 
     :param images: N RGB images (H, W, 3) uint8.
-    :param intrinsics: (N, 3, 3) [px] of ``images``, corner-origin, or None.
+    :param intrinsics: (N, 3, 3) [px] of ``images``, corner-origin, NaN where unknown, or None.
     :param size: as in ``plan_processing``.
     :param method: as in ``plan_processing``.
     :raises ValueError: if an argument has the wrong shape or type.
@@ -184,5 +184,6 @@ def _check(
         raise ValueError(
             f'intrinsics: got shape {np.shape(intrinsics)}, expected ({len(images)}, 3, 3)'
         )
-    if not (np.isfinite(intrinsics).all() and (intrinsics[:, [0, 1], [0, 1]] > 0.0).all()):
+    known = intrinsics[~np.isnan(intrinsics).all(axis=(1, 2))]
+    if not (np.isfinite(known).all() and (known[:, [0, 1], [0, 1]] > 0.0).all()):
         raise ValueError('intrinsics: got non-finite or non-positive focal lengths')

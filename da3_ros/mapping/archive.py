@@ -36,11 +36,13 @@ class ArchivedPose:
 
     :param id: the keyframe's.
     :param stamp_ns: the frame's.
+    :param frame_id: the frame's.
     :param map_S_camera: as corrected by now; its scale is that of the depth as published.
     """
 
     id: int  # noqa: A003
     stamp_ns: int
+    frame_id: str
     map_S_camera: Sim3
 
     def moved(self, correction: MapCorrection) -> 'ArchivedPose':
@@ -59,7 +61,6 @@ class ArchivedKeyframe:
     One keyframe, packed: four bytes per pixel and a JPEG image.
 
     :param pose: where it was.
-    :param frame_id: the frame's.
     :param segment: the keyframe's.
     :param is_metric: whether lengths are metres.
     :param intrinsics: (3, 3) float64 [px] of the depth.
@@ -69,7 +70,6 @@ class ArchivedKeyframe:
     """
 
     pose: ArchivedPose
-    frame_id: str
     segment: int
     is_metric: bool
     intrinsics: NDArray[np.float64]
@@ -87,7 +87,8 @@ class ArchivedKeyframe:
         assert bgr is not None
         confidence = self.confidence
         return PosedKeyframe(
-            id=self.pose.id, stamp_ns=self.pose.stamp_ns, frame_id=self.frame_id,
+            id=self.pose.id, stamp_ns=self.pose.stamp_ns,
+            frame_id=self.pose.frame_id,
             image=np.ascontiguousarray(bgr[..., ::-1], dtype=np.uint8),
             depth=self.depth.astype(np.float32) * np.float32(frame_S_camera.scale),
             confidence=None if confidence is None else confidence.astype(np.float32),
@@ -111,8 +112,8 @@ def pack(
     confidence = keyframe.confidence
     with np.errstate(over='ignore'):
         return ArchivedKeyframe(
-            ArchivedPose(keyframe.id, keyframe.stamp_ns, map_S_camera),
-            keyframe.frame_id, keyframe.segment, keyframe.is_metric, keyframe.intrinsics,
+            ArchivedPose(keyframe.id, keyframe.stamp_ns, keyframe.frame_id, map_S_camera),
+            keyframe.segment, keyframe.is_metric, keyframe.intrinsics,
             jpeg.tobytes(), depth.astype(np.float16),
             None if confidence is None else confidence.astype(np.float16))
 

@@ -72,20 +72,16 @@ class KeyframeConfig:
 
 
 @dataclass(frozen=True)
-class WindowConfig:
+class RigConfig:
     """
-    Which keyframes are inferred together.
+    Cameras that are seen together.
 
-    :param size: most views in one inference.
-    :param stride: new keyframes per inference; the other views overlap with earlier windows.
-    :param min_views: views of the very first window, which then grows up to ``size``.
-    :param max_age_s: a keyframe waits at most this long for its window to fill.
+    :param cameras: their names; a camera alone may have the empty one.
+    :param sync_tolerance_s: images of two cameras that are this close belong to one instant.
     """
 
-    size: int = 12
-    stride: int = 4
-    min_views: int = 3
-    max_age_s: float = 1.0
+    cameras: tuple[str, ...] = ('',)
+    sync_tolerance_s: float = 0.05
 
     def __post_init__(self) -> None:
         """
@@ -93,13 +89,52 @@ class WindowConfig:
 
         :raises ValueError: if one is out of its range.
         """
-        _require(self.size >= 1, 'window.size', self.size, 'at least 1')
-        most_new = max(self.size - 1, 1)
+        is_distinct = len(set(self.cameras)) == len(self.cameras) > 0
+        _require(is_distinct and (self.cameras == ('',) or all(self.cameras)), 'camera.names',
+                 self.cameras, 'different names, or one empty name')
+        _require(0.0 <= self.sync_tolerance_s < math.inf, 'camera.sync_tolerance_s',
+                 self.sync_tolerance_s, 'at least 0')
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """
+    Which keyframes are inferred together.
+
+    :param size: most views in one inference.
+    :param stride: new instants per inference, of a view per camera; the other views overlap with
+        earlier windows.
+    :param min_views: views of the very first window, which then grows up to ``size``.
+    :param max_age_s: a keyframe waits at most this long for its window to fill.
+    :param num_cameras: views of one instant.
+    """
+
+    size: int = 12
+    stride: int = 4
+    min_views: int = 3
+    max_age_s: float = 1.0
+    num_cameras: int = 1
+
+    def __post_init__(self) -> None:
+        """
+        Check the values.
+
+        :raises ValueError: if one is out of its range.
+        """
+        _require(self.num_cameras >= 1, 'window.num_cameras', self.num_cameras, 'at least 1')
+        _require(self.size >= self.num_cameras, 'window.size', self.size,
+                 f'at least {self.num_cameras}, one view per camera')
+        most_new = max(self.size // self.num_cameras - 1, 1)
         _require(1 <= self.stride <= most_new, 'window.stride', self.stride,
                  f'1 to {most_new}, so that windows of {self.size} overlap')
         _require(1 <= self.min_views <= self.size, 'window.min_views', self.min_views,
                  f'1 to window.size {self.size}')
         _require(self.max_age_s > 0.0, 'window.max_age_s', self.max_age_s, 'above 0')
+
+    @property
+    def is_chained(self) -> bool:
+        """Tell whether windows overlap, so that they can be joined."""
+        return self.size >= 2 * self.num_cameras
 
 
 @dataclass(frozen=True)
@@ -252,6 +287,7 @@ class PipelineConfig:
     :param alignment: when two windows count as joined.
     :param scale: where metres come from.
     :param loop: when a place counts as seen before.
+    :param rig: which cameras there are.
     """
 
     keyframe: KeyframeConfig = field(default_factory=KeyframeConfig)
@@ -259,3 +295,4 @@ class PipelineConfig:
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
+    rig: RigConfig = field(default_factory=RigConfig)

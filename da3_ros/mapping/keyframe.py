@@ -35,6 +35,7 @@ class Frame:
     :param robot_T_camera: (4, 4) float64 [m] pose of the camera at ``stamp_ns`` in the robot's own
         odometry frame (wheels, legs, IMU), or None where unknown. Only ``scale.source`` tf and
         pose read it.
+    :param camera: name of the camera in the rig; empty where there is only one.
     """
 
     stamp_ns: int
@@ -42,6 +43,7 @@ class Frame:
     intrinsics: NDArray[np.float64] | None = None
     frame_id: str = 'camera_optical_frame'
     robot_T_camera: NDArray[np.float64] | None = None
+    camera: str = ''
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +53,23 @@ class Keyframe:
 
     :param id: unique and increasing within a process; overlaps are matched by it.
     :param frame: the frame itself.
+    :param instant: number that the keyframes of one instant share, or None if it stands alone.
     """
 
     id: int  # noqa: A003
     frame: Frame
+    instant: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Instant:
+    """
+    What the cameras saw at one time: a keyframe of each, or of those that had one.
+
+    :param keyframes: at least one, in the order of the cameras in the rig.
+    """
+
+    keyframes: tuple[Keyframe, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +93,8 @@ class PosedKeyframe:
     :param is_metric: whether lengths are metres.
     :param has_pose: False where the network estimates no cameras; ``odom_T_camera`` is then the
         same level pose at the origin for every keyframe.
+    :param camera: the frame's.
+    :param instant: the keyframe's.
     """
 
     id: int  # noqa: A003
@@ -91,6 +108,8 @@ class PosedKeyframe:
     segment: int
     is_metric: bool
     has_pose: bool = True
+    camera: str = ''
+    instant: int | None = None
 
 
 class WindowEngine(Protocol):
@@ -108,8 +127,9 @@ class WindowEngine(Protocol):
 
         :param images: N RGB images (H, W, 3) uint8.
         :param poses: (N, 4, 4) world_T_camera to condition on, or None.
-        :param intrinsics: (N, 3, 3) [px] of ``images``, corner-origin, or None. Given ones come
-            back in the prediction, carried to its size, in place of the network's own.
+        :param intrinsics: (N, 3, 3) [px] of ``images``, corner-origin, NaN for views whose camera
+            is not known, or None. Known ones come back in the prediction, carried to its size, in
+            place of the network's own.
         :raises MemoryBudgetError: if so many images do not fit; fewer may.
         :raises Da3Error: if this window cannot be inferred; the next may.
         """

@@ -14,16 +14,15 @@
 
 """Decide which frames become keyframes."""
 
-import itertools
 import threading
 
 from da3_ros.mapping.config import KeyframeConfig
 from da3_ros.mapping.image_motion import ImageMotion, sharpness, small_gray
-from da3_ros.mapping.keyframe import Frame, Keyframe
+from da3_ros.mapping.keyframe import Frame
 
 _NS_PER_S = 1_000_000_000
 # Frames this much older than the newest are late; older ones mean that the clock was set back.
-_MAX_LATE_NS = 100_000_000
+MAX_LATE_NS = 100_000_000
 # After ``max_interval_s`` this share of ``min_parallax`` is motion enough.
 _SMALL_MOTION = 0.2
 # A blurred frame is kept all the same when less than this share of ``min_overlap`` is left.
@@ -34,9 +33,9 @@ _SHARPNESS_GAIN = 0.1
 
 class KeyframeSelector:
     """
-    Keep frames that show something new.
+    Keep those frames of one camera that show something new.
 
-    ``select`` is called by one thread; ``request_reset`` by any.
+    ``request_reset`` may be called by any thread, everything else by one.
     """
 
     def __init__(self, config: KeyframeConfig) -> None:
@@ -46,7 +45,6 @@ class KeyframeSelector:
         :param config: what counts as new.
         """
         self._config = config
-        self._ids = itertools.count()
         self._reset_requested = threading.Event()
         self._last: Frame | None = None
         self._newest_stamp_ns = 0
@@ -57,65 +55,64 @@ class KeyframeSelector:
         """Make the next frame a keyframe, whatever it shows."""
         self._reset_requested.set()
 
-    def select(self, frame: Frame) -> Keyframe | None:
+    def select(self, frame: Frame) -> bool:
         """
-        Decide about the newest frame.
+        Tell whether the newest frame is kept.
 
         :param frame: the newest frame.
-        :returns: the keyframe, or None if the frame is not kept.
         """
-        if self._reset_requested.is_set():
-            self._reset_requested.clear()
-            self._last = None
-        if self._last is not None and not self._continues(self._last, frame):
-            self._last = None
-        if self._last is None:
-            return self._keep_first(frame)
+        last = None if self._reset_requested.is_set() else self._last
+        if last is None or not self._continues(last, frame):
+            self._usual_sharpness = None
+            self.keep(frame)
+            return True
         if frame.stamp_ns <= self._newest_stamp_ns:
-            return None
+            return False
         self._newest_stamp_ns = frame.stamp_ns
-        age_s = (frame.stamp_ns - self._last.stamp_ns) / _NS_PER_S
-        if self._config.mode == 'time':
-            return self._keep(frame) if age_s >= self._config.min_interval_s else None
-        return self._select_by_motion(frame, age_s)
+        age_s = (frame.stamp_ns - last.stamp_ns) / _NS_PER_S
+        is_kept = (
+            age_s >= self._config.min_interval_s if self._config.mode == 'time'
+            else self._shows_news(frame, age_s)
+        )
+        if is_kept:
+            self.keep(frame)
+        return is_kept
+
+    def keep(self, frame: Frame) -> None:
+        """
+        Compare later frames with this one.
+
+        :param frame: newer than those kept before.
+        """
+        self._reset_requested.clear()
+        self._last = frame
+        self._newest_stamp_ns = frame.stamp_ns
+        if self._config.mode == 'motion':
+            self._motion = ImageMotion(small_gray(frame.image))
 
     def _continues(self, last: Frame, frame: Frame) -> bool:
-        went_back = frame.stamp_ns < self._newest_stamp_ns - _MAX_LATE_NS
+        went_back = frame.stamp_ns < self._newest_stamp_ns - MAX_LATE_NS
         return (
             not went_back
             and frame.image.shape == last.image.shape
             and frame.frame_id == last.frame_id
         )
 
-    def _select_by_motion(self, frame: Frame, age_s: float) -> Keyframe | None:
+    def _shows_news(self, frame: Frame, age_s: float) -> bool:
         assert self._motion is not None
         gray = small_gray(frame.image)
         sharp = sharpness(gray)
         usual = sharp if self._usual_sharpness is None else self._usual_sharpness
         self._usual_sharpness = usual + _SHARPNESS_GAIN * (sharp - usual)
         if age_s < self._config.min_interval_s:
-            return None
+            return False
         motion = self._motion.measure(gray)
         is_late = age_s >= self._config.max_interval_s
         needed = self._config.min_parallax * (_SMALL_MOTION if is_late else 1.0)
         is_leaving = motion.overlap < self._config.min_overlap
         if motion.parallax < needed and not is_leaving:
-            return None
+            return False
         is_blurred = sharp < self._config.min_sharpness * usual
         # Blur hides features too: only a view that is really being lost cannot wait.
         is_lost = motion.overlap < _CRITICAL_OVERLAP * self._config.min_overlap
-        if is_blurred and not (is_late or is_lost):
-            return None
-        self._motion = ImageMotion(gray)
-        return self._keep(frame)
-
-    def _keep_first(self, frame: Frame) -> Keyframe:
-        self._newest_stamp_ns = frame.stamp_ns
-        self._usual_sharpness = None
-        if self._config.mode == 'motion':
-            self._motion = ImageMotion(small_gray(frame.image))
-        return self._keep(frame)
-
-    def _keep(self, frame: Frame) -> Keyframe:
-        self._last = frame
-        return Keyframe(next(self._ids), frame)
+        return not is_blurred or is_late or is_lost

@@ -19,13 +19,12 @@ import logging
 import time
 
 from da3_ros.errors import Da3Error, MemoryBudgetError
-from da3_ros.geometry import camera
 from da3_ros.mapping.config import PipelineConfig
-from da3_ros.mapping.keyframe import Frame, Keyframe, PosedKeyframe, WindowEngine
-from da3_ros.mapping.keyframe_selector import KeyframeSelector
+from da3_ros.mapping.keyframe import Frame, Instant, Keyframe, PosedKeyframe, WindowEngine
 from da3_ros.mapping.loop_closure import LoopCloser, LoopReport
+from da3_ros.mapping.rig import RigSelector
 from da3_ros.mapping.update import DroppedKeyframe, DropReason, PipelineUpdate, WindowReport
-from da3_ros.mapping.view import read_views, View
+from da3_ros.mapping.view import known_intrinsics, read_views, View
 from da3_ros.mapping.view_budget import ViewBudget
 from da3_ros.mapping.window import SlidingWindow, Window
 from da3_ros.mapping.world import FIRST_CAMERA, Placement, World
@@ -39,8 +38,8 @@ class DepthPipeline:
     """
     Turn a stream of frames into posed depth in one continuous world.
 
-    Threads: ``select`` belongs to the thread that receives images, everything else to one worker.
-    The two sides share the selector alone, which ``reset`` reaches through a flag.
+    Threads: ``select`` and ``release`` belong to the thread that receives images, everything else
+    to one worker. The two sides share the selector alone, which ``reset`` reaches through a flag.
 
     Every keyframe given to ``add`` comes out exactly once: posed, or dropped with a reason. A
     change of the image size or of the frame id, and a stamp that runs backwards, begin a new
@@ -59,11 +58,11 @@ class DepthPipeline:
         """
         self._engine = engine
         self._config = PipelineConfig() if config is None else config
-        self._selector = KeyframeSelector(self._config.keyframe)
+        self._selector = RigSelector(self._config.rig, self._config.keyframe)
         self._window = SlidingWindow(self._config.window)
         self._budget = ViewBudget(self._config.window.size)
         self._world = World(self._config.alignment, self._config.scale)
-        self._newest: Frame | None = None
+        self._newest: dict[str, Frame] = {}
         self._posed: list[PosedKeyframe] = []
         self._dropped: list[DroppedKeyframe] = []
         self._report: WindowReport | None = None
@@ -75,27 +74,38 @@ class DepthPipeline:
         """Return the keyframes that wait for their window, oldest first."""
         return self._window.waiting
 
-    def select(self, frame: Frame) -> Keyframe | None:
+    def select(self, frame: Frame) -> Instant | None:
         """
-        Decide whether a frame is kept; cheap enough for every frame.
+        Decide which frames are kept; cheap enough for every frame.
 
-        :param frame: the newest frame.
-        :returns: the keyframe to hand to ``add``, or None.
+        :param frame: the newest frame of its camera.
+        :returns: the keyframes to hand to ``add``, or None.
         """
         return self._selector.select(frame)
 
-    def add(self, keyframe: Keyframe) -> PipelineUpdate:
+    def release(self) -> Instant | None:
         """
-        Take in a keyframe and run the windows that are due.
+        Stop waiting for the frames of other cameras.
 
-        :param keyframe: from ``select``.
+        :returns: what waited, to hand to ``add``, or None; there may be another.
         """
-        change = _session_change(self._newest, keyframe.frame)
+        return self._selector.release()
+
+    def add(self, instant: Instant) -> PipelineUpdate:
+        """
+        Take in keyframes and run the windows that are due.
+
+        :param instant: from ``select`` or ``release``.
+        """
+        frames = [keyframe.frame for keyframe in instant.keyframes]
+        changes = (_session_change(self._newest.get(frame.camera), frame) for frame in frames)
+        change = next((change for change in changes if change is not None), None)
         if change is not None:
             self._run_all()
             self._begin_session(change)
-        self._newest = keyframe.frame
-        self._window.add(keyframe)
+        self._newest.update({frame.camera: frame for frame in frames})
+        for keyframe in instant.keyframes:
+            self._window.add(keyframe)
         while self._window.is_due:
             self._run_window()
         return self._take_update()
@@ -137,7 +147,7 @@ class DepthPipeline:
         self._drop(waiting, DropReason.RESET, reason)
         self._world.clear()
         self._loops = self._new_loops()
-        self._newest = None
+        self._newest.clear()
 
     def _new_loops(self) -> LoopCloser | None:
         config = self._config
@@ -182,11 +192,13 @@ class DepthPipeline:
     def _place(self, window: Window) -> None:
         """Infer a window, place it in the world and pose its new keyframes."""
         keyframes = window.keyframes
-        given_poses = self._given_poses(keyframes)
+        intrinsics = known_intrinsics(keyframes)
+        is_calibrated = intrinsics is not None and bool(np.isfinite(intrinsics).all())
+        given_poses = self._given_poses(keyframes) if is_calibrated else None
         started = time.monotonic()
         prediction = self._engine.infer(
             [keyframe.frame.image for keyframe in keyframes],
-            poses=given_poses, intrinsics=_known_intrinsics(keyframes),
+            poses=given_poses, intrinsics=intrinsics,
         )
         inference_s = time.monotonic() - started
         views = read_views(prediction, keyframes)
@@ -204,13 +216,10 @@ class DepthPipeline:
         )
 
     def _given_poses(self, keyframes: Sequence[Keyframe]) -> NDArray[np.float64] | None:
-        """Return the robot's poses for ``scale.source`` pose, if all and the camera are known."""
+        """Return the robot's poses for ``scale.source`` pose, if all are known."""
         known = [k.frame.robot_T_camera for k in keyframes if k.frame.robot_T_camera is not None]
-        is_camera_known = any(k.frame.intrinsics is not None for k in keyframes)
         is_wanted = self._config.scale.source == 'pose'
-        if not is_wanted or not is_camera_known or len(known) < len(keyframes):
-            return None
-        return np.stack(known)
+        return np.stack(known) if is_wanted and len(known) == len(keyframes) else None
 
     def _shrink(self, window: Window, error: MemoryBudgetError) -> None:
         num_views = len(window.keyframes)
@@ -242,19 +251,6 @@ def _session_change(last: Frame | None, frame: Frame) -> str | None:
     return None
 
 
-def _known_intrinsics(keyframes: Sequence[Keyframe]) -> NDArray[np.float64] | None:
-    """
-    Return the corner-origin intrinsics of one window's images, or None where none are known.
-
-    All are of one camera: a frame that came without takes those of the others.
-    """
-    known = [k.frame.intrinsics for k in keyframes if k.frame.intrinsics is not None]
-    if not known:
-        return None
-    own = [known[-1] if k.frame.intrinsics is None else k.frame.intrinsics for k in keyframes]
-    return camera.to_network(np.stack(own))
-
-
 def _pose(view: View, placement: Placement) -> PosedKeyframe:
     """Express one view in ``odom``: the same scale for its depth and its position."""
     frame = view.keyframe.frame
@@ -273,4 +269,6 @@ def _pose(view: View, placement: Placement) -> PosedKeyframe:
         segment=placement.segment,
         is_metric=placement.scale.is_metric,
         has_pose=view.window_T_camera is not None,
+        camera=frame.camera,
+        instant=view.keyframe.instant,
     )

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The engine's answer for one window, in the conventions of the mapping layer."""
+"""What one window asks the engine, and its answer in the conventions of the mapping layer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,6 +46,27 @@ class View:
     window_T_camera: NDArray[np.float64] | None
 
 
+def known_intrinsics(keyframes: Sequence[Keyframe]) -> NDArray[np.float64] | None:
+    """
+    Return the corner-origin intrinsics of one window's images, or None where none are known.
+
+    A frame that came without takes those of its camera's others; NaN if they have none either.
+
+    :param keyframes: N keyframes.
+    :returns: (N, 3, 3).
+    """
+    known = {
+        k.frame.camera: k.frame.intrinsics for k in keyframes if k.frame.intrinsics is not None
+    }
+    if not known:
+        return None
+    unknown = np.full((3, 3), np.nan)
+    return camera.to_network(np.stack([
+        known.get(k.frame.camera, unknown) if k.frame.intrinsics is None else k.frame.intrinsics
+        for k in keyframes
+    ]))
+
+
 def read_views(
     prediction: WindowPrediction, keyframes: Sequence[Keyframe]
 ) -> tuple[View, ...]:
@@ -70,10 +91,9 @@ def _read_view(prediction: WindowPrediction, index: int, keyframe: Keyframe) -> 
     if pose is not None and not np.isfinite(pose).all():
         raise PredictionError(f'keyframe {keyframe.id}: the pose is not finite')
     confidence = None if prediction.confidence is None else prediction.confidence[index]
-    return View(
-        keyframe, prediction.images[index], _read_depth(prediction, index, keyframe),
-        confidence, _read_intrinsics(prediction, index, keyframe), pose,
-    )
+    intrinsics = _read_intrinsics(prediction, index, keyframe)
+    depth = _read_depth(prediction, index, keyframe)
+    return View(keyframe, prediction.images[index], depth, confidence, intrinsics, pose)
 
 
 def _read_depth(
@@ -97,8 +117,9 @@ def _read_intrinsics(
     The engine gives known intrinsics back as its preprocessing carried them along (resized or
     cropped), so that only it needs to know how it resizes.
     """
-    if prediction.intrinsics is None:
+    intrinsics = None if prediction.intrinsics is None else prediction.intrinsics[index]
+    if intrinsics is None or not np.isfinite(intrinsics).all():
         raise PredictionError(
             f'keyframe {keyframe.id}: this network needs the camera intrinsics (CameraInfo)'
         )
-    return camera.from_network(prediction.intrinsics[index])
+    return camera.from_network(intrinsics)

@@ -28,7 +28,8 @@ class Window:
     """
     Keyframes to infer together.
 
-    :param keyframes: oldest first; all but the last ``num_new`` were in an earlier window.
+    :param keyframes: by instant, oldest first; all but the last ``num_new`` were in an earlier
+        window.
     :param num_new: keyframes that no window has covered yet, at least 1.
     """
 
@@ -45,7 +46,7 @@ class SlidingWindow:
     """
     Keep the keyframes that wait for a window and those that the next window overlaps with.
 
-    A window runs after every ``stride`` new keyframes, over the last ``size`` ones; the first
+    A window runs after every ``stride`` new instants, over the last ``size`` keyframes; the first
     runs as soon as there are ``min_views``. Memory is bounded by ``size`` covered keyframes plus
     those waiting.
     """
@@ -75,21 +76,23 @@ class SlidingWindow:
 
     @property
     def is_due(self) -> bool:
-        """Whether a window should run now."""
+        """Whether a window should run now, if no keyframe of the last instant is to come."""
         if not self._covered:
             return len(self._waiting) >= self._config.min_views
         if not self._waiting:
             return False
         age_ns = self._waiting[-1].frame.stamp_ns - self._waiting[0].frame.stamp_ns
         is_old = age_ns >= self._config.max_age_s * _NS_PER_S
-        return is_old or len(self._waiting) >= self._config.stride
+        num_instants = sum(self._begins_instant(i) for i in range(len(self._waiting)))
+        return is_old or num_instants >= self._config.stride
 
     def propose(self, max_views: int) -> Window:
         """
         Choose the next window without changing anything.
 
         As many waiting keyframes as fit come in, oldest first, but the overlap keeps up to half
-        of the views: it is what joins the window to the world.
+        of the views: it is what joins the window to the world. An instant is divided only if it
+        does not fit as a whole.
 
         :param max_views: upper limit, at least 1; at most ``size`` are taken.
         :raises ValueError: if nothing waits.
@@ -97,10 +100,24 @@ class SlidingWindow:
         if not self._waiting:
             raise ValueError('window: got no waiting keyframe, expected at least one')
         limit = min(max_views, self._config.size)
-        overlap = min(len(self._covered), self._config.size - self._config.stride, limit // 2)
-        num_new = min(len(self._waiting), max(limit - overlap, 1))
+        most_new = self._config.stride * self._config.num_cameras
+        overlap = min(len(self._covered), self._config.size - most_new, limit // 2)
+        num_new = self._whole_instants(max(limit - overlap, 1))
         together = (*self._covered, *self._waiting[:num_new])
         return Window(together[-limit:], num_new)
+
+    def _whole_instants(self, most: int) -> int:
+        """Return how many waiting keyframes to take, dividing no instant unless it must be."""
+        num_new = min(len(self._waiting), most)
+        ends = [i for i in range(1, num_new + 1) if self._begins_instant(i)]
+        return max(ends, default=num_new)
+
+    def _begins_instant(self, index: int) -> bool:
+        """Tell whether the keyframe before a waiting one is of another instant."""
+        if not 0 < index < len(self._waiting):
+            return True
+        before, after = self._waiting[index - 1].instant, self._waiting[index].instant
+        return after is None or before != after
 
     def complete(self, window: Window) -> None:
         """

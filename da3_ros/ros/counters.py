@@ -23,6 +23,7 @@ class Event(Enum):
     """Everything that is counted; the value is the name in the diagnostics."""
 
     RECEIVED = 'images received'
+    ABSENT = 'keyframes that other cameras had no image for'
     KEYFRAMES = 'keyframes'
     PUBLISHED = 'keyframes published'
     WINDOWS = 'windows'
@@ -53,8 +54,13 @@ class Event(Enum):
 class Counters:
     """Counts that any thread may change."""
 
-    def __init__(self) -> None:
-        """Start at zero."""
+    def __init__(self, total: 'Counters | None' = None) -> None:
+        """
+        Start at zero.
+
+        :param total: counts everything too.
+        """
+        self._total = total
         self._lock = threading.Lock()
         self._counts: Counter[Event] = Counter()
 
@@ -67,6 +73,8 @@ class Counters:
         """
         with self._lock:
             self._counts[event] += count
+        if self._total is not None:
+            self._total.add(event, count)
 
     def __getitem__(self, event: Event) -> int:
         """

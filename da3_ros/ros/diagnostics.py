@@ -14,7 +14,7 @@
 
 """The node's state on /diagnostics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from da3_ros.ros.counters import Counters, Event
 from da3_ros.ros.engine_loading import ModelIdentity
@@ -31,6 +31,11 @@ _PROBLEMS = (
     Event.QUEUE_FULL, Event.BAD_CAMERA_INFO, Event.TF_MISSING, Event.TF_CONFLICT,
     Event.MAP_BEHIND, Event.SAVE_FAILED,
 )
+# What is told of every camera of a rig.
+_OF_A_CAMERA = (
+    Event.RECEIVED, Event.KEYFRAMES, Event.ABSENT, Event.BAD_IMAGE, Event.DUPLICATE, Event.LATE,
+    Event.NO_CAMERA_INFO, Event.BAD_CAMERA_INFO,
+)
 
 
 class Diagnostics:
@@ -39,6 +44,7 @@ class Diagnostics:
     def __init__(
         self, node: Node, counters: Counters, health: Health, *,
         settings: Callable[[], NodeSettings], num_publishers: Callable[[], int],
+        cameras: Callable[[], Mapping[str, Counters]],
         identity: Callable[[], ModelIdentity | None],
     ) -> None:
         """
@@ -48,15 +54,17 @@ class Diagnostics:
         :param counters: of the node.
         :param health: of the node.
         :param settings: gives the newest snapshot.
-        :param num_publishers: how many publish images to this node.
+        :param num_publishers: how many publish images of one camera to this node.
+        :param cameras: counters of every camera by its name; none while not configured.
         :param identity: the network, or None while there is none.
         """
         self._counters = counters
         self._health = health
         self._settings = settings
         self._num_publishers = num_publishers
+        self._cameras = cameras
         self._identity = identity
-        self._told: dict[Event, int] = {}
+        self._told: dict[tuple[str, Event], int] = {}
         updater = Updater(node)
         updater.setHardwareID('none')
         updater.add('stream', self._stream)
@@ -66,24 +74,32 @@ class Diagnostics:
     def _stream(self, status: DiagnosticStatusWrapper) -> DiagnosticStatusWrapper:
         report = self._health.report()
         new = self._new_problems()
-        status.summary(DiagnosticStatus.OK, f'{report.image_rate_hz:.1f} images per second')
+        rates_hz = {name: report.image_rates_hz.get(name, 0.0) for name in self._cameras()}
+        rates = ', '.join(f'{name} {rate:.1f}'.lstrip() for name, rate in rates_hz.items())
+        status.summary(DiagnosticStatus.OK, f'{rates or 0.0} images per second')
         if new:
             status.mergeSummary(DiagnosticStatus.WARN, '; '.join(new))
         if self._num_publishers() > 1:
             status.mergeSummary(
                 DiagnosticStatus.WARN, f'{self._num_publishers()} publishers of images')
-        status.add('image rate [Hz]', f'{report.image_rate_hz:.2f}')
+        for name, rate_hz in rates_hz.items():
+            status.add(f'{_label(name)}image rate [Hz]', f'{rate_hz:.2f}')
         _add_latency(status, report.latency)
         for event in Event:
             status.add(event.value, str(self._counters[event]))
+        for name, counters in self._cameras().items():
+            for event in _OF_A_CAMERA if name else ():
+                status.add(f'{_label(name)}{event.value}', str(counters[event]))
         return status
 
     def _new_problems(self) -> list[str]:
         """Name the problems that occurred since the last call."""
-        counts = {event: self._counters[event] for event in _PROBLEMS}
+        counts = {('', event): self._counters[event] for event in _PROBLEMS}
+        for name, counters in self._cameras().items():
+            counts[name, Event.ABSENT] = counters[Event.ABSENT]
         new = [
-            f'{event.value}: {count - self._told.get(event, 0)}'
-            for event, count in counts.items() if count > self._told.get(event, 0)
+            f'{_label(name)}{event.value}: {count - self._told.get((name, event), 0)}'
+            for (name, event), count in counts.items() if count > self._told.get((name, event), 0)
         ]
         self._told = counts
         return new
@@ -119,6 +135,10 @@ class Diagnostics:
                 DiagnosticStatus.WARN, 'not metric: positions do not fit the robot in metres')
         _add_window(status, report)
         return status
+
+
+def _label(camera: str) -> str:
+    return f'{camera}: ' if camera else ''
 
 
 def _add_latency(status: DiagnosticStatusWrapper, latency: Latency | None) -> None:

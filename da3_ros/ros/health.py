@@ -14,8 +14,8 @@
 
 """What the diagnostics tell besides the counts; written by one thread, read by another."""
 
-from collections import deque
-from collections.abc import Callable
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 import threading
 import time
@@ -49,13 +49,13 @@ class HealthReport:
     """
     The state at one time.
 
-    :param image_rate_hz: of received images.
+    :param image_rates_hz: of received images, by the name of the camera.
     :param latency: None before the first keyframe.
     :param window: the last one, or None.
     :param is_metric: whether the last keyframe is in metres, or None before the first.
     """
 
-    image_rate_hz: float
+    image_rates_hz: Mapping[str, float]
     latency: Latency | None
     window: WindowReport | None
     is_metric: bool | None
@@ -73,14 +73,19 @@ class Health:
         self._now_ns = now_ns
         self._lock = threading.Lock()
         self._latencies_s: deque[float] = deque(maxlen=_NUM_LATENCIES)
-        self._arrivals_s: deque[float] = deque(maxlen=_NUM_ARRIVALS)
+        self._arrivals_s: defaultdict[str, deque[float]] = defaultdict(
+            lambda: deque(maxlen=_NUM_ARRIVALS))
         self._window: WindowReport | None = None
         self._is_metric: bool | None = None
 
-    def note_image(self) -> None:
-        """Take note of a received image."""
+    def note_image(self, camera: str) -> None:
+        """
+        Take note of a received image.
+
+        :param camera: name of the camera.
+        """
         with self._lock:
-            self._arrivals_s.append(time.monotonic())
+            self._arrivals_s[camera].append(time.monotonic())
 
     def note_window(self, report: WindowReport) -> None:
         """
@@ -106,17 +111,19 @@ class Health:
         """Summarise."""
         with self._lock:
             return HealthReport(
-                self._image_rate_hz(), self._latency(), self._window, self._is_metric
+                {camera: _rate_hz(times) for camera, times in self._arrivals_s.items()},
+                self._latency(), self._window, self._is_metric,
             )
-
-    def _image_rate_hz(self) -> float:
-        if len(self._arrivals_s) < 2:
-            return 0.0
-        # Until now, so that the rate falls when the camera stops.
-        return (len(self._arrivals_s) - 1) / (time.monotonic() - self._arrivals_s[0])
 
     def _latency(self) -> Latency | None:
         if not self._latencies_s:
             return None
         median_s, p95_s, max_s = np.percentile(list(self._latencies_s), (50, 95, 100))
         return Latency(float(median_s), float(p95_s), float(max_s))
+
+
+def _rate_hz(arrivals_s: deque[float]) -> float:
+    if len(arrivals_s) < 2:
+        return 0.0
+    # Until now, so that the rate falls when the camera stops.
+    return (len(arrivals_s) - 1) / (time.monotonic() - arrivals_s[0])

@@ -12,22 +12,21 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Images come in, keyframes go to the worker."""
+"""The images of one camera come in and become frames."""
 
 from collections.abc import Callable
 import time
 
 from da3_ros.errors import MessageError
-from da3_ros.inference.preprocessing import plan_processing
-from da3_ros.mapping.keyframe import Frame, Keyframe
+from da3_ros.mapping.keyframe import Frame
 from da3_ros.ros.camera_model import read_camera_model
+from da3_ros.ros.camera_settings import CameraSettings
 from da3_ros.ros.conversions import stamp_ns
 from da3_ros.ros.counters import Counters, Event
 from da3_ros.ros.health import Health
 from da3_ros.ros.image_decoding import decode_compressed, decode_image, RgbImage
 from da3_ros.ros.rectification import Rectifier
-from da3_ros.ros.session_watch import Arrival, SessionWatch, StreamSignature
-from da3_ros.ros.settings import CameraSettings, PreprocessSettings
+from da3_ros.ros.session_watch import StreamSignature
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -37,37 +36,34 @@ _DEFAULT_FRAME_ID = 'camera_optical_frame'
 
 class ImageIntake:
     """
-    The callbacks of the subscriptions, in the executor's thread.
+    The callbacks of a camera's subscriptions, in the executor's thread.
 
-    Every image is decoded, rectified and offered to the selector; only keyframes go on.
+    Every image is decoded, rectified and passed on.
     """
 
     def __init__(
-        self, settings: CameraSettings, preprocess: PreprocessSettings, *,
-        select: Callable[[Frame], Keyframe | None],
-        offer: Callable[[Keyframe, str | None], None], counters: Counters, health: Health,
-        logger: RcutilsLogger,
+        self, camera: str, settings: CameraSettings, *,
+        admit: Callable[[StreamSignature, int], bool], take: Callable[[Frame], None],
+        counters: Counters, health: Health, logger: RcutilsLogger,
     ) -> None:
         """
         Wait for the first image.
 
+        :param camera: name of the camera; may be empty.
         :param settings: how images are received.
-        :param preprocess: what the network makes of their size.
-        :param select: tells keyframes.
-        :param offer: takes keyframes, with the reason why a session begins, or None.
-        :param counters: of the node.
+        :param admit: tells whether an image with a stamp is welcome; may raise MessageError.
+        :param take: takes the frames.
+        :param counters: of the camera.
         :param health: of the node.
-        :param logger: of the node.
+        :param logger: of the camera.
         """
+        self._camera = camera
         self._settings = settings
-        self._preprocess = preprocess
-        self._select = select
-        self._offer = offer
+        self._admit = admit
+        self._take = take
         self._counters = counters
         self._health = health
         self._logger = logger
-        self._watch = SessionWatch(settings.max_gap_s)
-        self._new_session: str | None = None
         self._camera_info: CameraInfo | None = None
         self._rectifiers: dict[str, Rectifier] = {}
         self._deadline_s: float | None = None
@@ -90,7 +86,7 @@ class ImageIntake:
         :param message: of the camera.
         """
         self._counters.add(Event.RECEIVED)
-        self._health.note_image()
+        self._health.note_image(self._camera)
         if self.is_paused:
             self._counters.add(Event.PAUSED)
             return
@@ -112,56 +108,33 @@ class ImageIntake:
         try:
             is_raw = isinstance(message, Image)
             image = decode_image(message) if is_raw else decode_compressed(message)
-            self._check_size(image)
+            self._pass_on(message, image)
         except MessageError as error:
             self._counters.add(Event.BAD_IMAGE)
             self._logger.error(f'image dropped: {error}', throttle_duration_sec=_THROTTLE_S)
-            return
-        self._take(message, image, self._rectifier(image))
 
-    def _check_size(self, image: RgbImage) -> None:
-        height, width = image.shape[:2]
-        size, method = self._preprocess.size, self._preprocess.method
-        try:
-            plan_processing(height, width, size=size, method=method)
-        except ValueError as error:
-            raise MessageError(f'image size: {error}') from error
-
-    def _take(
-        self, message: Image | CompressedImage, image: RgbImage, rectifier: Rectifier | None
-    ) -> None:
+    def _pass_on(self, message: Image | CompressedImage, image: RgbImage) -> None:
+        rectifier = self._rectifier(image)
         height, width = image.shape[:2]
         encoding = message.encoding if isinstance(message, Image) else message.format
         signature = StreamSignature(
             message.header.frame_id, encoding, width, height, rectifier is not None
         )
         time_ns = stamp_ns(message.header.stamp)
-        observation = self._watch.observe(signature, time_ns)
-        if observation.arrival is Arrival.DUPLICATE:
-            self._counters.add(Event.DUPLICATE)
+        if not self._admit(signature, time_ns):
             return
-        if observation.arrival is Arrival.LATE:
-            self._counters.add(Event.LATE)
-            return
-        if observation.arrival is Arrival.BEGINS:
-            self._counters.add(Event.SESSIONS)
-            self._new_session = observation.reason
-        frame = Frame(
+        self._take(Frame(
             stamp_ns=time_ns,
             image=image if rectifier is None else rectifier.rectify(image),
             intrinsics=None if rectifier is None else rectifier.intrinsics,
             frame_id=message.header.frame_id or self._nameless(),
-        )
-        keyframe = self._select(frame)
-        if keyframe is not None:
-            self._counters.add(Event.KEYFRAMES)
-            self._offer(keyframe, self._new_session)
-            self._new_session = None
+            camera=self._camera,
+        ))
 
     def _nameless(self) -> str:
-        self._logger.warning(
-            f'images have no frame_id: {_DEFAULT_FRAME_ID!r} is taken', once=True)
-        return _DEFAULT_FRAME_ID
+        frame_id = f'{self._camera}_{_DEFAULT_FRAME_ID}' if self._camera else _DEFAULT_FRAME_ID
+        self._logger.warning(f'images have no frame_id: {frame_id!r} is taken', once=True)
+        return frame_id
 
     def _must_wait(self) -> bool:
         """Tell whether a CameraInfo may still come."""

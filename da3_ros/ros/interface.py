@@ -14,8 +14,9 @@
 
 """Topics of the node."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from nav_msgs.msg import Odometry, Path
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
@@ -28,8 +29,8 @@ _DEPTH = 10
 
 
 @dataclass(frozen=True, eq=False)
-class Publishers:
-    """One publisher per output, all active with the node only."""
+class CameraPublishers:
+    """One publisher per output that every camera has."""
 
     depth: LifecyclePublisher
     camera_info: LifecyclePublisher
@@ -37,32 +38,68 @@ class Publishers:
     rgb_camera_info: LifecyclePublisher
     confidence: LifecyclePublisher
     points: LifecyclePublisher
+
+
+@dataclass(frozen=True, eq=False)
+class Publishers:
+    """
+    One publisher per output, all active with the node only.
+
+    :param cameras: those of every camera, by its name.
+    """
+
+    cameras: Mapping[str, CameraPublishers]
     odometry: LifecyclePublisher
     path: LifecyclePublisher
     map: LifecyclePublisher  # noqa: A003
 
+    @property
+    def all(self) -> tuple[LifecyclePublisher, ...]:  # noqa: A003
+        """Return every one of them."""
+        of_cameras = (vars(camera).values() for camera in self.cameras.values())
+        return (*chain.from_iterable(of_cameras), self.odometry, self.path, self.map)
 
-def create_publishers(node: LifecycleNode) -> Publishers:
+
+def camera_topic(camera: str, name: str) -> str:
+    """
+    Return the name of one of a camera's topics.
+
+    :param camera: name of the camera; that of a single one may be empty.
+    :param name: of the topic, as of a single camera.
+    """
+    return f'{camera}/{name}' if camera else name
+
+
+def create_publishers(node: LifecycleNode, cameras: Sequence[str]) -> Publishers:
     """
     Create the outputs: reliable, path and map also for those who come later.
 
     :param node: being configured.
+    :param cameras: names of the cameras.
     """
-    def create(message_type: type, name: str, qos: QoSProfile) -> LifecyclePublisher:
+    def create(
+        message_type: type, name: str, qos: QoSProfile | None = None
+    ) -> LifecyclePublisher:
         return node.create_lifecycle_publisher(
-            message_type, f'~/{name}', qos,
+            message_type, f'~/{name}', QoSProfile(depth=_DEPTH) if qos is None else qos,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
 
     kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+    def create_for(camera: str) -> CameraPublishers:
+        return CameraPublishers(
+            depth=create(Image, camera_topic(camera, 'depth/image')),
+            camera_info=create(CameraInfo, camera_topic(camera, 'depth/camera_info')),
+            rgb=create(Image, camera_topic(camera, 'rgb/image')),
+            rgb_camera_info=create(CameraInfo, camera_topic(camera, 'rgb/camera_info')),
+            confidence=create(Image, camera_topic(camera, 'depth/confidence')),
+            points=create(PointCloud2, camera_topic(camera, 'points')),
+        )
+
     return Publishers(
-        depth=create(Image, 'depth/image', QoSProfile(depth=_DEPTH)),
-        camera_info=create(CameraInfo, 'depth/camera_info', QoSProfile(depth=_DEPTH)),
-        rgb=create(Image, 'rgb/image', QoSProfile(depth=_DEPTH)),
-        rgb_camera_info=create(CameraInfo, 'rgb/camera_info', QoSProfile(depth=_DEPTH)),
-        confidence=create(Image, 'depth/confidence', QoSProfile(depth=_DEPTH)),
-        points=create(PointCloud2, 'points', QoSProfile(depth=_DEPTH)),
-        odometry=create(Odometry, 'odometry', QoSProfile(depth=_DEPTH)),
+        cameras={camera: create_for(camera) for camera in cameras},
+        odometry=create(Odometry, 'odometry'),
         path=create(Path, 'path', kept),
         map=create(PointCloud2, 'map', kept),
     )
@@ -75,13 +112,13 @@ def destroy_publishers(node: LifecycleNode, publishers: Publishers) -> None:
     :param node: that they belong to.
     :param publishers: of it.
     """
-    for publisher in vars(publishers).values():
+    for publisher in publishers.all:
         node.destroy_lifecycle_publisher(publisher)
 
 
 @dataclass(frozen=True, eq=False)
 class Subscriptions:
-    """The inputs, which exist while the node is active."""
+    """The inputs of a camera, which exist while the node is active."""
 
     image: Subscription
     camera_info: Subscription
@@ -89,6 +126,7 @@ class Subscriptions:
 
 def create_subscriptions(
     node: LifecycleNode,
+    camera: str,
     *,
     is_compressed: bool,
     on_image: Callable[[Image | CompressedImage], None],
@@ -98,6 +136,7 @@ def create_subscriptions(
     Subscribe as to a sensor: best effort.
 
     :param node: being activated.
+    :param camera: name of the camera.
     :param is_compressed: subscribe to ``image/compressed`` instead of ``image``.
     :param on_image: gets every image.
     :param on_camera_info: gets every calibration.
@@ -111,11 +150,11 @@ def create_subscriptions(
         )
 
     # The suffix goes behind the remapped name, as image_transport does it.
-    image = node.resolve_topic_name('image')
+    image = node.resolve_topic_name(camera_topic(camera, 'image'))
     return Subscriptions(
         image=create(CompressedImage, f'{image}/compressed', on_image) if is_compressed else (
-            create(Image, 'image', on_image)),
-        camera_info=create(CameraInfo, 'camera_info', on_camera_info),
+            create(Image, camera_topic(camera, 'image'), on_image)),
+        camera_info=create(CameraInfo, camera_topic(camera, 'camera_info'), on_camera_info),
     )
 
 

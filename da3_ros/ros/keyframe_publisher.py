@@ -138,11 +138,12 @@ class KeyframePublisher:
         placed = self._placer.place(keyframe, self._map_T_odom)
         outputs = _Outputs()
         self._add_images(outputs, keyframe, settings)
-        if placed is not None:
+        if placed is not None and placed.leads:
             self._add_odometry(outputs, keyframe, placed)
         if placed is not None or settings.points.frame == 'camera':
             outputs.add(
-                self._publishers.points, lambda: _to_points(keyframe, placed, settings))
+                self._publishers.cameras[keyframe.camera].points,
+                lambda: _to_points(keyframe, placed, settings))
         return KeyframeMessages(keyframe, placed, tuple(outputs.messages))
 
     def publish(self, messages: KeyframeMessages) -> None:
@@ -157,13 +158,7 @@ class KeyframePublisher:
         for publisher, message in messages.outputs:
             publisher.publish(message)
         if placed is not None:
-            self._newest = messages.keyframe
-            # Also when nobody listens: who comes later gets the last one.
-            self._path.extend(messages.keyframe, placed, self._map_T_odom,
-                              max_size=self._settings().path.max_size)
-            self._publishers.path.publish(self._path.message())
-            for follower in self._followers:
-                follower.add(messages.keyframe, self._map_T_odom, placed)
+            self._follow(messages.keyframe, placed)
         self._health.note_published(messages.keyframe)
 
     def publish_loop(self, loop: LoopReport) -> None:
@@ -185,21 +180,32 @@ class KeyframePublisher:
         self._path.correct(loop.path, placed)
         self._publishers.path.publish(self._path.message())
 
+    def _follow(self, keyframe: PosedKeyframe, placed: PlacedKeyframe) -> None:
+        if placed.leads:
+            self._newest = keyframe
+            # Also when nobody listens: who comes later gets the last one.
+            self._path.extend(
+                keyframe, placed, self._map_T_odom, max_size=self._settings().path.max_size)
+            self._publishers.path.publish(self._path.message())
+        for follower in self._followers:
+            follower.add(keyframe, self._map_T_odom, placed)
+
     def _add_images(
         self, outputs: '_Outputs', keyframe: PosedKeyframe, settings: NodeSettings
     ) -> None:
         header = conversions.to_header(keyframe.stamp_ns, keyframe.frame_id)
         height, width = keyframe.depth.shape
         confidence = keyframe.confidence
-        for publisher in (self._publishers.camera_info, self._publishers.rgb_camera_info):
+        publishers = self._publishers.cameras[keyframe.camera]
+        for publisher in (publishers.camera_info, publishers.rgb_camera_info):
             outputs.add(publisher, lambda: conversions.to_camera_info(
                 keyframe.intrinsics, width=width, height=height, header=header))
-        outputs.add(self._publishers.depth, lambda: conversions.to_float_message(
+        outputs.add(publishers.depth, lambda: conversions.to_float_message(
             mask_depth(keyframe.depth, confidence, settings.depth), header))
-        outputs.add(self._publishers.rgb, lambda: conversions.to_rgb_message(
+        outputs.add(publishers.rgb, lambda: conversions.to_rgb_message(
             keyframe.image, header))
         if confidence is not None:
-            outputs.add(self._publishers.confidence, lambda: conversions.to_float_message(
+            outputs.add(publishers.confidence, lambda: conversions.to_float_message(
                 confidence, header))
 
     def _add_odometry(

@@ -88,13 +88,13 @@ class SaveSettings:
     What ``~/save`` writes, and what is remembered for it.
 
     :param directory: where a folder per call is created; ``~`` is the home of the user.
-    :param formats: some of ``export.save.FORMATS``, with commas between.
+    :param formats: some of ``export.save.FORMATS``.
     :param max_keyframes: keyframes that are remembered; beyond, they are thinned out evenly.
         0 remembers none, and nothing can be saved.
     """
 
     directory: str = '~/.ros/da3'
-    formats: str = ','.join(FORMATS)
+    formats: tuple[str, ...] = FORMATS
     max_keyframes: int = 200
 
     def __post_init__(self) -> None:
@@ -105,14 +105,9 @@ class SaveSettings:
         """
         if not self.directory:
             raise ValueError("save.directory: got '', expected a folder")
-        if not self.chosen or not self.chosen <= set(FORMATS):
+        if not self.formats or not set(self.formats) <= set(FORMATS):
             raise ValueError(
-                f'save.formats: got {self.formats!r}, expected some of {",".join(FORMATS)}')
-
-    @property
-    def chosen(self) -> frozenset[str]:
-        """Return the formats."""
-        return frozenset(name.strip() for name in self.formats.split(',') if name.strip())
+                f'save.formats: got {self.formats}, expected some of {", ".join(FORMATS)}')
 
     @property
     def folder(self) -> Path:

@@ -21,9 +21,12 @@ Types and defaults are those of ``ros.settings``.
 from dataclasses import dataclass
 from enum import Enum
 import math
+import re
 from typing import get_args
 
+from da3_ros.inference.automatic_model import AUTOMATIC
 from da3_ros.inference.levels import Placement
+from da3_ros.inference.memory_planner import Trade
 from da3_ros.inference.preprocessing import ProcessMethod
 from da3_ros.mapping.config import KEYFRAME_MODES, SCALE_SOURCES
 from da3_ros.model.config import MODELS
@@ -31,12 +34,16 @@ from da3_ros.model.reference_view import ReferenceStrategy
 from da3_ros.ros.settings import NodeSettings
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
-Value = bool | int | float | str
+Value = bool | int | float | str | list[str]
 
 TRANSPORTS = ('raw', 'compressed')
 DTYPES = ('auto', 'float32', 'float16', 'bfloat16')
 POINT_FRAMES = ('camera', 'world')
 TF_MODES = ('camera', 'odom_to_base', 'map_to_odom', 'none')
+
+
+# A token of a topic's name: no doubled underscore, none at the end.
+_NAME = re.compile('[A-Za-z](_?[A-Za-z0-9])*')
 
 
 class Change(Enum):
@@ -73,6 +80,8 @@ class ParameterSpec:
         value: object = NodeSettings()
         for part in self.name.split('.'):
             value = getattr(value, part)
+        if isinstance(value, tuple):
+            return list(value)
         assert isinstance(value, (bool, int, float, str))
         return value
 
@@ -103,6 +112,10 @@ class ParameterSpec:
             return f'{self.name}: got {value!r}, expected one of {", ".join(self.choices)}'
         if isinstance(value, float) and not math.isfinite(value):
             return f'{self.name}: got {value}, expected a finite number'
+        if isinstance(value, list) and value != self.default:
+            wrong = [name for name in value if not _NAME.fullmatch(name)]
+            if wrong:
+                return f'{self.name}: got {wrong[0]!r}, expected letters, digits and _'
         return None
 
 
@@ -114,7 +127,8 @@ def _live(name: str, description: str, unit: str = '', limits: tuple[float, floa
 PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec('autostart', 'Configure and activate without being asked.',
                   change=Change.AT_START),
-    ParameterSpec('model.name', 'Variant of the network.', choices=tuple(MODELS)),
+    ParameterSpec('model.name', 'Variant of the network; "auto" takes the best one that fits, see '
+                  'the parameters of plan.', choices=(AUTOMATIC, *MODELS)),
     ParameterSpec('model.weights', 'A file, a folder or a hub id; empty takes the published '
                   'weights; "random" takes meaningless ones, for tests.'),
     ParameterSpec('model.offline', 'Take published weights from the cache alone.'),
@@ -130,12 +144,24 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec('preprocess.size', 'Process resolution.', 'px', (14, 4096)),
     ParameterSpec('preprocess.method', 'How images are brought to the process resolution.',
                   choices=get_args(ProcessMethod)),
+    ParameterSpec('plan.min_views', 'For model.name auto: where fewer views than this fit, a '
+                  'smaller resolution or variant is taken.', limits=(1, 4096)),
+    ParameterSpec('plan.give_up_first', 'Whether "auto" tries smaller resolutions of a variant '
+                  'first, or smaller variants.', choices=get_args(Trade)),
+    ParameterSpec('plan.min_size', 'Smallest process resolution that "auto" tries, in steps of '
+                  'three quarters.', 'px', (14, 4096)),
+    ParameterSpec('plan.allow_non_commercial', 'Let "auto" take weights whose licence excludes '
+                  'commercial use.'),
     ParameterSpec('memory.reserve_mib', 'Memory of the GPU that is left to others.', 'MiB',
                   (0, 10**6)),
     ParameterSpec('memory.features', 'Where features wait for the depth head; host is exact, '
                   'slower, and saves memory of the device.', choices=get_args(Placement)),
     ParameterSpec('memory.reduced', 'Keep the residual stream in the number format of the '
                   'backbone: less memory, less exact.'),
+    ParameterSpec('camera.names', 'Cameras that are inferred jointly, each with its own topics '
+                  '<name>/image and so on; one empty name is one camera on the plain topics.'),
+    ParameterSpec('camera.sync_tolerance_s', 'Images of two cameras that are this close belong '
+                  'to one instant.', 's', (0.0, 1.0)),
     ParameterSpec('camera.transport', 'Subscribe to image (raw) or image/compressed.',
                   choices=TRANSPORTS),
     ParameterSpec('camera.rectify', 'Undistort images by their CameraInfo.'),
@@ -230,8 +256,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
           limits=(1, 10**6)),
     _live('save.directory', 'Where the save service creates a folder per call; ~ is the home of '
           'the user.'),
-    _live('save.formats', 'What the save service writes: some of ply, tum, colmap and npz, with '
-          'commas between.'),
+    _live('save.formats', 'What the save service writes: some of ply, tum, colmap and npz.'),
     _live('save.max_keyframes', 'Keyframes that are remembered to be saved; beyond, they are '
           'thinned out evenly. 0 remembers none.', limits=(0, 10**5)),
 )

@@ -33,7 +33,7 @@ def build_settings(values: Mapping[str, Value]) -> NodeSettings:
     :param values: by parameter name; what is missing gets its default.
     :raises ValueError: if a value, or a combination of values, is not allowed.
     """
-    groups: dict[str, dict[str, Value]] = {}
+    groups: dict[str, dict[str, Any]] = {}
     for spec in PARAMETERS:
         if spec.name not in values:
             continue
@@ -41,7 +41,8 @@ def build_settings(values: Mapping[str, Value]) -> NodeSettings:
         if complaint is not None:
             raise ValueError(complaint)
         group, _, field = spec.name.rpartition('.')
-        groups.setdefault(group, {})[field] = values[spec.name]
+        value = values[spec.name]
+        groups.setdefault(group, {})[field] = tuple(value) if isinstance(value, list) else value
     defaults = NodeSettings()
     built: dict[str, Any] = dict(groups.pop('', {}))
     for group, fields in groups.items():

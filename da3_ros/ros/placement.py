@@ -19,6 +19,7 @@ The pipeline's own world begins at the first camera, level. In the modes that sp
 camera mounting (or odometry) at the first keyframe of a session says where that camera really was.
 """
 
+from collections import deque
 from dataclasses import dataclass
 import logging
 
@@ -46,6 +47,7 @@ class PlacedKeyframe:
     :param transforms: for /tf.
     :param path_frame: frame of the path: the map where the node publishes it, else the world.
     :param path_T_map: (4, 4) where the pipeline's own map lies in it.
+    :param leads: whether it is the first of its instant, which odometry and path follow.
     """
 
     world_frame: str
@@ -55,10 +57,29 @@ class PlacedKeyframe:
     transforms: tuple[TransformStamped, ...]
     path_frame: str
     path_T_map: Array
+    leads: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class _Fix:
+    """
+    Where the frame that moves was at one time.
+
+    :param stamp_ns: of the keyframe that led the instant.
+    :param world_T_moving: (4, 4) of the base, or of the robot's ``odom``.
+    """
+
+    stamp_ns: int
+    world_T_moving: Array
 
 
 class KeyframePlacer:
-    """Place the keyframes of one session after the other."""
+    """
+    Place the keyframes of one session after the other.
+
+    The robot has one pose at a time: the first keyframe of an instant that can be placed leads,
+    and the other cameras follow it where the robot's tree says that they sit.
+    """
 
     def __init__(
         self, settings: TfSettings, frames: RobotFrames | None, counters: Counters
@@ -73,12 +94,18 @@ class KeyframePlacer:
         self._settings = settings
         self._frames = frames
         self._counters = counters
-        self._world_T_start: Array | None = None
         self._told: set[str] = set()
+        self.begin_session()
 
     def begin_session(self) -> None:
         """Forget where the first camera was."""
-        self._world_T_start = None
+        self._world_T_start: Array | None = None
+        self._instant: int | None = None
+        self._leader: int | None = None
+        # The base moves between two instants; the correction of an odometry does not by itself.
+        num_fixes = 1 if self._settings.mode == 'map_to_odom' else 2
+        self._fixes: deque[_Fix] = deque(maxlen=num_fixes)
+        self._sent: set[tuple[str, int]] = set()
         self._told.clear()
 
     def place(self, keyframe: PosedKeyframe, map_T_odom: Array) -> PlacedKeyframe | None:
@@ -91,33 +118,56 @@ class KeyframePlacer:
         """
         if not keyframe.has_pose:
             return None
+        # After a loop the keyframe that led is placed once more, in the corrected map.
+        leads = (
+            keyframe.instant is None or keyframe.instant != self._instant
+            or keyframe.id == self._leader)
+        if leads:
+            self._sent.clear()
+        placed = self._place(keyframe, map_T_odom, leads=leads)
+        if placed is not None:
+            self._instant = keyframe.instant
+            if leads:
+                self._leader = keyframe.id
+        return placed
+
+    def _place(
+        self, keyframe: PosedKeyframe, map_T_odom: Array, *, leads: bool
+    ) -> PlacedKeyframe | None:
         if self._settings.mode == 'odom_to_base':
-            return self._place_base(keyframe, map_T_odom)
+            return self._place_base(keyframe, map_T_odom, leads=leads)
         if self._settings.mode == 'map_to_odom':
-            return self._place_odom(keyframe, map_T_odom @ keyframe.odom_T_camera)
+            map_T_camera = map_T_odom @ keyframe.odom_T_camera
+            return self._place_odom(keyframe, map_T_camera, leads=leads)
         world, camera = self._settings.odom_frame, keyframe.frame_id
         pose = keyframe.odom_T_camera
         transforms = self._transforms(keyframe, (pose, world, camera), *self._map(map_T_odom))
         return PlacedKeyframe(
-            world, pose, camera, pose, transforms, *self._path(np.eye(4), map_T_odom))
+            world, pose, camera, pose, transforms, *self._path(np.eye(4), map_T_odom), leads)
 
-    def _place_base(self, keyframe: PosedKeyframe, map_T_odom: Array) -> PlacedKeyframe | None:
+    def _place_base(
+        self, keyframe: PosedKeyframe, map_T_odom: Array, *, leads: bool
+    ) -> PlacedKeyframe | None:
         """Publish ``odom -> base``; the base starts at the origin, as its wheels would say."""
         world, base = self._settings.odom_frame, self._settings.base_frame
         base_T_camera = self._look_up(base, keyframe)
         if base_T_camera is None:
             return None
         world_T_start = self._start(base_T_camera, keyframe.odom_T_camera)
-        world_T_camera = world_T_start @ keyframe.odom_T_camera
-        world_T_base = world_T_camera @ rigid.inverse(base_T_camera)
+        if leads:
+            world_T_camera = world_T_start @ keyframe.odom_T_camera
+            self._lead(keyframe, world_T_camera @ rigid.inverse(base_T_camera))
+        world_T_base = self._moved(keyframe.stamp_ns)
         correction = world_T_start @ map_T_odom @ rigid.inverse(world_T_start)
         transforms = self._transforms(
             keyframe, (world_T_base, world, base), *self._map(correction))
         return PlacedKeyframe(
-            world, world_T_camera, base, world_T_base, transforms,
-            *self._path(world_T_start, map_T_odom))
+            world, world_T_base @ base_T_camera, base, world_T_base, transforms,
+            *self._path(world_T_start, map_T_odom), leads)
 
-    def _place_odom(self, keyframe: PosedKeyframe, map_T_camera: Array) -> PlacedKeyframe | None:
+    def _place_odom(
+        self, keyframe: PosedKeyframe, map_T_camera: Array, *, leads: bool
+    ) -> PlacedKeyframe | None:
         """Publish ``map -> odom``: the correction of the robot's odometry, none at first."""
         world, odom, base = self._settings.frames
         odom_T_camera = self._look_up(odom, keyframe)
@@ -125,12 +175,27 @@ class KeyframePlacer:
         if odom_T_camera is None or base_T_camera is None:
             return None
         world_T_start = self._start(odom_T_camera, map_T_camera)
-        world_T_camera = world_T_start @ map_T_camera
-        world_T_odom = world_T_camera @ rigid.inverse(odom_T_camera)
+        if leads:
+            world_T_camera = world_T_start @ map_T_camera
+            self._lead(keyframe, world_T_camera @ rigid.inverse(odom_T_camera))
+        world_T_odom = self._moved(keyframe.stamp_ns)
+        world_T_camera = world_T_odom @ odom_T_camera
         world_T_base = world_T_camera @ rigid.inverse(base_T_camera)
         transforms = self._transforms(keyframe, (world_T_odom, world, odom))
         return PlacedKeyframe(
-            world, world_T_camera, base, world_T_base, transforms, world, world_T_start)
+            world, world_T_camera, base, world_T_base, transforms, world, world_T_start, leads)
+
+    def _lead(self, keyframe: PosedKeyframe, world_T_moving: Array) -> None:
+        self._fixes.append(_Fix(keyframe.stamp_ns, world_T_moving))
+
+    def _moved(self, stamp_ns: int) -> Array:
+        """Return where the frame that moves was at a time near the last fix."""
+        before, last = self._fixes[0], self._fixes[-1]
+        duration_ns = last.stamp_ns - before.stamp_ns
+        if duration_ns <= 0:
+            return last.world_T_moving
+        share = (stamp_ns - before.stamp_ns) / duration_ns
+        return rigid.interpolate(before.world_T_moving, last.world_T_moving, share)
 
     def _start(self, world_T_camera: Array, start_T_camera: Array) -> Array:
         """Return where the pipeline's world lies, which the first keyframe of a session tells."""
@@ -170,8 +235,15 @@ class KeyframePlacer:
             return ()
         return tuple(
             to_transform(parent_T_child, time_ns=keyframe.stamp_ns, parent=parent, child=child)
-            for parent_T_child, parent, child in links if self._may_publish(parent, child)
+            for parent_T_child, parent, child in links
+            if self._is_new(child, keyframe.stamp_ns) and self._may_publish(parent, child)
         )
+
+    def _is_new(self, child: str, stamp_ns: int) -> bool:
+        """Tell whether no other camera of the instant gave a transform for this time."""
+        is_new = (child, stamp_ns) not in self._sent
+        self._sent.add((child, stamp_ns))
+        return is_new
 
     def _may_publish(self, parent: str, child: str) -> bool:
         assert self._frames is not None

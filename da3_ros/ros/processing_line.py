@@ -12,17 +12,16 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""From the camera's topics to the node's own: what exists while the node is configured."""
+"""From the cameras' topics to the node's own: what exists while the node is configured."""
 
 from collections.abc import Callable
 
 from da3_ros.export.session import Session
-from da3_ros.mapping.keyframe import Keyframe
+from da3_ros.mapping.keyframe import Instant, Keyframe
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.ros.counters import Counters, Event
 from da3_ros.ros.engine_loading import LoadedEngine, ModelIdentity, release_memory
 from da3_ros.ros.health import Health
-from da3_ros.ros.image_intake import ImageIntake
 from da3_ros.ros.interface import (
     create_publishers,
     create_subscriptions,
@@ -33,12 +32,18 @@ from da3_ros.ros.interface import (
 from da3_ros.ros.keyframe_publisher import KeyframeMessages, KeyframePublisher
 from da3_ros.ros.map_publisher import MapPublisher
 from da3_ros.ros.placement import KeyframePlacer
+from da3_ros.ros.rig_intake import RigIntake
 from da3_ros.ros.robot_frames import RobotFrames, RobotPoses
 from da3_ros.ros.session_archive import SessionArchive
 from da3_ros.ros.settings import NodeSettings
 from da3_ros.ros.worker import InferenceWorker
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
+from rclpy.timer import Timer
 from tf2_ros import TransformBroadcaster
+
+# What waits for the images of other cameras goes on when none has come for so long.
+_IDLE_S = 0.5
 
 
 class ProcessingLine:
@@ -68,7 +73,9 @@ class ProcessingLine:
         self._settings = settings()
         # The publishers come first: where a signal has ended the context meanwhile they fail, and
         # not a half-made TransformListener, whose destructor would complain.
-        self._publishers = create_publishers(node)
+        names = self._settings.camera.names
+        self._publishers = create_publishers(node, names)
+        self.camera_counters = {name: Counters(counters) for name in names}
         has_tf = self._settings.tf.mode != 'none'
         needs_frames = has_tf or self._settings.needs_robot_poses
         self._frames = RobotFrames(node) if needs_frames else None
@@ -87,8 +94,9 @@ class ProcessingLine:
             max_age_s=self._settings.window.max_age_s,
             complete=self._robot_poses(),
         )
-        self._intake: ImageIntake | None = None
-        self._subscriptions: Subscriptions | None = None
+        self._intake: RigIntake | None = None
+        self._subscriptions: dict[str, Subscriptions] = {}
+        self._idle_timer: Timer | None = None
 
     def _robot_poses(self) -> Callable[[Keyframe], Keyframe] | None:
         if not self._settings.needs_robot_poses or self._frames is None:
@@ -99,35 +107,37 @@ class ProcessingLine:
     @property
     def is_active(self) -> bool:
         """Tell whether images are received."""
-        return self._subscriptions is not None
+        return bool(self._subscriptions)
 
     @property
-    def image_topic(self) -> str:
-        """Return the topic of the images, or nothing while not active."""
-        return self._subscriptions.image.topic_name if self._subscriptions is not None else ''
+    def image_topics(self) -> tuple[str, ...]:
+        """Return the topics of the images; none while not active."""
+        return tuple(inputs.image.topic_name for inputs in self._subscriptions.values())
 
     @property
     def num_image_publishers(self) -> int:
-        """Return how many publish images to the node."""
-        return self._node.count_publishers(self.image_topic) if self.is_active else 0
+        """Return how many publish images of one camera to the node, at most."""
+        return max(map(self._node.count_publishers, self.image_topics), default=0)
 
     def activate(self) -> None:
         """Begin to receive images."""
-        self._intake = ImageIntake(
-            self._settings.camera,
-            self._settings.preprocess,
-            select=self._pipeline.select,
-            offer=lambda keyframe, reason: self._worker.offer(keyframe, new_session=reason),
-            counters=self._counters,
-            health=self._health,
-            logger=self._node.get_logger(),
+        def offer(instant: Instant, new_session: str | None) -> None:
+            self._worker.offer(instant, new_session=new_session)
+
+        settings = self._settings.camera
+        self._intake = RigIntake(
+            settings, self._settings.preprocess, selector=self._pipeline, offer=offer,
+            counters=self.camera_counters, health=self._health, logger=self._node.get_logger(),
         )
-        self._subscriptions = create_subscriptions(
-            self._node,
-            is_compressed=self._settings.camera.transport == 'compressed',
-            on_image=self._intake.on_image,
-            on_camera_info=self._intake.on_camera_info,
-        )
+        self._subscriptions = {
+            name: create_subscriptions(
+                self._node, name, is_compressed=settings.transport == 'compressed',
+                on_image=camera.on_image, on_camera_info=camera.on_camera_info,
+            ) for name, camera in self._intake.cameras.items()
+        }
+        # The steady clock: when all cameras stop, simulated time may stop too.
+        self._idle_timer = self._node.create_timer(
+            _IDLE_S, self._intake.release_if_idle, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def deactivate(self) -> None:
         """
@@ -135,10 +145,15 @@ class ProcessingLine:
 
         What waits is dropped; so is, when it ends, the result of an inference that is under way.
         """
-        if self._subscriptions is not None:
-            destroy_subscriptions(self._node, self._subscriptions)
-        self._subscriptions = None
+        for subscriptions in self._subscriptions.values():
+            destroy_subscriptions(self._node, subscriptions)
+        self._subscriptions = {}
+        if self._intake is not None:
+            self._intake.release()
         self._intake = None
+        if self._idle_timer is not None:
+            self._node.destroy_timer(self._idle_timer)
+        self._idle_timer = None
         self._worker.discard('deactivated')
 
     def reset(self, reason: str) -> None:
@@ -148,10 +163,14 @@ class ProcessingLine:
         :param reason: for the log.
         """
         self._counters.add(Event.SESSIONS)
+        if self._intake is not None:
+            self._intake.release()
         self._worker.discard(reason)
 
     def flush(self) -> None:
         """Bring out what waits, as soon as it can be inferred."""
+        if self._intake is not None:
+            self._intake.release()
         self._worker.request_flush()
 
     def session(self) -> Session:
@@ -165,7 +184,7 @@ class ProcessingLine:
         :param is_paused: which.
         """
         if self._intake is not None:
-            self._intake.is_paused = is_paused
+            self._intake.set_paused(is_paused)
 
     def close(self, timeout_s: float) -> bool:
         """

@@ -12,14 +12,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Notice when a stream of images is no longer the one it was."""
+"""Notice when the images of the cameras are no longer the streams they were."""
 
 from dataclasses import dataclass, fields
 from enum import Enum
 
+from da3_ros.mapping.keyframe_selector import MAX_LATE_NS
+
 _NS_PER_S = 10**9
-# Images this much older than the newest are late; older ones mean that the clock was set back.
-_MAX_LATE_NS = 100_000_000
 
 
 class Arrival(Enum):
@@ -63,42 +63,71 @@ class Observation:
     reason: str = ''
 
 
+@dataclass(frozen=True)
+class _Stream:
+    """
+    What is known of one camera.
+
+    :param signature: of its last image.
+    :param newest_ns: stamp of that.
+    """
+
+    signature: StreamSignature
+    newest_ns: int
+
+
 class SessionWatch:
-    """Compare every image with the one before."""
+    """
+    Compare every image with the one before, of its camera and of all cameras.
+
+    A camera that falls silent or comes back does not end the session of the others; the clock and
+    the kind of images are the same for all.
+    """
 
     def __init__(self, max_gap_s: float) -> None:
         """
         Wait for the first image.
 
-        :param max_gap_s: a longer gap begins a new session.
+        :param max_gap_s: a longer gap in the images of all cameras begins a new session.
         """
         self._max_gap_s = max_gap_s
         self._newest_ns: int | None = None
-        self._signature: StreamSignature | None = None
+        self._streams: dict[str, _Stream] = {}
 
-    def observe(self, signature: StreamSignature, stamp_ns: int) -> Observation:
+    def observe(
+        self, signature: StreamSignature, stamp_ns: int, *, camera: str = ''
+    ) -> Observation:
         """
         Judge an image.
 
         :param signature: of its stream.
         :param stamp_ns: of its header.
+        :param camera: that it is of.
         """
-        reason = self._break(signature, stamp_ns)
-        if reason is None and self._newest_ns is not None and stamp_ns <= self._newest_ns:
-            is_same = stamp_ns == self._newest_ns
+        last = self._streams.get(camera)
+        went_back = last is not None and stamp_ns < last.newest_ns - MAX_LATE_NS
+        reason = self._break(last, signature, stamp_ns)
+        if reason is None and last is not None and stamp_ns <= last.newest_ns:
+            is_same = stamp_ns == last.newest_ns
             return Observation(Arrival.DUPLICATE if is_same else Arrival.LATE)
-        self._newest_ns = stamp_ns
-        self._signature = signature
-        return Observation(Arrival.CONTINUES) if reason is None else Observation(
-            Arrival.BEGINS, reason)
+        if went_back:
+            # The others will go back too, and that is not another session.
+            self._streams.clear()
+        self._streams[camera] = _Stream(signature, stamp_ns)
+        self._newest_ns = max(stream.newest_ns for stream in self._streams.values())
+        if reason is None:
+            return Observation(Arrival.CONTINUES)
+        return Observation(Arrival.BEGINS, f'camera {camera}: {reason}' if camera else reason)
 
-    def _break(self, signature: StreamSignature, stamp_ns: int) -> str | None:
-        if self._signature is None or self._newest_ns is None:
+    def _break(
+        self, last: _Stream | None, signature: StreamSignature, stamp_ns: int
+    ) -> str | None:
+        if self._newest_ns is None:
             return 'the first image'
-        if signature != self._signature:
-            return _difference(self._signature, signature)
-        if stamp_ns < self._newest_ns - _MAX_LATE_NS:
-            return f'time went back by {(self._newest_ns - stamp_ns) / _NS_PER_S:.3f} s'
+        if last is not None and signature != last.signature:
+            return _difference(last.signature, signature)
+        if last is not None and stamp_ns < last.newest_ns - MAX_LATE_NS:
+            return f'time went back by {(last.newest_ns - stamp_ns) / _NS_PER_S:.3f} s'
         gap_s = (stamp_ns - self._newest_ns) / _NS_PER_S
         return f'no image for {gap_s:.1f} s' if gap_s > self._max_gap_s else None
 

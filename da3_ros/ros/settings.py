@@ -20,6 +20,7 @@ Every default is here or in ``mapping.config``; ``ros.parameters`` adds descript
 
 from dataclasses import dataclass, field
 
+from da3_ros.inference.automatic_model import PlanConfig
 from da3_ros.inference.levels import Placement
 from da3_ros.inference.memory_guard import MemoryLimits
 from da3_ros.mapping.config import (
@@ -31,6 +32,7 @@ from da3_ros.mapping.config import (
     ScaleConfig,
     WindowConfig,
 )
+from da3_ros.ros.camera_settings import CameraSettings
 from da3_ros.ros.output_settings import (
     DepthSettings,
     PathSettings,
@@ -46,7 +48,7 @@ class ModelSettings:
     """
     Which network runs, and where.
 
-    :param name: key of ``model.MODELS``.
+    :param name: key of ``model.MODELS``, or ``auto``.
     :param weights: a file, a folder, a hub id, empty for the published ones, or ``random``.
     :param offline: never ask the network for weights.
     :param seed: of random weights.
@@ -107,14 +109,16 @@ class WindowSettings:
         """Tell whether the GPU decides about the size."""
         return self.size == 0
 
-    def config(self, num_views: int) -> WindowConfig:
+    def config(self, num_views: int, num_cameras: int) -> WindowConfig:
         """
         Return the settings of the mapping layer.
 
         :param num_views: most views in one inference.
+        :param num_cameras: views of one instant.
         :raises ValueError: if the settings contradict each other.
         """
-        return WindowConfig(num_views, self.stride, self.min_views, self.max_age_s)
+        return WindowConfig(
+            num_views, self.stride, self.min_views, self.max_age_s, num_cameras)
 
 
 @dataclass(frozen=True)
@@ -130,23 +134,6 @@ class MemorySettings:
     reserve_mib: int = MemoryLimits.reserve_mib
     features: Placement = 'device'
     reduced: bool = False
-
-
-@dataclass(frozen=True)
-class CameraSettings:
-    """
-    How images are received.
-
-    :param transport: ``raw`` or ``compressed``.
-    :param rectify: undistort by the CameraInfo; False for images that are rectified already.
-    :param info_wait_s: images are dropped for this long if no CameraInfo came yet.
-    :param max_gap_s: a longer gap between two images begins a new session.
-    """
-
-    transport: str = 'raw'
-    rectify: bool = True
-    info_wait_s: float = 1.0
-    max_gap_s: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -191,12 +178,14 @@ class NodeSettings:
     """
     A consistent snapshot of all parameters.
 
-    A parameter ``group.field`` is the field of the same name here. ``keyframe``, ``alignment``,
-    ``scale``, ``loop`` and ``map`` are the mapping layer's own.
+    A parameter ``group.field`` is the field of the same name here. ``plan`` is the inference
+    layer's own; ``keyframe``, ``alignment``, ``scale``, ``loop`` and ``map`` are the mapping
+    layer's.
     """
 
     model: ModelSettings = field(default_factory=ModelSettings)
     preprocess: PreprocessSettings = field(default_factory=PreprocessSettings)
+    plan: PlanConfig = field(default_factory=PlanConfig)
     memory: MemorySettings = field(default_factory=MemorySettings)
     camera: CameraSettings = field(default_factory=CameraSettings)
     keyframe: KeyframeConfig = field(default_factory=KeyframeConfig)
@@ -219,8 +208,9 @@ class NodeSettings:
 
         :raises ValueError: if two settings contradict each other.
         """
+        num_cameras = len(self.camera.rig.cameras)
         if not self.window.is_automatic:
-            self.window.config(self.window.size)
+            self.window.config(self.window.size, num_cameras)
         frames = self.tf.frames
         if not all(frames) or len(set(frames)) < len(frames):
             raise ValueError(f'tf frames: got {frames}, expected three different names')
@@ -243,6 +233,7 @@ class NodeSettings:
         :raises ValueError: if the window is too small for its other settings.
         """
         return PipelineConfig(
-            keyframe=self.keyframe, window=self.window.config(num_views),
-            alignment=self.alignment, scale=self.scale, loop=self.loop,
+            keyframe=self.keyframe,
+            window=self.window.config(num_views, len(self.camera.names)),
+            alignment=self.alignment, scale=self.scale, loop=self.loop, rig=self.camera.rig,
         )

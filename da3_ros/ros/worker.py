@@ -21,7 +21,7 @@ import logging
 import threading
 from typing import Generic, Protocol, TypeVar
 
-from da3_ros.mapping.keyframe import Keyframe, PosedKeyframe
+from da3_ros.mapping.keyframe import Instant, Keyframe, PosedKeyframe
 from da3_ros.mapping.loop_closure import LoopReport
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.mapping.update import DropReason, PipelineUpdate
@@ -77,13 +77,13 @@ class Outlet(Protocol[Messages]):
 @dataclass(frozen=True, eq=False)
 class _Entry:
     """
-    A keyframe in the queue.
+    Keyframes in the queue.
 
-    :param keyframe: the keyframe.
-    :param new_session: why a new session begins with it, or None.
+    :param instant: the keyframes.
+    :param new_session: why a new session begins with them, or None.
     """
 
-    keyframe: Keyframe
+    instant: Instant
     new_session: str | None
 
 
@@ -94,7 +94,7 @@ class _Job:
 
     :param epoch: what was asked for in an earlier one than the current must not come out.
     :param reset: why to drop everything, or None.
-    :param entry: a keyframe to add, or None.
+    :param entry: keyframes to add, or None.
     :param flush: whether to run a window over what waits.
     """
 
@@ -123,7 +123,7 @@ class InferenceWorker(Generic[Messages]):
         :param pipeline: from now on the thread's own, but for ``select``.
         :param outlet: where results go.
         :param counters: of the node.
-        :param queue_size: keyframes that may wait; when full, the oldest is dropped.
+        :param queue_size: instants that may wait; when full, the oldest is dropped.
         :param max_age_s: longest wait of a keyframe for its window to fill, in real time.
         :param complete: adds to a keyframe what takes time to find out; None adds nothing.
         """
@@ -147,19 +147,19 @@ class InferenceWorker(Generic[Messages]):
 
     @property
     def num_queued(self) -> int:
-        """Return the number of keyframes in the queue."""
+        """Return the number of instants in the queue."""
         with self._condition:
             return len(self._queue)
 
-    def offer(self, keyframe: Keyframe, *, new_session: str | None = None) -> None:
+    def offer(self, instant: Instant, *, new_session: str | None = None) -> None:
         """
-        Queue a keyframe.
+        Queue the keyframes of an instant.
 
-        :param keyframe: from the pipeline's ``select``.
+        :param instant: from the pipeline's ``select``.
         :param new_session: why a new session begins with it, or None.
         """
         with self._condition:
-            entry = _Entry(keyframe, new_session)
+            entry = _Entry(instant, new_session)
             self._queue.append(entry)
             if len(self._queue) > self._queue_size:
                 self._drop_oldest()
@@ -182,7 +182,8 @@ class InferenceWorker(Generic[Messages]):
         """
         with self._delivery, self._condition:
             self._epoch += 1
-            self._counters.add(Event.RESET, len(self._queue))
+            num_queued = sum(len(entry.instant.keyframes) for entry in self._queue)
+            self._counters.add(Event.RESET, num_queued)
             self._queue.clear()
             self._flush = False
             self._reset = reason
@@ -203,9 +204,9 @@ class InferenceWorker(Generic[Messages]):
         return not self._thread.is_alive()
 
     def _drop_oldest(self) -> None:
-        """Drop one keyframe, but not the session that begins with it."""
+        """Drop one instant, but not the session that begins with it."""
         oldest = self._queue.popleft()
-        self._counters.add(Event.QUEUE_FULL)
+        self._counters.add(Event.QUEUE_FULL, len(oldest.instant.keyframes))
         if oldest.new_session is not None and self._queue[0].new_session is None:
             self._queue[0] = replace(self._queue[0], new_session=oldest.new_session)
 
@@ -251,7 +252,7 @@ class InferenceWorker(Generic[Messages]):
         if new_session is not None:
             yield lambda: self._begin_session(new_session)
         if entry is not None:
-            yield lambda: self._add(entry.keyframe, job.epoch)
+            yield lambda: self._add(entry.instant, job.epoch)
         # Loops correct the past: whatever is new goes first.
         if not self._has_work():
             yield lambda: self._deliver(self._pipeline.close_loops(), job.epoch)
@@ -260,10 +261,10 @@ class InferenceWorker(Generic[Messages]):
         self._pipeline.reset(reason)
         self._outlet.begin_session()
 
-    def _add(self, keyframe: Keyframe, epoch: int) -> None:
+    def _add(self, instant: Instant, epoch: int) -> None:
         if self._complete is not None:
-            keyframe = self._complete(keyframe)
-        self._deliver(self._pipeline.add(keyframe), epoch)
+            instant = Instant(tuple(self._complete(keyframe) for keyframe in instant.keyframes))
+        self._deliver(self._pipeline.add(instant), epoch)
 
     def _deliver(self, update: PipelineUpdate, epoch: int) -> None:
         for dropped in update.dropped:

@@ -70,14 +70,8 @@ class Trajectory:
         place = float(np.interp(time_s, self.time_s, np.arange(last + 1)))
         index = min(int(place), max(last - 1, 0))
         share = place - index
-        before, after = self.world_T_camera[index], self.world_T_camera[min(index + 1, last)]
-        one, two = rigid.to_quaternion(before[:3, :3]), rigid.to_quaternion(after[:3, :3])
-        if one @ two < 0.0:
-            two = -two
-        # Normalised linear interpolation: frames are a few degrees apart.
-        return rigid.from_rotation_translation(
-            rigid.from_quaternion((1.0 - share) * one + share * two),
-            (1.0 - share) * before[:3, 3] + share * after[:3, 3])
+        return rigid.interpolate(
+            self.world_T_camera[index], self.world_T_camera[min(index + 1, last)], share)
 
     @property
     def length_m(self) -> float:

@@ -27,7 +27,7 @@ def published():
     rclpy.init(context=context)
     # Not the namespace of the tests that launch the node: services of the two would mix.
     node = LifecycleNode('da3', namespace='described', context=context)
-    publishers = vars(create_publishers(node)).values()
+    publishers = create_publishers(node, ['']).all
     yield {publisher.topic_name.removeprefix('/described/'): publisher
            for publisher in publishers}
     node.destroy_node()

@@ -16,14 +16,15 @@
 
 from array import array
 
-from da3_ros.mapping.config import KeyframeConfig
-from da3_ros.mapping.keyframe_selector import KeyframeSelector
+from da3_ros.mapping.config import KeyframeConfig, RigConfig
+from da3_ros.mapping.rig import RigSelector
+from da3_ros.ros.camera_settings import CameraSettings
 from da3_ros.ros.conversions import to_bytes, to_header
 from da3_ros.ros.counters import Counters, Event
 from da3_ros.ros.health import Health
 from da3_ros.ros.image_decoding import ENCODINGS
-from da3_ros.ros.image_intake import ImageIntake
-from da3_ros.ros.settings import CameraSettings, PreprocessSettings
+from da3_ros.ros.rig_intake import RigIntake
+from da3_ros.ros.settings import PreprocessSettings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
@@ -46,16 +47,22 @@ class Camera:
         self.offered = []
         self.counters = Counters()
         self.frames = []
-        selector = KeyframeSelector(KeyframeConfig(mode='time', min_interval_s=0.0))
+        self._selector = RigSelector(
+            RigConfig(), KeyframeConfig(mode='time', min_interval_s=0.0))
+        rig = RigIntake(
+            CameraSettings(**options), PreprocessSettings(size=56), selector=self,
+            offer=lambda instant, reason: self.offered.append((instant.keyframes[0], reason)),
+            counters={'': self.counters}, health=Health(lambda: 0), logger=get_logger('intake'))
+        self.intake = rig.cameras['']
 
-        def select(frame):
-            self.frames.append(frame)
-            return selector.select(frame)
+    def select(self, frame):
+        """Remember what comes through."""
+        self.frames.append(frame)
+        return self._selector.select(frame)
 
-        self.intake = ImageIntake(
-            CameraSettings(**options), PreprocessSettings(size=56), select=select,
-            offer=lambda keyframe, reason: self.offered.append((keyframe, reason)),
-            counters=self.counters, health=Health(lambda: 0), logger=get_logger('intake'))
+    def release(self):
+        """Wait for no one."""
+        return self._selector.release()
 
     def send(self, stamp_ns, *, frame_id='camera', encoding='rgb8'):
         """Send a sound image."""

@@ -63,7 +63,7 @@ def publisher(node):
     """Give a publisher of keyframes without transforms."""
     settings = NodeSettings(tf=TfSettings(mode='none'))
     placer = KeyframePlacer(settings.tf, None, Counters())
-    publishers = create_publishers(node)
+    publishers = create_publishers(node, [''])
     fused = MapPublisher(publishers.map, Counters(), lambda: settings)
     yield KeyframePublisher(
         publishers, None, placer, (fused,), Health(lambda: STAMP_NS), lambda: settings)

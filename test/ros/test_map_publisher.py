@@ -64,7 +64,7 @@ class Side:
         self._context = Context()
         self._context.init(domain_id=domain_id)
         self.node = LifecycleNode('da3', context=self._context)
-        self._publishers = create_publishers(self.node)
+        self._publishers = create_publishers(self.node, [''])
         self.node.trigger_configure()
         self.node.trigger_activate()
         self.counters = Counters()

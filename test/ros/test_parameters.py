@@ -29,7 +29,7 @@ from rclpy.parameter import Parameter
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-TYPES = {bool: 'bool', int: 'int', float: 'double', str: 'string'}
+TYPES = {bool: 'bool', int: 'int', float: 'double', str: 'string', list: 'string_array'}
 
 
 class Owner:
@@ -129,9 +129,12 @@ def test_every_setting_is_read():
     """Each field is used somewhere below ros/, the mapping layer or the node."""
     sources = '\n'.join(
         path.read_text() for path in (ROOT / 'da3_ros').rglob('*.py')
-        if path.name not in ('settings.py', 'parameter_table.py', 'config.py'))
+        if path.name not in (
+            'settings.py', 'camera_settings.py', 'output_settings.py', 'parameter_table.py',
+            'config.py'))
     # Read through a property of the settings.
-    renamed = {'max_m': 'limit_m', 'weights': 'is_random', 'map_frame': 'frames'}
+    renamed = {'max_m': 'limit_m', 'weights': 'is_random', 'map_frame': 'frames',
+               'directory': 'folder'}
     for spec in PARAMETERS:
         field = spec.name.rpartition('.')[2]
         attribute = renamed.get(field, field)
@@ -164,6 +167,11 @@ def test_read_gives_what_was_set(own):
     ({'points.frame': 'moon'}, "points.frame: got 'moon', expected one of camera, world"),
     ({'window.size': 3}, 'window.stride: got 4, expected 1 to 2'),
     ({'tf.odom_frame': 'map'}, 'expected three different names'),
+    ({'camera.names': ['a', 'a']}, "camera.names: got ('a', 'a'), expected different names"),
+    ({'camera.names': ['a', 'b/c']}, "camera.names: got 'b/c', expected letters, digits and _"),
+    ({'camera.names': ['a', '']}, "camera.names: got '', expected letters, digits and _"),
+    ({'camera.names': ['a', 'b', 'c']}, 'window.stride: got 4, expected 1 to 3'),
+    ({'camera.names': ['a', 'b', 'c'], 'window.size': 2}, 'expected at least 3, one view per'),
     ({'scale.source': 'tf'}, 'expected tf.mode map_to_odom or none'),
 ])
 def test_bad_start_values_are_named_by_read(own, overrides, complaint):
@@ -238,6 +246,7 @@ def test_others_are_refused_while_configured(own, spec):
 
 VALUES = (
     st.booleans() | st.integers(-2**63, 2**63 - 1) | st.floats() | st.text(max_size=20)
+    | st.lists(st.text(max_size=3), min_size=1, max_size=3)
     | st.sampled_from([spec.default for spec in PARAMETERS])
 )
 

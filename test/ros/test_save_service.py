@@ -51,7 +51,7 @@ class Side:
         self.node = Node('da3', context=self._context)
         self.counters = Counters()
         self.settings = NodeSettings(save=SaveSettings(directory=str(folder)))
-        pose = ArchivedPose(0, 1, Sim3.identity())
+        pose = ArchivedPose(0, 1, 'camera', Sim3.identity())
         self.session = Session((None,), (pose,), 'odom', np.eye(4))
         self.service = SaveService(
             self.node, self.counters, settings=lambda: self.settings,
@@ -256,9 +256,10 @@ def test_refused_savings_leave_a_living_node(start_node, peer, tmp_path):
     assert response.message.startswith(f"save.directory: got '{tmp_path / 'file'}' (")
     node.wait_for_output('expected a folder with enough room that can be written')
     assert eventually(lambda: counts['sessions that could not be saved'] == 2)
-    result = set_parameter(peer, 'save.formats', 'ply,obj')
-    assert result.reason == "save.formats: got 'ply,obj', expected some of ply,tum,colmap,npz"
-    assert set_parameter(peer, 'save.formats', 'tum').successful
+    result = set_parameter(peer, 'save.formats', ['ply', 'obj'])
+    assert result.reason == (
+        "save.formats: got ('ply', 'obj'), expected some of ply, tum, colmap, npz")
+    assert set_parameter(peer, 'save.formats', ['tum']).successful
     assert set_parameter(peer, 'save.directory', str(tmp_path / 'folder')).successful
     assert_works(peer, first=100)
     assert peer.call(Trigger, '/da3/save', Trigger.Request()).success

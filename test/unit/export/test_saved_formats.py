@@ -145,13 +145,17 @@ def test_a_quarter_metre_voxel_gives_a_coarse_cloud(session, tmp_path):
     assert [path.name for path in fine.path.iterdir()] == ['cloud.ply']
 
 
-def test_several_cameras_have_arrays_and_intrinsics_of_their_own(tmp_path, session, true_poses):
+def test_several_cameras_have_files_and_intrinsics_of_their_own(tmp_path, session, true_poses):
     """And networks without confidence write none."""
     other = keyframe(9, true_poses[0], frame_id='rear', confidence=None)
     other = replace(other, intrinsics=INTRINSICS + np.diag([5.0, 5.0, 0.0]))
     packed = pack(other, other.depth, Sim3.from_rigid(true_poses[0]))
-    both = replace(session, keyframes=(*session.keyframes, packed))
-    saved = save_session(both, tmp_path, frozenset({'npz', 'colmap'}), CONFIG)
+    both = replace(session, keyframes=(*session.keyframes, packed),
+                   poses=(*session.poses, packed.pose))
+    saved = save_session(both, tmp_path, frozenset({'npz', 'colmap', 'tum'}), CONFIG)
+    counts = [len(read_tum(saved.path / name)[0]) for name in (
+        'trajectory.txt', 'trajectory_2.txt')]
+    assert counts == [NUM_KEYFRAMES, 1]
     front, rear = (np.load(saved.path / name) for name in ('keyframes.npz', 'keyframes_2.npz'))
     assert (len(front['depth']), len(rear['depth'])) == (NUM_KEYFRAMES, 1)
     assert rear['frame_id'][0] == 'rear'

@@ -24,9 +24,11 @@ def run(pipeline, stream):
     """Feed every frame, then flush; return the updates."""
     updates = []
     for frame in stream:
-        keyframe = pipeline.select(frame)
-        if keyframe is not None:
-            updates.append(pipeline.add(keyframe))
+        instant = pipeline.select(frame)
+        if instant is not None:
+            updates.append(pipeline.add(instant))
+    while (instant := pipeline.release()) is not None:
+        updates.append(pipeline.add(instant))
     updates.append(pipeline.flush())
     return updates
 

@@ -50,10 +50,8 @@ def run(selector, images, period_ns=PERIOD_NS, first_ns=0):
     """Return the positions of the frames that were kept."""
     kept = []
     for i, image in enumerate(images):
-        keyframe = selector.select(Frame(first_ns + i * period_ns, image))
-        if keyframe is not None:
+        if selector.select(Frame(first_ns + i * period_ns, image)):
             kept.append(i)
-            assert keyframe.frame.image is image
     return kept
 
 
@@ -105,15 +103,11 @@ def test_repeated_and_late_frames_are_not_kept(wall, random):
     assert kept == [1_000, 50_001_000, 60_000_000]
 
 
-def test_time_mode_keeps_the_interval_and_ids_increase(wall, random):
+def test_time_mode_keeps_the_interval(wall, random):
     selector = KeyframeSelector(KeyframeConfig(mode='time', min_interval_s=0.1))
     image = picture(wall, 0.0, random)
-    keyframes = [selector.select(Frame(i * 40_000_000, image)) for i in range(20)]
-    kept = [keyframe for keyframe in keyframes if keyframe]
-    assert [keyframe.frame.stamp_ns for keyframe in kept] == [
-        0, 120_000_000, 240_000_000, 360_000_000, 480_000_000, 600_000_000, 720_000_000
-    ]
-    assert [keyframe.id for keyframe in kept] == list(range(7))
+    kept = [i for i in range(20) if selector.select(Frame(i * 40_000_000, image))]
+    assert kept == [0, 3, 6, 9, 12, 15, 18]
 
 
 @pytest.mark.parametrize('what', ['size', 'clock', 'frame_id', 'reset'])

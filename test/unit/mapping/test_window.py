@@ -14,6 +14,8 @@
 
 """The sliding window: when it runs, over what, and that nothing is lost or doubled."""
 
+import itertools
+
 from da3_ros.mapping.config import WindowConfig
 from da3_ros.mapping.keyframe import Keyframe
 from da3_ros.mapping.window import SlidingWindow
@@ -80,6 +82,46 @@ def test_discarded_keyframes_are_not_overlapped_with():
             (sliding.complete if keyframe.id == 2 else sliding.discard)(window)
     sliding.add(Keyframe(5, next(frames(1, first=5))))
     assert ids(sliding.propose(6)) == [0, 1, 2, 5]
+
+
+def views(*cameras_by_instant):
+    """Give the keyframes of instants with so many cameras each."""
+    stream = frames(sum(cameras_by_instant))
+    ids = itertools.count()
+    return [
+        [Keyframe(next(ids), next(stream), instant) for _ in range(num_cameras)]
+        for instant, num_cameras in enumerate(cameras_by_instant)
+    ]
+
+
+def test_the_stride_counts_instants_and_the_size_views():
+    config = WindowConfig(size=9, stride=2, min_views=3, max_age_s=10.0, num_cameras=3)
+    sliding = SlidingWindow(config)
+    seen = []
+    for instant in views(3, 3, 3, 3, 2, 3, 3):
+        for keyframe in instant:
+            sliding.add(keyframe)
+        seen += [(ids(window), window.num_new) for window in run_due(sliding)]
+    assert seen == [
+        ([0, 1, 2], 3), ([0, 1, 2, 3, 4, 5, 6, 7, 8], 6), ([5, 6, 7, 8, 9, 10, 11, 12, 13], 5),
+        ([11, 12, 13, 14, 15, 16, 17, 18, 19], 6)]
+
+
+def test_instants_are_divided_only_if_they_do_not_fit():
+    config = WindowConfig(size=12, stride=1, min_views=3, max_age_s=10.0, num_cameras=3)
+    for limit, expected in ((8, [6, 3]), (5, [3, 3, 3]), (2, [2, 1])):
+        sliding = SlidingWindow(config)
+        for instant in views(3, 3, 3):
+            for keyframe in instant:
+                sliding.add(keyframe)
+        num_new = []
+        while sliding.waiting:
+            window = sliding.propose(limit)
+            assert len(window.keyframes) <= limit
+            sliding.complete(window)
+            num_new.append(window.num_new)
+        assert num_new[:len(expected)] == expected, limit
+        assert sum(num_new) == 9
 
 
 def test_nothing_waiting_is_a_mistake():

@@ -1,0 +1,177 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+How far reduced precision takes a prediction from full precision: ours beside upstream's autocast.
+
+Random weights, the same in both, and random images. The reference is upstream's own network in
+fp32, without TF32. Distances are relative to what differs between the views of the reference: what
+all have in common, random weights hardly change. Each is the mean over some windows.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+import json
+from pathlib import Path
+import sys
+
+from da3_ros.inference.device import choose_device, choose_dtype
+from da3_ros.inference.executor import WindowExecutor
+from da3_ros.inference.preprocessing import normalize
+from da3_ros.model import MODELS, Network
+import numpy as np
+import torch
+from torch import nn, Tensor
+from upstream_package import build_random, build_upstream, copy_weights
+
+# Which view is the reference is a choice; were it left to rounding, it would be all there is.
+_STRATEGY = 'first'
+
+Maps = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """
+    Relative distances of one variant from upstream's fp32.
+
+    :param model: name of the variant.
+    :param output: 'depth' or 'extrinsics'.
+    :param ours_fp32: of our executor in fp32.
+    :param upstream: of upstream's network under autocast.
+    :param ours: of our executor in the reduced number format.
+    """
+
+    model: str
+    output: str
+    ours_fp32: float
+    upstream: float
+    ours: float
+
+    @property
+    def ratio(self) -> float:
+        """Return how much farther than upstream's ours is."""
+        return self.ours / self.upstream
+
+
+def compare(
+    model: str, device: torch.device, dtype: torch.dtype, *, num_windows: int, num_views: int,
+    size: tuple[int, int],
+) -> list[Precision]:
+    """
+    Measure one variant.
+
+    :param model: its name.
+    :param device: of both networks.
+    :param dtype: the reduced number format.
+    :param num_windows: to take the mean of.
+    :param num_views: of a window.
+    :param size: height and width [px].
+    """
+    ours, theirs = build_random(model, device), build_upstream(model, device)
+    copy_weights(ours, theirs)
+    rng = np.random.default_rng(0)
+    shape = (num_windows, num_views, *size, 3)
+    windows = list(rng.integers(0, 256, shape, dtype=np.uint8))
+    with _no_tf32():
+        exact = [_run_upstream(theirs, window, device, torch.float32) for window in windows]
+        ours_fp32 = [_run_ours(ours, window) for window in windows]
+    upstream = [_run_upstream(theirs, window, device, dtype) for window in windows]
+    del theirs
+    ours.set_compute_dtype(dtype)
+    reduced = [_run_ours(ours, window) for window in windows]
+    ways = (ours_fp32, upstream, reduced)
+    return [
+        Precision(model, name, *(_mean_distance(way, exact, name) for way in ways))
+        for name in exact[0]
+    ]
+
+
+def _run_ours(network: Network, window: np.ndarray) -> Maps:
+    output = WindowExecutor(network, ref_view_strategy=_STRATEGY).run(window)
+    maps = {'depth': output.depth, 'extrinsics': output.extrinsics}
+    return {name: values for name, values in maps.items() if values is not None}
+
+
+@torch.inference_mode()
+def _run_upstream(
+    network: nn.Module, window: np.ndarray, device: torch.device, dtype: torch.dtype
+) -> Maps:
+    pixels = normalize(torch.from_numpy(window).to(device))[None]
+    is_reduced = dtype != torch.float32
+    with torch.autocast(device.type, dtype=dtype if is_reduced else None, enabled=is_reduced):
+        output = network(pixels, ref_view_strategy=_STRATEGY)
+    names = [name for name in ('depth', 'extrinsics') if name in output]
+    return {name: output[name].float().cpu() for name in names}
+
+
+def _mean_distance(found: Sequence[Maps], exact: Sequence[Maps], name: str) -> float:
+    distances = []
+    for one, other in zip(found, exact, strict=True):
+        expected = other[name].double()
+        spread = expected - expected.mean(dim=1, keepdim=True)
+        distances.append(float((one[name].double() - expected).norm() / spread.norm()))
+    return float(np.mean(distances))
+
+
+@contextmanager
+def _no_tf32() -> Iterator[None]:
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print the table, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--models', nargs='+', choices=MODELS, default=[
+        name for name, config in MODELS.items() if config.hub_id is not None])
+    parser.add_argument('--windows', type=int, default=3)
+    parser.add_argument('--views', type=int, default=8)
+    parser.add_argument('--size', nargs=2, type=int, default=[280, 504], metavar=('H', 'W'))
+    parser.add_argument('--dtype', choices=['bfloat16', 'float16'],
+                        help="the device's own, if not given")
+    parser.add_argument('--out', type=Path, default=Path('out'))
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    device = choose_device()
+    dtype = choose_dtype(device) if options.dtype is None else getattr(torch, options.dtype)
+    name = torch.cuda.get_device_name(device) if device.type == 'cuda' else 'CPU'
+    sys.stdout.write(f'{name}, torch {torch.__version__}, {dtype}\n')
+    sys.stdout.write(
+        '| model | output | ours, fp32 | upstream, reduced | ours, reduced | ratio |\n'
+        + '|---' * 6 + '|\n')
+    rows: list[Precision] = []
+    for model in options.models:
+        found = compare(
+            model, device, dtype, num_windows=options.windows, num_views=options.views,
+            size=(options.size[0], options.size[1]))
+        rows += found
+        for row in found:
+            sys.stdout.write(
+                f'| {row.model} | {row.output} | {row.ours_fp32:.1e} | {row.upstream:.2e} | '
+                f'{row.ours:.2e} | {row.ratio:.2f} |\n')
+        sys.stdout.flush()
+        (options.out / 'precision.json').write_text(
+            json.dumps([asdict(row) for row in rows], indent=1))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

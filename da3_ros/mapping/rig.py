@@ -1,0 +1,203 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Bring the frames of several cameras together; one camera is the plain case."""
+
+from collections import deque
+from collections.abc import Iterator
+import itertools
+
+from da3_ros.mapping.config import KeyframeConfig, RigConfig
+from da3_ros.mapping.keyframe import Frame, Instant, Keyframe
+from da3_ros.mapping.keyframe_selector import KeyframeSelector, MAX_LATE_NS
+
+_NS_PER_S = 1_000_000_000
+# An instant waits so long for images on their way, counted in stamps.
+_MAX_WAIT_NS = 500_000_000
+# A camera that has been silent for so long is not waited for.
+_MAX_SILENCE_NS = 1_000_000_000
+
+
+class RigSelector:
+    """
+    Decide which frames of a rig become keyframes, and which of them belong together.
+
+    Any camera may lead: the first to see something new begins an instant. The frames of the
+    others nearest in time join it, as soon as no nearer one can come. Every frame is judged once,
+    against the last one that its camera gave to an instant; while an instant waits, so do the
+    frames after it.
+    """
+
+    def __init__(self, rig: RigConfig, keyframe: KeyframeConfig) -> None:
+        """
+        Wait for the first frame.
+
+        :param rig: the cameras.
+        :param keyframe: what counts as new.
+        """
+        self._tolerance_ns = round(rig.sync_tolerance_s * _NS_PER_S)
+        self._tracks = {name: _Track(keyframe) for name in rig.cameras}
+        self._ids = itertools.count()
+        self._instants = itertools.count()
+        self._unjudged: deque[Frame] = deque()
+        self._leader: Frame | None = None
+        self._begun_ns: int | None = None
+
+    def request_reset(self) -> None:
+        """Make the next frame lead, whatever it shows; may be called by any thread."""
+        for track in self._tracks.values():
+            track.selector.request_reset()
+
+    def select(self, frame: Frame) -> Instant | None:
+        """
+        Take in the newest frame of a camera.
+
+        :param frame: of a camera of the rig.
+        :returns: the instant that is complete now, which need not hold the frame, or None.
+        :raises ValueError: if the rig has no such camera.
+        """
+        if frame.camera not in self._tracks:
+            raise ValueError(f'camera: got {frame.camera!r}, expected one of {[*self._tracks]}')
+        self._append(frame)
+        self._judge()
+        leader = self._leader
+        instant = None
+        if leader is not None and self._is_complete(leader):
+            instant = self._close(leader)
+        self._forget()
+        return instant
+
+    def release(self) -> Instant | None:
+        """
+        Wait no longer, because the frames stop or a session ends.
+
+        :returns: the instant that waited, with what had come, or None; there may be another.
+        """
+        self._judge()
+        if self._leader is not None:
+            return self._close(self._leader)
+        for track in self._tracks.values():
+            track.clear()
+        self._begun_ns = None
+        return None
+
+    def _append(self, frame: Frame) -> None:
+        track = self._tracks[frame.camera]
+        if track.newest_ns is not None and frame.stamp_ns < track.newest_ns - MAX_LATE_NS:
+            # The clock was set back: what has not been judged belongs to another time.
+            self._unjudged = deque(f for f in self._unjudged if f.camera != frame.camera)
+            track.clear()
+            self._begun_ns = None
+        if self._begun_ns is None:
+            # Cameras that have not been seen yet count as seen before the first frame.
+            self._begun_ns = frame.stamp_ns - 1
+        if track.append(frame):
+            self._unjudged.append(frame)
+
+    def _judge(self) -> None:
+        """Look for a frame that leads, unless an instant has begun."""
+        while self._leader is None and self._unjudged:
+            frame = self._unjudged.popleft()
+            track = self._tracks[frame.camera]
+            if track.is_free(frame) and track.selector.select(frame):
+                self._leader = frame
+
+    def _is_complete(self, leader: Frame) -> bool:
+        """Tell whether no camera is expected to bring a nearer frame."""
+        newest = self._newest()
+        return max(newest) > leader.stamp_ns + _MAX_WAIT_NS or all(
+            stamp >= leader.stamp_ns or stamp < leader.stamp_ns - _MAX_SILENCE_NS
+            for stamp in newest
+        )
+
+    def _close(self, leader: Frame) -> Instant:
+        self._leader = None
+        number = next(self._instants)
+        return Instant(tuple(
+            Keyframe(next(self._ids), frame, number) for frame in self._members(leader)
+        ))
+
+    def _members(self, leader: Frame) -> Iterator[Frame]:
+        """Take the frames of an instant, in the order of the cameras."""
+        for name, track in self._tracks.items():
+            is_leader = name == leader.camera
+            member = leader if is_leader else track.nearest(leader.stamp_ns, self._tolerance_ns)
+            if member is None:
+                continue
+            track.take(member)
+            if not is_leader:
+                track.selector.keep(member)
+            yield member
+
+    def _forget(self) -> None:
+        """Drop the frames that no instant to come can take in."""
+        newest = self._newest()
+        # An instant begins with a frame that waits, or with the next one of a camera that lives.
+        begins = [stamp for stamp in newest if stamp >= max(newest) - _MAX_SILENCE_NS]
+        begins += [frame.stamp_ns for frame in self._unjudged]
+        if self._leader is not None:
+            begins.append(self._leader.stamp_ns)
+        for track in self._tracks.values():
+            track.forget(min(begins) - self._tolerance_ns)
+
+    def _newest(self) -> list[int]:
+        """Return the newest stamp of every camera, seen or not."""
+        assert self._begun_ns is not None
+        stamps = (track.newest_ns for track in self._tracks.values())
+        return [self._begun_ns if stamp is None else stamp for stamp in stamps]
+
+
+class _Track:
+    """The frames of one camera that may still join an instant."""
+
+    def __init__(self, config: KeyframeConfig) -> None:
+        self.selector = KeyframeSelector(config)
+        self.newest_ns: int | None = None
+        self._recent: deque[Frame] = deque()
+        self._taken_ns: int | None = None
+
+    def append(self, frame: Frame) -> bool:
+        """Take in the newest frame, unless it is late; tell whether."""
+        if self.newest_ns is not None and frame.stamp_ns <= self.newest_ns:
+            return False
+        self.newest_ns = frame.stamp_ns
+        self._recent.append(frame)
+        return True
+
+    def is_free(self, frame: Frame) -> bool:
+        """Tell whether neither a frame nor a newer one was taken."""
+        return self._taken_ns is None or frame.stamp_ns > self._taken_ns
+
+    def nearest(self, stamp_ns: int, tolerance_ns: int) -> Frame | None:
+        """Return the free frame that is nearest in time."""
+        near = [
+            frame for frame in self._recent
+            if self.is_free(frame) and abs(frame.stamp_ns - stamp_ns) <= tolerance_ns
+        ]
+        return min(near, key=lambda frame: abs(frame.stamp_ns - stamp_ns), default=None)
+
+    def take(self, frame: Frame) -> None:
+        """Note that a frame is in an instant."""
+        self._taken_ns = frame.stamp_ns
+
+    def forget(self, oldest_ns: int) -> None:
+        """Drop frames that are older."""
+        while self._recent and self._recent[0].stamp_ns < oldest_ns:
+            self._recent.popleft()
+
+    def clear(self) -> None:
+        """Forget all frames, and what time it is."""
+        self.newest_ns = None
+        self._recent.clear()
+        self._taken_ns = None

@@ -1,0 +1,49 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Settings of the cameras and of how their images are received."""
+
+from dataclasses import dataclass
+
+from da3_ros.mapping.config import RigConfig
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """
+    How images are received.
+
+    :param names: of the cameras; the empty name is that of a camera on the plain topics.
+    :param sync_tolerance_s: images of two cameras that are this close are of one instant.
+    :param transport: ``raw`` or ``compressed``.
+    :param rectify: undistort by the CameraInfo; False for images that are rectified already.
+    :param info_wait_s: images are dropped for this long if no CameraInfo came yet.
+    :param max_gap_s: a longer gap between two images begins a new session.
+    """
+
+    names: tuple[str, ...] = RigConfig.cameras
+    sync_tolerance_s: float = RigConfig.sync_tolerance_s
+    transport: str = 'raw'
+    rectify: bool = True
+    info_wait_s: float = 1.0
+    max_gap_s: float = 10.0
+
+    @property
+    def rig(self) -> RigConfig:
+        """
+        Return the settings of the mapping layer.
+
+        :raises ValueError: if names are missing or not different.
+        """
+        return RigConfig(self.names, self.sync_tolerance_s)

@@ -1,0 +1,130 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A GPU whose memory is counted, not there: what the guard and the planner see of a real one."""
+
+from pathlib import Path
+from types import SimpleNamespace
+import weakref
+
+from da3_ros.inference import memory_guard
+from da3_ros.inference.branch import ExecutorOptions
+from da3_ros.inference.calibration import CalibrationCache
+from da3_ros.inference.executor import WindowExecutor
+from da3_ros.inference.memory_guard import MemoryGuard, MemoryLimits
+from da3_ros.inference.memory_model import Calibration, WindowModel
+from da3_ros.model.build import Network
+import torch
+
+MIB = 2**20
+
+
+class Taken:
+    """
+    Memory of somebody else, given back with the object.
+
+    :param num_bytes: taken.
+    """
+
+    def __init__(self, num_bytes: int) -> None:
+        self.num_bytes = num_bytes
+
+    def numel(self) -> int:
+        """Return the size, as a tensor of bytes does."""
+        return self.num_bytes
+
+
+class SimulatedGpu:
+    """
+    Counts what a network and others hold of a GPU; the networks themselves run on the CPU.
+
+    :param total_bytes: of the GPU.
+    :param miss: by which factor windows need more than the memory model says.
+    """
+
+    device = torch.device('cpu')
+    calibration = Calibration(
+        fixed_bytes=40 * MIB, head_bytes_per_view=4 * MIB, view_s=1e-3, pair_s=1e-5
+    )
+
+    def __init__(self, total_bytes: int, *, miss: float = 1.0) -> None:
+        self.total_bytes = total_bytes
+        self.miss = miss
+        self.fraction = 1.0
+        self.num_failures = 0
+        self._peak_bytes = 0
+        self._others: weakref.WeakSet[Taken] = weakref.WeakSet()
+
+    @property
+    def allocated_bytes(self) -> int:
+        """Return what is held between windows."""
+        return self.calibration.fixed_bytes + sum(taken.num_bytes for taken in self._others)
+
+    @property
+    def limit_bytes(self) -> int:
+        """Return what may be held."""
+        return int(self.fraction * self.total_bytes)
+
+    def take(self, _device: torch.device, num_bytes: float) -> Taken:
+        """Take memory, or as much of it as there is."""
+        free = self.limit_bytes - self.allocated_bytes
+        taken = Taken(max(min(int(num_bytes), free), 0))
+        self._others.add(taken)
+        return taken
+
+    def make_guard(
+        self, network: Network, cache: Path, *, reserve_mib: int = 0
+    ) -> MemoryGuard:
+        """Put a network behind a guard; one on 'meta' answers nothing, at once."""
+        return MemoryGuard(
+            network, lambda options: self._make_executor(network, options), ExecutorOptions(),
+            MemoryLimits(reserve_mib), cache=CalibrationCache(cache),
+        )
+
+    def install(self, monkeypatch) -> None:
+        """Let torch answer for this GPU until the test ends."""
+        answers = {
+            'mem_get_info': lambda _: (self.total_bytes - self.allocated_bytes, self.total_bytes),
+            'memory_reserved': lambda _=None: self.allocated_bytes,
+            'memory_allocated': lambda _=None: self.allocated_bytes,
+            'max_memory_allocated': lambda: self._peak_bytes,
+            'max_memory_reserved': lambda: self._peak_bytes,
+            'reset_peak_memory_stats': lambda: setattr(self, '_peak_bytes', self.allocated_bytes),
+            'get_per_process_memory_fraction': lambda _: self.fraction,
+            'set_per_process_memory_fraction': lambda f, _=None: setattr(self, 'fraction', f),
+            'get_device_properties': lambda _: SimpleNamespace(total_memory=self.total_bytes),
+            'get_device_name': lambda _: 'simulated',
+        }
+        for name, answer in answers.items():
+            monkeypatch.setattr(torch.cuda, name, answer, raising=False)
+        monkeypatch.setattr(memory_guard, 'calibrate', lambda *_: self.calibration)
+
+    def _make_executor(self, network: Network, options: ExecutorOptions) -> WindowExecutor:
+        """Make an executor that runs out of memory where a window does not fit."""
+        executor = WindowExecutor(network, options)
+        run = executor.run
+
+        def count_and_run(images, cameras=None):
+            size, dtype = images.shape[1:3], torch.float32
+            cost = WindowModel(network.config, size, dtype, options, self.calibration)
+            needed = self.miss * (cost.peak_bytes(len(images)) - cost.calibration.fixed_bytes)
+            if self.allocated_bytes + needed > self.limit_bytes:
+                self.num_failures += 1
+                raise torch.cuda.OutOfMemoryError('CUDA out of memory (simulated)')
+            self._peak_bytes = max(self._peak_bytes, self.allocated_bytes + int(needed))
+            is_real = not next(network.parameters()).is_meta
+            return run(images, cameras) if is_real else None
+
+        executor.run = count_and_run
+        return executor

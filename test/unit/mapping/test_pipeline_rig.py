@@ -1,0 +1,124 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Several cameras in one world, against an engine that knows the truth."""
+
+from dataclasses import replace
+
+from da3_ros.geometry import rigid
+from da3_ros.mapping.config import RigConfig, WindowConfig
+from da3_ros.mapping.pipeline import DepthPipeline
+import numpy as np
+from paths import curve
+from perfect_engine import frames, INTRINSICS, PerfectEngine
+from pipeline_runs import EVERY_FRAME, indices, posed_keyframes, run
+import pytest
+from scipy.spatial.transform import Rotation
+
+CAMERAS = ('front', 'left', 'right')
+NUM_INSTANTS = 24
+OFFSETS_NS = {'front': 0, 'left': 15_000_000, 'right': -20_000_000}
+
+
+def rig_poses():
+    """Give the cameras' poses on a robot that moves, (NUM_INSTANTS * 3, 4, 4)."""
+    base = np.stack(curve(NUM_INSTANTS))
+    poses = []
+    for number in range(len(CAMERAS)):
+        turn = Rotation.from_euler('y', [0.0, -50.0, 50.0][number], degrees=True).as_matrix()
+        base_T_camera = rigid.from_rotation_translation(turn, np.array([0.15 * number, 0.0, 0.1]))
+        poses.append(base @ base_T_camera)
+    return np.stack(poses, axis=1).reshape(-1, 4, 4)
+
+
+def rig_frames(intrinsics=None):
+    """Make the frames of all cameras in the order of their stamps."""
+    known = {} if intrinsics is None else intrinsics
+    stream = []
+    for index, frame in enumerate(frames(NUM_INSTANTS * len(CAMERAS))):
+        instant, number = divmod(index, len(CAMERAS))
+        camera = CAMERAS[number]
+        stream.append(replace(
+            frame, camera=camera, frame_id=f'{camera}_optical',
+            stamp_ns=10**12 + instant * 100_000_000 + OFFSETS_NS[camera],
+            intrinsics=known.get(camera, INTRINSICS)))
+    return sorted(stream, key=lambda frame: frame.stamp_ns)
+
+
+def rig_pipeline(engine, **window):
+    sizes = {'size': 9, 'stride': 2, 'min_views': 3} | window
+    return DepthPipeline(engine, replace(
+        EVERY_FRAME, rig=RigConfig(CAMERAS), window=WindowConfig(**sizes, num_cameras=3)))
+
+
+def assert_true(posed, truth):
+    """Check that all poses agree with the truth after one similarity."""
+    first = truth[indices(posed)[0]]
+    expected = rigid.inverse(first) @ truth[indices(posed)]
+    found = np.stack([keyframe.odom_T_camera for keyframe in posed])
+    found = rigid.inverse(found[0]) @ found
+    far = np.argmax(np.linalg.norm(expected[:, :3, 3], axis=1))
+    found[:, :3, 3] *= np.linalg.norm(expected[far, :3, 3]) / np.linalg.norm(found[far, :3, 3])
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize('size, stride', [(9, 2), (6, 1), (12, 3), (11, 2)])
+def test_all_cameras_are_seen_together_in_one_world(size, stride):
+    truth = rig_poses()
+    engine = PerfectEngine(truth)
+    stream = rig_frames()
+    posed = posed_keyframes(run(rig_pipeline(engine, size=size, stride=stride), stream))
+    assert sorted(indices(posed)) == list(range(len(truth)))
+    for keyframe, index in zip(posed, indices(posed), strict=True):
+        assert keyframe.camera == CAMERAS[index % 3]
+        assert keyframe.frame_id == f'{keyframe.camera}_optical'
+    assert {keyframe.segment for keyframe in posed} == {0}
+    assert_true(posed, truth)
+    for window in engine.windows:
+        # Whole instants, but for the oldest one where the size is no multiple.
+        assert len(window) % 3 == 0 or len(window) == size
+    assert max(len(window) for window in engine.windows) == size
+
+
+def test_one_camera_that_stops_leaves_the_world_of_the_others():
+    truth = rig_poses()
+    stream = [
+        frame for i, frame in enumerate(rig_frames()) if frame.camera != 'front' or i < 30]
+    posed = posed_keyframes(run(rig_pipeline(PerfectEngine(truth)), stream))
+    assert len(posed) == len(stream)
+    assert {keyframe.segment for keyframe in posed} == {0}
+    assert_true(posed, truth)
+
+
+def test_a_camera_without_calibration_gets_the_networks_and_the_others_keep_theirs():
+    given = INTRINSICS * [[1.1], [1.1], [1.0]]
+    pipeline = rig_pipeline(PerfectEngine(rig_poses()))
+    stream = [
+        replace(frame, intrinsics=None if frame.camera == 'left' else given)
+        for frame in rig_frames()]
+    posed = posed_keyframes(run(pipeline, stream))
+    assert len(posed) == len(stream)
+    for keyframe in posed:
+        expected = INTRINSICS if keyframe.camera == 'left' else given
+        np.testing.assert_allclose(keyframe.intrinsics, expected)
+
+
+def test_a_camera_that_changes_begins_a_session_for_all():
+    truth = rig_poses()
+    stream = [
+        replace(frame, frame_id='other') if frame.camera == 'left' and i >= 36 else frame
+        for i, frame in enumerate(rig_frames())]
+    posed = posed_keyframes(run(rig_pipeline(PerfectEngine(truth)), stream))
+    assert len(posed) == len(stream)
+    assert [k.segment for k in posed] == [0] * 36 + [1] * 36
