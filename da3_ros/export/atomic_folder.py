@@ -145,8 +145,8 @@ class AtomicFolder:
         for path in [*paths, self._partial]:
             _sync(path)
         suffixes = (f'_{number}' if number > 1 else '' for number in itertools.count(1))
-        paths = (self._directory / f'{self._name}{suffix}' for suffix in suffixes)
-        path = next(path for path in paths if not path.exists())
+        candidates = (self._directory / f'{self._name}{suffix}' for suffix in suffixes)
+        path = next(path for path in candidates if not path.exists())
         self._partial.rename(path)
         _sync(self._directory)
         self.path = path
