@@ -48,6 +48,8 @@ class Event(Enum):
 
     BAD_CAMERA_INFO = 'images with unusable CameraInfo'
     TF_MISSING = 'keyframes without the robot transform'
+    SAVED = 'sessions saved'
+    SAVE_FAILED = 'sessions that could not be saved'
     MAP_BEHIND = 'keyframes missing in the map: fusing takes too long'
     TF_CONFLICT = 'transforms withheld: the frame has another parent'
 

@@ -28,7 +28,7 @@ from rclpy.node import Node
 _PROBLEMS = (
     Event.EXCEPTIONS, Event.BAD_IMAGE, Event.FOREIGN, Event.INFERENCE_FAILED, Event.OVERSIZED,
     Event.OUT_OF_MEMORY, Event.QUEUE_FULL, Event.BAD_CAMERA_INFO, Event.TF_MISSING,
-    Event.TF_CONFLICT, Event.MAP_BEHIND,
+    Event.TF_CONFLICT, Event.MAP_BEHIND, Event.SAVE_FAILED,
 )
 # What is told of every camera of a rig.
 _OF_A_CAMERA = (

@@ -260,4 +260,9 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   (0.0, 10.0)),
     _live('path.max_size', 'Most poses of the path; when full, the oldest is dropped.',
           limits=(1, 10**6)),
+    _live('save.directory', 'Where the save service creates a folder per call; ~ is the home of '
+          'the user.'),
+    _live('save.formats', 'What the save service writes: some of ply, tum, colmap and npz.'),
+    _live('save.max_keyframes', 'Keyframes that are remembered to be saved; beyond, they are '
+          'thinned out evenly. 0 remembers none.', limits=(0, 10**5)),
 )

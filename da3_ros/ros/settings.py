@@ -33,7 +33,12 @@ from da3_ros.mapping.config import (
     WindowConfig,
 )
 from da3_ros.ros.camera_settings import CameraSettings
-from da3_ros.ros.output_settings import DepthSettings, PathSettings, PointSettings
+from da3_ros.ros.output_settings import (
+    DepthSettings,
+    PathSettings,
+    PointSettings,
+    SaveSettings,
+)
 
 RANDOM_WEIGHTS = 'random'
 
@@ -203,6 +208,7 @@ class NodeSettings:
     map: MapConfig = field(default_factory=MapConfig)  # noqa: A003
     tf: TfSettings = field(default_factory=TfSettings)
     path: PathSettings = field(default_factory=PathSettings)
+    save: SaveSettings = field(default_factory=SaveSettings)
     autostart: bool = False
 
     def __post_init__(self) -> None:
