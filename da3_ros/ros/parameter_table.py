@@ -208,6 +208,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'measures, for "tf".', limits=(1e-4, 1.0)),
     ParameterSpec('scale.tf_noise_m', 'Standard deviation of one position of the robot, for '
                   '"tf".', 'm', (1e-6, 10.0)),
+    ParameterSpec('scale.rig_sigma', 'Relative standard deviation of the distances between '
+                  'cameras as one window sees them, for "rig".', limits=(1e-4, 1.0)),
     ParameterSpec('scale.min_motion_m', 'Windows in which the camera moved less say nothing about '
                   'scale, for "tf".', 'm', (1e-3, 100.0)),
     ParameterSpec('scale.max_sigma', 'Lengths are called metres when the scale is known to this '
@@ -252,6 +254,10 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec('tf.publish_map', 'Publish map -> odom too, in the modes camera and '
                   'odom_to_base.'),
     _live('tf.timeout_s', 'Longest wait for a transform of the robot.', 's', (0.0, 5.0)),
+    ParameterSpec('tf.rate_hz', 'Repeat the newest map -> odom so often, for the present time; 0 '
+                  'sends it with keyframes only.', 'Hz', (0.0, 1000.0)),
+    ParameterSpec('tf.tolerance_s', 'Date the repeated map -> odom so far ahead.', 's',
+                  (0.0, 10.0)),
     _live('path.max_size', 'Most poses of the path; when full, the oldest is dropped.',
           limits=(1, 10**6)),
     _live('save.directory', 'Where the save service creates a folder per call; ~ is the home of '

@@ -158,6 +158,8 @@ class TfSettings:
     :param base_frame: name of the robot's base frame.
     :param publish_map: publish ``map -> odom`` too, in the modes that own ``odom``.
     :param timeout_s: longest wait for a transform of the robot.
+    :param rate_hz: ``map -> odom`` is repeated so often; 0 = it comes with keyframes only.
+    :param tolerance_s: repeated ones are dated so far ahead.
     """
 
     mode: str = 'camera'
@@ -166,6 +168,13 @@ class TfSettings:
     base_frame: str = 'base_link'
     publish_map: bool = False
     timeout_s: float = 0.2
+    rate_hz: float = 20.0
+    tolerance_s: float = 0.2
+
+    @property
+    def has_map(self) -> bool:
+        """Tell whether ``map -> odom`` is published."""
+        return self.mode == 'map_to_odom' or (self.publish_map and self.mode != 'none')
 
     @property
     def frames(self) -> tuple[str, str, str]:
@@ -214,6 +223,10 @@ class NodeSettings:
         frames = self.tf.frames
         if not all(frames) or len(set(frames)) < len(frames):
             raise ValueError(f'tf frames: got {frames}, expected three different names')
+        if self.scale.source == 'rig' and num_cameras < 2:
+            raise ValueError(
+                f"scale.source: got 'rig' with camera.names {[*self.camera.names]}, expected "
+                'several cameras')
         if self.needs_robot_poses and self.tf.mode not in ('map_to_odom', 'none'):
             raise ValueError(
                 f'scale.source: got {self.scale.source!r}, which reads the odometry of the robot, '
@@ -224,6 +237,11 @@ class NodeSettings:
     def needs_robot_poses(self) -> bool:
         """Tell whether keyframes carry the pose of the camera in the robot's odometry."""
         return self.scale.source in ('tf', 'pose')
+
+    @property
+    def needs_mounts(self) -> bool:
+        """Tell whether keyframes carry the pose of the camera on the robot."""
+        return self.scale.source == 'rig'
 
     def pipeline(self, num_views: int) -> PipelineConfig:
         """
