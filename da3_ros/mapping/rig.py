@@ -65,19 +65,23 @@ class RigSelector:
         Take in the newest frame of a camera.
 
         :param frame: of a camera of the rig.
-        :returns: the instant that is complete now, which need not hold the frame, or None.
+        :returns: the instant that is complete now, which need not hold the frame, or None; if
+            there are others, ``ready`` gives them.
         :raises ValueError: if the rig has no such camera.
         """
         if frame.camera not in self._tracks:
             raise ValueError(f'camera: got {frame.camera!r}, expected one of {[*self._tracks]}')
         self._append(frame)
+        return self.ready()
+
+    def ready(self) -> Instant | None:
+        """Return the next instant that is complete, or None."""
         self._judge()
         leader = self._leader
-        instant = None
         if leader is not None and self._is_complete(leader):
-            instant = self._close(leader)
+            return self._close(leader)
         self._forget()
-        return instant
+        return None
 
     def release(self) -> Instant | None:
         """
@@ -143,6 +147,8 @@ class RigSelector:
 
     def _forget(self) -> None:
         """Drop the frames that no instant to come can take in."""
+        if self._begun_ns is None:
+            return
         newest = self._newest()
         # An instant begins with a frame that waits, or with the next one of a camera that lives.
         begins = [stamp for stamp in newest if stamp >= max(newest) - _MAX_SILENCE_NS]

@@ -159,6 +159,13 @@ def test_read_gives_what_was_set(own):
     assert snapshot.pipeline(20).window.size == 20
 
 
+def test_one_view_needs_no_other_setting(own):
+    """For single frames, window.size 1 is enough."""
+    snapshot = own({'window.size': 1}).parameters.read()
+    window = snapshot.pipeline(1).window
+    assert (window.size, window.stride, window.min_views) == (1, 1, 1)
+
+
 @pytest.mark.parametrize(('overrides', 'complaint'), [
     ({'window.size': -1}, 'window.size out of range'),
     ({'window.max_age_s': 2}, "'window.max_age_s' to '2' of type 'INTEGER', expecting type"),
@@ -171,6 +178,10 @@ def test_read_gives_what_was_set(own):
     ({'camera.names': ['a', 'b', 'c']}, 'window.stride: got 4, expected 1 to 3'),
     ({'camera.names': ['a', 'b', 'c'], 'window.size': 2}, 'expected at least 3, one view per'),
     ({'scale.source': 'tf'}, 'expected tf.mode map_to_odom or none'),
+    ({'scale.source': 'rig'}, "got 'rig' with camera.names [''], expected several cameras"),
+    ({'window.size': 1, 'tf.mode': 'odom_to_base'}, "tf.mode: got 'odom_to_base', which needs"),
+    ({'window.size': 1, 'points.frame': 'world'}, "points.frame: got 'world', which needs poses"),
+    ({'window.size': 1, 'scale.source': 'pose', 'tf.mode': 'none'}, "scale.source: got 'pose'"),
 ])
 def test_bad_start_values_are_named_by_read(own, overrides, complaint):
     """The node lives; configure says what is wrong."""
