@@ -207,7 +207,7 @@ class LoopConfig:
 
     enabled: bool = False
     min_gap: int = 40
-    min_similarity: float = 0.55
+    min_similarity: float = 0.5
     min_overlap: float = 0.2
     max_places: int = 300
 

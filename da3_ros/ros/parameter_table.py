@@ -254,6 +254,15 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec('tf.publish_map', 'Publish map -> odom too, in the modes camera and '
                   'odom_to_base.'),
     _live('tf.timeout_s', 'Longest wait for a transform of the robot.', 's', (0.0, 5.0)),
+    ParameterSpec('tf.rate_hz', 'Repeat the newest map -> odom so often, for the present time; 0 '
+                  'sends it with keyframes only.', 'Hz', (0.0, 1000.0)),
+    ParameterSpec('tf.tolerance_s', 'Date the repeated map -> odom so far ahead.', 's',
+                  (0.0, 10.0)),
     _live('path.max_size', 'Most poses of the path; when full, the oldest is dropped.',
           limits=(1, 10**6)),
+    _live('save.directory', 'Where the save service creates a folder per call; ~ is the home of '
+          'the user.'),
+    _live('save.formats', 'What the save service writes: some of ply, tum, colmap and npz.'),
+    _live('save.max_keyframes', 'Keyframes that are remembered to be saved; beyond, they are '
+          'thinned out evenly. 0 remembers none.', limits=(0, 10**5)),
 )

@@ -33,7 +33,12 @@ from da3_ros.mapping.config import (
     WindowConfig,
 )
 from da3_ros.ros.camera_settings import CameraSettings
-from da3_ros.ros.output_settings import DepthSettings, PathSettings, PointSettings
+from da3_ros.ros.output_settings import (
+    DepthSettings,
+    PathSettings,
+    PointSettings,
+    SaveSettings,
+)
 
 RANDOM_WEIGHTS = 'random'
 
@@ -157,6 +162,8 @@ class TfSettings:
     :param base_frame: name of the robot's base frame.
     :param publish_map: publish ``map -> odom`` too, in the modes that own ``odom``.
     :param timeout_s: longest wait for a transform of the robot.
+    :param rate_hz: ``map -> odom`` is repeated so often; 0 = it comes with keyframes only.
+    :param tolerance_s: repeated ones are dated so far ahead.
     """
 
     mode: str = 'camera'
@@ -165,6 +172,13 @@ class TfSettings:
     base_frame: str = 'base_link'
     publish_map: bool = False
     timeout_s: float = 0.2
+    rate_hz: float = 20.0
+    tolerance_s: float = 0.2
+
+    @property
+    def has_map(self) -> bool:
+        """Tell whether ``map -> odom`` is published."""
+        return self.mode == 'map_to_odom' or (self.publish_map and self.mode != 'none')
 
     @property
     def frames(self) -> tuple[str, str, str]:
@@ -198,6 +212,7 @@ class NodeSettings:
     map: MapConfig = field(default_factory=MapConfig)  # noqa: A003
     tf: TfSettings = field(default_factory=TfSettings)
     path: PathSettings = field(default_factory=PathSettings)
+    save: SaveSettings = field(default_factory=SaveSettings)
     autostart: bool = False
 
     def __post_init__(self) -> None:

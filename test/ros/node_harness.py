@@ -173,7 +173,7 @@ class Peer:
     def send(
         self, frame, *, encoding: str = 'rgb8', frame_id: str = FRAME_ID, publisher=None
     ) -> None:
-        """Publish an image."""
+        """Publish an image, as the camera or as another one."""
         message = Image(header=to_header(frame.stamp_ns, frame_id), encoding=encoding)
         message.height, message.width = frame.image.shape[:2]
         message.step = frame.image[0].nbytes
