@@ -72,7 +72,9 @@ class RigSelector:
         if frame.camera not in self._tracks:
             raise ValueError(f'camera: got {frame.camera!r}, expected one of {[*self._tracks]}')
         self._append(frame)
-        return self.ready()
+        instant = self.ready()
+        self._forget()
+        return instant
 
     def ready(self) -> Instant | None:
         """Return the next instant that is complete, or None."""
@@ -80,7 +82,6 @@ class RigSelector:
         leader = self._leader
         if leader is not None and self._is_complete(leader):
             return self._close(leader)
-        self._forget()
         return None
 
     def release(self) -> Instant | None:
@@ -147,8 +148,6 @@ class RigSelector:
 
     def _forget(self) -> None:
         """Drop the frames that no instant to come can take in."""
-        if self._begun_ns is None:
-            return
         newest = self._newest()
         # An instant begins with a frame that waits, or with the next one of a camera that lives.
         begins = [stamp for stamp in newest if stamp >= max(newest) - _MAX_SILENCE_NS]
