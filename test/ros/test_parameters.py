@@ -91,6 +91,20 @@ def test_file_equals_the_defaults():
         assert type(flat[spec.name]) is type(spec.default), spec.name
 
 
+def test_the_example_of_a_rig_is_taken():
+    """config/da3_rig.yaml sets known parameters to values that fit together."""
+    content = yaml.safe_load((ROOT / 'config/da3_rig.yaml').read_text())
+    values = flatten(content['/**']['ros__parameters'])
+    assert set(values) <= {spec.name for spec in PARAMETERS}
+    snapshot = build_settings(values)
+    assert len(snapshot.camera.names) == 3
+    assert snapshot.pipeline(snapshot.window.size).window.is_chained
+    for name, value in values.items():
+        group, _, field = name.partition('.')
+        read = getattr(getattr(snapshot, group), field)
+        assert (list(read) if isinstance(read, tuple) else read) == value, name
+
+
 def test_page_equals_the_table():
     """docs/interface.md has every parameter with type, default, range, unit and meaning."""
     rows = []
