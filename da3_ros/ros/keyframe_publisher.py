@@ -110,6 +110,7 @@ class KeyframePublisher:
 
     def begin_session(self) -> None:
         """Forget the world so far."""
+        self._health.begin_session()
         self._placer.begin_session()
         if self._broadcaster is not None:
             self._broadcaster.forget()
