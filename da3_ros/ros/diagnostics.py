@@ -135,7 +135,6 @@ class Diagnostics:
         _add_window(status, report)
         return status
 
-
     def _latency(self, status: DiagnosticStatusWrapper) -> DiagnosticStatusWrapper:
         status.summary(DiagnosticStatus.OK, 'no keyframe yet')
         for latency in self._health.report().latencies:
