@@ -43,6 +43,11 @@ class Demand:
     min_views: int = 16
     max_latency_s: float | None = None
 
+    @property
+    def least_views(self) -> int:
+        """Return the views with which a plan is good enough."""
+        return min(self.min_views, self.num_views or self.min_views)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -125,8 +130,7 @@ def choose_plan(models: Iterable[WindowModel], demand: Demand, budget_bytes: flo
         except MemoryBudgetError as error:
             reasons.append(str(error))
             continue
-        wanted = min(demand.min_views, demand.num_views or demand.min_views)
-        if plan.num_views >= wanted:
+        if plan.num_views >= demand.least_views:
             return plan
         if best is None or plan.num_views > best.num_views:
             best = plan

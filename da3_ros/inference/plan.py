@@ -21,7 +21,12 @@ import sys
 from da3_ros.errors import Da3Error, MemoryBudgetError
 from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.inference.calibration import calibrate, CalibrationCache, CalibrationKey
-from da3_ros.inference.device import choose_device, choose_dtype, is_out_of_memory
+from da3_ros.inference.device import (
+    choose_device,
+    choose_dtype,
+    is_out_of_memory,
+    reduce_fragmentation,
+)
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.memory_guard import MemoryLimits, usable_bytes
 from da3_ros.inference.memory_model import Calibration, WindowModel
@@ -45,7 +50,13 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def probe_model(
-    name: str, image_size: tuple[int, int], device: torch.device, cache: CalibrationCache
+    name: str,
+    image_size: tuple[int, int],
+    device: torch.device,
+    *,
+    cache: CalibrationCache,
+    dtype: torch.dtype | None = None,
+    options: ExecutorOptions | None = None,
 ) -> WindowModel:
     """
     Find out what windows of a variant cost on a GPU; neither depends on the weights' values.
@@ -54,15 +65,21 @@ def probe_model(
     :param image_size: height and width [px].
     :param device: the GPU.
     :param cache: of calibrations.
+    :param dtype: of the backbone's matrices; None: by the device.
+    :param options: of the executor; None: the default ones.
     :raises MemoryBudgetError: if a few views of it do not fit.
     """
-    dtype, options = choose_dtype(device), ExecutorOptions()
+    dtype = choose_dtype(device) if dtype is None else dtype
+    options = ExecutorOptions() if options is None else options
 
     def probe() -> Calibration:
-        network = build_network(name, device='meta').to_empty(device=device)
+        reduce_fragmentation()
+        network = build_network(name, device='meta')
+        # Before there is memory for them: twice as much is not there on small GPUs.
+        network.set_compute_dtype(dtype)
+        network.to_empty(device=device)
         for weight in network.parameters():
             torch.nn.init.normal_(weight, std=0.02)
-        network.set_compute_dtype(dtype)
         place(network, device, with_rays=False)
         return calibrate(network, WindowExecutor(network, options), image_size)
 
@@ -122,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for model in options.models:
         for size in options.sizes:
             try:
-                window_model = probe_model(model, size, device, cache)
+                window_model = probe_model(model, size, device, cache=cache)
                 sys.stdout.write(row(plan_window(window_model, demand, budget)) + '\n')
             except Da3Error as error:
                 sys.stdout.write(f'| {model} | {size[1]}x{size[0]} | 0 | - | - | {error} |\n')

@@ -38,6 +38,8 @@ class Frame:
         pose read it.
     :param camera: name of the camera in the rig; empty where there is only one.
     :param received_s: when it came, by the steady clock.
+    :param base_T_camera: (4, 4) float64 [m] pose of the camera on the robot, or None where
+        unknown. Only ``scale.source`` rig reads it.
     """
 
     stamp_ns: int
@@ -47,6 +49,7 @@ class Frame:
     robot_T_camera: NDArray[np.float64] | None = None
     camera: str = ''
     received_s: float = field(default_factory=time.monotonic)
+    base_T_camera: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)

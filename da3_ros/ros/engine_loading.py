@@ -14,17 +14,26 @@
 
 """The engine that the parameters ask for."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 import gc
 import logging
 
 from da3_ros.errors import MemoryBudgetError
 from da3_ros.inference import ExecutorOptions, InferenceEngine
-from da3_ros.inference.memory_guard import MemoryLimits
+from da3_ros.inference.automatic_model import AUTOMATIC, Choice, choose_model
+from da3_ros.inference.calibration import CalibrationCache
+from da3_ros.inference.device import choose_device
+from da3_ros.inference.memory_guard import MemoryLimits, usable_bytes
+from da3_ros.inference.memory_model import WindowModel
+from da3_ros.inference.memory_planner import Demand
+from da3_ros.inference.plan import probe_model
+from da3_ros.inference.preprocessing import plan_processing
 from da3_ros.mapping.config import WindowConfig
 from da3_ros.mapping.keyframe import WindowEngine
-from da3_ros.model import build_network, load_weights, Network
-from da3_ros.ros.settings import ModelSettings, NodeSettings, WindowSettings
+from da3_ros.model import build_network, load_weights, MODELS, Network
+from da3_ros.model.weights import find_weights
+from da3_ros.ros.settings import ModelSettings, NodeSettings
 import numpy as np
 import torch
 
@@ -46,6 +55,7 @@ class ModelIdentity:
     :param device: that it runs on.
     :param is_random: whether the outputs mean nothing.
     :param num_views: most views in one inference.
+    :param num_shortages: counts the times that memory was short for a window.
     """
 
     name: str
@@ -54,6 +64,7 @@ class ModelIdentity:
     device: str
     is_random: bool
     num_views: int
+    num_shortages: Callable[[], int] = lambda: 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,23 +89,29 @@ def load_engine(settings: NodeSettings) -> LoadedEngine:
     :raises MemoryBudgetError: if the network does not fit the device.
     :raises ValueError: if the device or another setting cannot be used.
     """
+    device = choose_device() if settings.model.device == 'auto' else _device(settings.model.device)
+    reason = 'as asked for'
+    if settings.model.name == AUTOMATIC:
+        choice = _choose(settings, device)
+        reason = choice.reason
+        settings = replace(
+            settings,
+            model=replace(settings.model, name=choice.model),
+            preprocess=replace(settings.preprocess, size=choice.size),
+        )
     model = settings.model
     network, weights, licence = _load_network(model)
     try:
         engine = InferenceEngine(
             network,
-            device=None if model.device == 'auto' else _device(model.device),
-            dtype=None if model.dtype == 'auto' else getattr(torch, model.dtype),
+            device=device,
+            dtype=_dtype(model),
             size=settings.preprocess.size,
             method=settings.preprocess.method,
             use_ray_pose=model.use_ray_pose,
             ref_view_strategy=model.ref_view_strategy,
-            options=ExecutorOptions(
-                features=settings.memory.features, reduced=settings.memory.reduced
-            ),
-            limits=MemoryLimits(
-                settings.memory.reserve_mib, settings.window.max_latency_s or None
-            ),
+            options=_options(settings),
+            limits=_limits(settings),
         )
         # A small window, so that the first real one is not late.
         engine.infer([np.zeros(_WARM_UP_SIZE, np.uint8)] * _WARM_UP_VIEWS)
@@ -102,7 +119,7 @@ def load_engine(settings: NodeSettings) -> LoadedEngine:
         raise MemoryBudgetError(f'{model.name} does not fit the device: {error}') from error
     identity = ModelIdentity(
         model.name, weights, licence, str(engine.device), model.is_random,
-        _num_views(engine, settings.window),
+        _num_views(engine, settings, reason), lambda: engine.num_shortages,
     )
     return LoadedEngine(engine, identity)
 
@@ -127,21 +144,82 @@ def _load_network(model: ModelSettings) -> tuple[Network, str, str]:
     return network, f'{loaded.path}, sha256 {loaded.sha256}', loaded.licence
 
 
-def _num_views(engine: InferenceEngine, window: WindowSettings) -> int:
+def _choose(settings: NodeSettings, device: torch.device) -> Choice:
+    """Choose variant and resolution, and say so loudly where it is not what anybody wants."""
+    model, window = settings.model, settings.window
+    if model.weights and not model.is_random:
+        raise ValueError(f'model.weights: got {model.weights!r} with model.name auto, expected '
+                         'the name of the variant that they are of')
+
+    def fetch(name: str) -> None:
+        if not model.is_random:
+            find_weights(MODELS[name], offline=model.offline)
+
+    def cost(name: str, size: int) -> WindowModel:
+        height, width, _ = _WARM_UP_SIZE
+        process = plan_processing(height, width, size=size, method=settings.preprocess.method)
+        return probe_model(
+            name, process.size, device, cache=CalibrationCache(), dtype=_dtype(model),
+            options=_options(settings),
+        )
+
+    has_gpu = device.type == 'cuda'
+    choice = choose_model(
+        settings.plan,
+        Demand(window.size, settings.plan.min_views, window.max_latency_s or None),
+        settings.preprocess.size,
+        fetch=fetch,
+        cost=cost if has_gpu else None,
+        budget_bytes=usable_bytes(device, _limits(settings)) if has_gpu else 0.0,
+    )
+    for obstacle in choice.obstacles:
+        _logger.warning('model.name auto, passed over: %s', obstacle)
+    if choice.is_fallback:
+        _logger.warning(
+            'NOTHING PUBLISHED RUNS HERE (model.name: auto): %s does instead, which is in the '
+            'package and far less accurate', choice.model
+        )
+    return choice
+
+
+def _num_views(engine: InferenceEngine, settings: NodeSettings, reason: str) -> int:
     """
-    Return the size of the window, as asked for or as planned.
+    Return the size of the window, as asked for or as planned, and log it with the reasons.
 
     A window that was asked for stays what is wanted, even if fewer views fit now: the pipeline
     makes windows smaller when it must, and larger again when it can.
+
+    :param reason: why this network runs.
     """
+    window = settings.window
     height, width, _ = _WARM_UP_SIZE
     plan = engine.plan(height, width, num_views=window.size)
-    if not window.is_automatic:
-        return window.size
     if plan is None:
-        _logger.warning('window.size 0: without a GPU to plan for, %d is taken', WindowConfig.size)
-        return WindowConfig.size
-    return plan.num_views
+        size = WindowConfig.size if window.is_automatic else window.size
+        _logger.info(
+            '%s (%s) at %d px: windows of %d views%s; without a GPU, nothing is planned',
+            settings.model.name, reason, settings.preprocess.size, size,
+            ', the default' if window.is_automatic else ', as asked for',
+        )
+        return size
+    _logger.info('%s; this variant: %s', plan, reason)
+    return plan.num_views if window.is_automatic else window.size
+
+
+def _dtype(model: ModelSettings) -> torch.dtype | None:
+    """Return the number format that is asked for, or None where the device decides."""
+    if model.dtype == 'auto':
+        return None
+    dtype: torch.dtype = getattr(torch, model.dtype)
+    return dtype
+
+
+def _options(settings: NodeSettings) -> ExecutorOptions:
+    return ExecutorOptions(features=settings.memory.features, reduced=settings.memory.reduced)
+
+
+def _limits(settings: NodeSettings) -> MemoryLimits:
+    return MemoryLimits(settings.memory.reserve_mib, settings.window.max_latency_s or None)
 
 
 def _device(name: str) -> torch.device:

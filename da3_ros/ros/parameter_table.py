@@ -24,7 +24,9 @@ import math
 import re
 from typing import get_args
 
+from da3_ros.inference.automatic_model import AUTOMATIC
 from da3_ros.inference.levels import Placement
+from da3_ros.inference.memory_planner import Trade
 from da3_ros.inference.preprocessing import ProcessMethod
 from da3_ros.mapping.config import KEYFRAME_MODES, SCALE_SOURCES
 from da3_ros.model.config import MODELS
@@ -125,7 +127,8 @@ def _live(name: str, description: str, unit: str = '', limits: tuple[float, floa
 PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec('autostart', 'Configure and activate without being asked.',
                   change=Change.AT_START),
-    ParameterSpec('model.name', 'Variant of the network.', choices=tuple(MODELS)),
+    ParameterSpec('model.name', 'Variant of the network; "auto" takes the best one that fits, see '
+                  'the parameters of plan.', choices=(AUTOMATIC, *MODELS)),
     ParameterSpec('model.weights', 'A file, a folder or a hub id; empty takes the published '
                   'weights; "random" takes meaningless ones, for tests.'),
     ParameterSpec('model.offline', 'Take published weights from the cache alone.'),
@@ -141,6 +144,14 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec('preprocess.size', 'Process resolution.', 'px', (14, 4096)),
     ParameterSpec('preprocess.method', 'How images are brought to the process resolution.',
                   choices=get_args(ProcessMethod)),
+    ParameterSpec('plan.min_views', 'For model.name auto: where fewer views than this fit, a '
+                  'smaller resolution or variant is taken.', limits=(1, 4096)),
+    ParameterSpec('plan.give_up_first', 'Whether "auto" tries smaller resolutions of a variant '
+                  'first, or smaller variants.', choices=get_args(Trade)),
+    ParameterSpec('plan.min_size', 'Smallest process resolution that "auto" tries, in steps of '
+                  'three quarters.', 'px', (14, 4096)),
+    ParameterSpec('plan.allow_non_commercial', 'Let "auto" take weights whose licence excludes '
+                  'commercial use.'),
     ParameterSpec('memory.reserve_mib', 'Memory of the GPU that is left to others.', 'MiB',
                   (0, 10**6)),
     ParameterSpec('memory.features', 'Where features wait for the depth head; host is exact, '
@@ -197,6 +208,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'measures, for "tf".', limits=(1e-4, 1.0)),
     ParameterSpec('scale.tf_noise_m', 'Standard deviation of one position of the robot, for '
                   '"tf".', 'm', (1e-6, 10.0)),
+    ParameterSpec('scale.rig_sigma', 'Relative standard deviation of the distances between '
+                  'cameras as one window sees them, for "rig".', limits=(1e-4, 1.0)),
     ParameterSpec('scale.min_motion_m', 'Windows in which the camera moved less say nothing about '
                   'scale, for "tf".', 'm', (1e-3, 100.0)),
     ParameterSpec('scale.max_sigma', 'Lengths are called metres when the scale is known to this '
@@ -247,4 +260,9 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   (0.0, 10.0)),
     _live('path.max_size', 'Most poses of the path; when full, the oldest is dropped.',
           limits=(1, 10**6)),
+    _live('save.directory', 'Where the save service creates a folder per call; ~ is the home of '
+          'the user.'),
+    _live('save.formats', 'What the save service writes: some of ply, tum, colmap and npz.'),
+    _live('save.max_keyframes', 'Keyframes that are remembered to be saved; beyond, they are '
+          'thinned out evenly. 0 remembers none.', limits=(0, 10**5)),
 )

@@ -128,6 +128,12 @@ class RigIntake:
         if observation.arrival is Arrival.LATE:
             self._counters[camera].add(Event.LATE)
             return False
+        if observation.arrival is Arrival.FOREIGN:
+            self._counters[camera].add(Event.FOREIGN)
+            self._loggers[camera].error(
+                'image dropped: two cameras seem to publish on this topic: '
+                f'{observation.reason}, again and again', throttle_duration_sec=_THROTTLE_S)
+            return False
         if observation.arrival is Arrival.BEGINS:
             self.release()
             self._counters[camera].add(Event.SESSIONS)

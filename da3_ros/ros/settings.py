@@ -20,6 +20,7 @@ Every default is here or in ``mapping.config``; ``ros.parameters`` adds descript
 
 from dataclasses import dataclass, field
 
+from da3_ros.inference.automatic_model import PlanConfig
 from da3_ros.inference.levels import Placement
 from da3_ros.inference.memory_guard import MemoryLimits
 from da3_ros.mapping.config import (
@@ -32,7 +33,12 @@ from da3_ros.mapping.config import (
     WindowConfig,
 )
 from da3_ros.ros.camera_settings import CameraSettings
-from da3_ros.ros.output_settings import DepthSettings, PathSettings, PointSettings
+from da3_ros.ros.output_settings import (
+    DepthSettings,
+    PathSettings,
+    PointSettings,
+    SaveSettings,
+)
 
 RANDOM_WEIGHTS = 'random'
 
@@ -42,7 +48,7 @@ class ModelSettings:
     """
     Which network runs, and where.
 
-    :param name: key of ``model.MODELS``.
+    :param name: key of ``model.MODELS``, or ``auto``.
     :param weights: a file, a folder, a hub id, empty for the published ones, or ``random``.
     :param offline: never ask the network for weights.
     :param seed: of random weights.
@@ -181,12 +187,14 @@ class NodeSettings:
     """
     A consistent snapshot of all parameters.
 
-    A parameter ``group.field`` is the field of the same name here. ``keyframe``, ``alignment``,
-    ``scale``, ``loop`` and ``map`` are the mapping layer's own.
+    A parameter ``group.field`` is the field of the same name here. ``plan`` is the inference
+    layer's own; ``keyframe``, ``alignment``, ``scale``, ``loop`` and ``map`` are the mapping
+    layer's.
     """
 
     model: ModelSettings = field(default_factory=ModelSettings)
     preprocess: PreprocessSettings = field(default_factory=PreprocessSettings)
+    plan: PlanConfig = field(default_factory=PlanConfig)
     memory: MemorySettings = field(default_factory=MemorySettings)
     camera: CameraSettings = field(default_factory=CameraSettings)
     keyframe: KeyframeConfig = field(default_factory=KeyframeConfig)
@@ -200,6 +208,7 @@ class NodeSettings:
     map: MapConfig = field(default_factory=MapConfig)  # noqa: A003
     tf: TfSettings = field(default_factory=TfSettings)
     path: PathSettings = field(default_factory=PathSettings)
+    save: SaveSettings = field(default_factory=SaveSettings)
     autostart: bool = False
 
     def __post_init__(self) -> None:
@@ -214,6 +223,10 @@ class NodeSettings:
         frames = self.tf.frames
         if not all(frames) or len(set(frames)) < len(frames):
             raise ValueError(f'tf frames: got {frames}, expected three different names')
+        if self.scale.source == 'rig' and num_cameras < 2:
+            raise ValueError(
+                f"scale.source: got 'rig' with camera.names {[*self.camera.names]}, expected "
+                'several cameras')
         if self.needs_robot_poses and self.tf.mode not in ('map_to_odom', 'none'):
             raise ValueError(
                 f'scale.source: got {self.scale.source!r}, which reads the odometry of the robot, '
@@ -224,6 +237,11 @@ class NodeSettings:
     def needs_robot_poses(self) -> bool:
         """Tell whether keyframes carry the pose of the camera in the robot's odometry."""
         return self.scale.source in ('tf', 'pose')
+
+    @property
+    def needs_mounts(self) -> bool:
+        """Tell whether keyframes carry the pose of the camera on the robot."""
+        return self.scale.source == 'rig'
 
     def pipeline(self, num_views: int) -> PipelineConfig:
         """

@@ -276,10 +276,13 @@ class InferenceWorker(Generic[Messages]):
     def _deliver(self, update: PipelineUpdate, epoch: int) -> None:
         for dropped in update.dropped:
             self._counters.add(_EVENT_OF_DROP[dropped.reason])
+        self._counters.add(Event.OVERSIZED, update.num_oversized)
         if update.window is not None:
             self._counters.add(Event.WINDOWS)
             if update.window.placement.rejection is not None:
                 self._counters.add(Event.SEGMENTS)
+            if update.window.placement.tied_segment is not None:
+                self._counters.add(Event.TIES)
         if update.loop is not None:
             self._counters.add(Event.LOOPS)
         self._outlet.note_update(update)

@@ -18,8 +18,6 @@ import cv2
 from da3_ros.errors import MessageError
 from da3_ros.ros.camera_model import read_camera_model
 from da3_ros.ros.rectification import Rectifier
-from hypothesis import given, settings
-from hypothesis import strategies as st
 import numpy as np
 import pytest
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
@@ -158,25 +156,3 @@ def test_absurd_calibrations_are_named(message, complaint):
     with pytest.raises(MessageError) as error:
         read(message)
     assert complaint in str(error.value)
-
-
-NUMBERS = st.floats(allow_nan=True, allow_infinity=True) | st.floats(-500, 500)
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    k=st.lists(NUMBERS, min_size=9, max_size=9), d=st.lists(NUMBERS, max_size=14),
-    model=st.sampled_from(tuple(LENSES)) | st.text(max_size=5),
-    binning=st.integers(0, 5), offset=st.integers(0, 200),
-)
-def test_any_message_gives_a_camera_or_a_message_error(k, d, model, binning, offset):
-    """Nothing else is ever raised."""
-    message = camera_info(model=model, d=d, k=np.array(k))
-    message.binning_x = binning
-    message.roi.x_offset = offset
-    try:
-        camera = read(message)
-    except MessageError:
-        return
-    assert np.isfinite(camera.intrinsics).all()
-    assert camera.intrinsics[0, 0] > 0.0

@@ -16,6 +16,16 @@
 
 import pytest
 from reduced_networks import build_reduced
+import torch
+
+
+@pytest.fixture(scope='module', autouse=True)
+def single_thread():
+    """Networks so narrow gain nothing by threads, which wait long for each other when busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope='session')

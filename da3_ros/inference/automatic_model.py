@@ -1,0 +1,164 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The variant and resolution that ``model.name: auto`` stands for, on the machine it runs on."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from da3_ros.errors import MemoryBudgetError, WeightsError
+from da3_ros.inference.memory_model import WindowModel
+from da3_ros.inference.memory_planner import (
+    automatic_models,
+    choose_plan,
+    Demand,
+    preferences,
+    Trade,
+)
+from da3_ros.model.config import PATCH_SIZE
+
+AUTOMATIC = 'auto'
+
+# It is in the package itself.
+_FALLBACK = 'da3-tiny'
+_SIZE_STEP = 0.75
+
+
+@dataclass(frozen=True)
+class PlanConfig:
+    """
+    What an automatic choice may give up for larger windows, and in which order.
+
+    :param min_views: fewer are worth a smaller resolution or variant.
+    :param give_up_first: whether a smaller 'resolution' or a smaller 'model' is tried first.
+    :param min_size: smallest process resolution [px] to try.
+    :param allow_non_commercial: whether the licence of weights may exclude commercial use.
+    """
+
+    min_views: int = 16
+    give_up_first: Trade = 'resolution'
+    min_size: int = 280
+    allow_non_commercial: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """
+    What was chosen.
+
+    :param model: name of the variant.
+    :param size: process resolution [px].
+    :param reason: for the user.
+    :param obstacles: why better ones were passed over, besides memory and time.
+    :param is_fallback: whether nothing that is wanted can be had.
+    """
+
+    model: str
+    size: int
+    reason: str
+    obstacles: tuple[str, ...] = ()
+    is_fallback: bool = False
+
+
+def choose_model(
+    config: PlanConfig,
+    demand: Demand,
+    size: int,
+    *,
+    fetch: Callable[[str], object],
+    cost: Callable[[str, int], WindowModel] | None = None,
+    budget_bytes: float = 0.0,
+) -> Choice:
+    """
+    Choose the best variant and resolution whose windows fit and whose weights can be had.
+
+    Without a GPU nothing can be planned, and the smallest published variant is taken.
+
+    :param config: what may be given up.
+    :param demand: for a window.
+    :param size: process resolution that is wanted [px].
+    :param fetch: gets the weights of a variant; called for what fits, until one can be had.
+    :param cost: gives the cost of windows of a variant at a process resolution; None: no GPU.
+    :param budget_bytes: GPU memory for everything that torch allocates.
+    :returns: the variant in the package where no other fits or can be had.
+    """
+    names = list(automatic_models(allow_non_commercial=config.allow_non_commercial))
+    obstacles: list[str] = []
+    while names:
+        try:
+            if cost is None:
+                choice = Choice(names[-1], size, 'the smallest published one, without a GPU')
+            else:
+                choice = _first_that_fits(names, config, demand, size, cost, budget_bytes)
+            fetch(choice.model)
+            return replace(choice, obstacles=tuple(obstacles))
+        except WeightsError as error:
+            obstacles.append(str(error))
+            names.remove(choice.model)
+        except MemoryBudgetError as error:
+            obstacles.append(str(error))
+            break
+    reason = 'in the package; nothing published fits or can be had'
+    return Choice(_FALLBACK, size, reason, tuple(obstacles), is_fallback=True)
+
+
+def resolutions(size: int, min_size: int) -> tuple[int, ...]:
+    """
+    Return process resolutions to try, each about three quarters of the one before.
+
+    :param size: the one that is wanted [px].
+    :param min_size: the smallest one [px].
+    """
+    sizes = [size]
+    while True:
+        smaller = int(sizes[-1] * _SIZE_STEP) // PATCH_SIZE * PATCH_SIZE
+        if smaller < max(min_size, PATCH_SIZE):
+            return tuple(sizes)
+        sizes.append(smaller)
+
+
+def _first_that_fits(
+    names: Sequence[str],
+    config: PlanConfig,
+    demand: Demand,
+    size: int,
+    cost: Callable[[str, int], WindowModel],
+    budget_bytes: float,
+) -> Choice:
+    """Choose by memory and time alone."""
+    sizes = resolutions(size, config.min_size)
+    size_of: dict[tuple[int, int], int] = {}
+    too_large = []
+
+    def models() -> Iterator[WindowModel]:
+        for name, tried in preferences(names, sizes, give_up_first=config.give_up_first):
+            try:
+                model = cost(name, tried)
+            except MemoryBudgetError as error:
+                too_large.append(f'{name}: {error}')
+                continue
+            size_of.setdefault(model.image_size, tried)
+            yield model
+
+    try:
+        plan = choose_plan(models(), demand, budget_bytes)
+    except MemoryBudgetError as error:
+        raise MemoryBudgetError('; '.join([str(error), *too_large])) from None
+    enough = plan.num_views >= demand.least_views
+    reason = 'the best' if enough else 'the most views, as none is'
+    return Choice(
+        plan.model,
+        size_of[plan.image_size],
+        f'{reason} of {", ".join(names)} with windows of {demand.least_views} views',
+    )

@@ -1,0 +1,84 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The engine that the parameters ask for, on a machine without GPU and without network."""
+
+from dataclasses import replace
+import logging
+
+from da3_ros.model import build_network, MODELS
+from da3_ros.ros.engine_loading import load_engine
+from da3_ros.ros.settings import ModelSettings, NodeSettings, PreprocessSettings, WindowSettings
+import pytest
+from safetensors.torch import save_file
+
+
+@pytest.fixture
+def hub_cache(tmp_path, monkeypatch):
+    """Make the cache of the hub an empty folder; give what puts weights of a variant there."""
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
+
+    def put(name):
+        repository = tmp_path / f'models--{MODELS[name].hub_id.replace("/", "--")}'
+        snapshot = repository / 'snapshots' / '0123'
+        snapshot.mkdir(parents=True)
+        (repository / 'refs').mkdir()
+        (repository / 'refs' / 'main').write_text('0123')
+        save_file(build_network(name).state_dict(), snapshot / 'model.safetensors')
+
+    return put
+
+
+def settings(**model):
+    return NodeSettings(
+        model=ModelSettings(device='cpu', offline=True, **model),
+        preprocess=PreprocessSettings(size=56),
+    )
+
+
+@pytest.mark.usefixtures('hub_cache')
+def test_auto_without_network_and_cache_takes_what_is_in_the_package_and_says_so(caplog):
+    with caplog.at_level(logging.INFO, 'da3_ros'):
+        loaded = load_engine(settings(name='auto'))
+    assert loaded.identity.name == 'da3-tiny' and not loaded.identity.is_random
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert any('NOTHING PUBLISHED RUNS HERE' in text and 'da3-tiny' in text for text in warnings)
+    assert any('passed over' in text and 'DA3-BASE' in text for text in warnings)
+
+
+def test_auto_takes_published_weights_of_the_cache(hub_cache, caplog):
+    hub_cache('da3-small')
+    with caplog.at_level(logging.INFO, 'da3_ros'):
+        loaded = load_engine(settings(name='auto'))
+    assert loaded.identity.name == 'da3-small' and loaded.identity.licence == 'Apache-2.0'
+    assert not [r for r in caplog.records if r.levelno == logging.WARNING]
+
+
+@pytest.mark.parametrize(('name', 'window', 'expected', 'reasons'), [
+    ('auto', WindowSettings(), 12, ('da3-small', 'without a GPU', 'as asked for')),
+    ('da3-tiny', WindowSettings(size=0), 12, ('da3-tiny', 'as asked for', 'the default')),
+])
+def test_one_line_says_what_runs_and_why(caplog, name, window, expected, reasons):
+    chosen = replace(settings(name=name, weights='random'), window=window)
+    with caplog.at_level(logging.INFO, 'da3_ros'):
+        loaded = load_engine(chosen)
+    assert loaded.identity.num_views == expected
+    lines = [r.getMessage() for r in caplog.records if 'windows of' in r.getMessage()]
+    assert len(lines) == 1
+    assert all(reason in lines[0] for reason in reasons) and '56 px' in lines[0]
+
+
+def test_auto_does_not_guess_whose_weights_a_file_holds():
+    with pytest.raises(ValueError, match=r'model\.weights'):
+        load_engine(settings(name='auto', weights='some.safetensors'))

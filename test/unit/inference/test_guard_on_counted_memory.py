@@ -1,0 +1,158 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Windows within memory that is counted: refused before, caught after, and never lost."""
+
+import logging
+import weakref
+
+from da3_ros.errors import MemoryBudgetError
+from da3_ros.inference import InferenceEngine
+from da3_ros.inference.executor import WindowExecutor
+from da3_ros.mapping.config import KeyframeConfig, PipelineConfig, WindowConfig
+from da3_ros.mapping.keyframe import Frame
+from da3_ros.mapping.pipeline import DepthPipeline
+import pytest
+from reduced_networks import random_window
+from simulated_gpu import MIB, SimulatedGpu
+import torch
+import torch.nn.functional as F
+
+SIZE = (42, 56)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    gpu = SimulatedGpu(1024 * MIB)
+    gpu.install(monkeypatch)
+    return gpu
+
+
+@pytest.fixture
+def guard(gpu, networks, tmp_path):
+    return gpu.make_guard(networks('da3-small'), tmp_path / 'calibration.json')
+
+
+def leave(gpu, guard, num_views, size=SIZE):
+    """Take all memory but that for so many views in small pieces."""
+    cost = guard._ways_for(size)[-1].model
+    usable = 0.97 * gpu.total_bytes - cost.peak_bytes(num_views)
+    return gpu.take(gpu.device, usable)
+
+
+def test_a_window_that_does_not_fit_is_refused_with_one_that_does(gpu, guard):
+    others = leave(gpu, guard, 12)
+    window = random_window(30)
+    with pytest.raises(MemoryBudgetError, match='30 views need') as caught:
+        guard.run(window, None)
+    assert caught.value.max_views == 12
+    assert guard.run(window[:12], None).depth.shape == (1, 12, *SIZE)
+    assert gpu.num_failures == 0 and guard.num_shortages == 1
+    assert others.num_bytes > 0
+
+
+def test_where_large_pieces_do_not_fit_small_ones_give_the_same(gpu, guard, networks):
+    window = random_window(12)
+    expected = WindowExecutor(networks('da3-small')).run(window)
+    others = leave(gpu, guard, 12)
+    assert guard.window_model(SIZE).max_views(0.97 * gpu.total_bytes - others.num_bytes) < 12
+    found = guard.run(window, None)
+    assert (found.depth - expected.depth).abs().max() < 1e-6 * expected.depth.abs().max()
+
+
+@pytest.mark.parametrize('call', [1, 7, 12])
+def test_memory_that_runs_out_inside_is_caught_and_the_window_runs_again(
+    guard, networks, monkeypatch, caplog, call
+):
+    window = random_window(6)
+    expected = WindowExecutor(networks('da3-small')).run(window)
+    attention, calls = F.scaled_dot_product_attention, []
+
+    def fail_once(*args, **kwargs):
+        calls.append(None)
+        if len(calls) == call:
+            raise torch.cuda.OutOfMemoryError('CUDA out of memory (injected)')
+        return attention(*args, **kwargs)
+
+    monkeypatch.setattr(F, 'scaled_dot_product_attention', fail_once)
+    with caplog.at_level(logging.WARNING, 'da3_ros'):
+        found = guard.run(window, None)
+    assert 'out of GPU memory with 6 views' in caplog.text and guard.num_shortages == 1
+    assert (found.depth - expected.depth).abs().max() < 1e-6 * expected.depth.abs().max()
+
+
+def test_other_errors_pass(guard, monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise RuntimeError('something else')
+
+    monkeypatch.setattr(F, 'scaled_dot_product_attention', fail)
+    with pytest.raises(RuntimeError, match='something else'):
+        guard.run(random_window(2), None)
+
+
+def test_a_formula_that_promises_too_much_never_reaches_the_caller(
+    monkeypatch, networks, tmp_path
+):
+    gpu = SimulatedGpu(256 * MIB, miss=4.0)
+    gpu.install(monkeypatch)
+    guard = gpu.make_guard(networks('da3-small'), tmp_path / 'calibration.json')
+    others = leave(gpu, guard, 20)
+    with pytest.raises(MemoryBudgetError, match='ran out of memory with 20 views'):
+        guard.run(random_window(20), None)
+    assert gpu.num_failures > 0
+    del others
+    assert guard.run(random_window(2), None).depth.shape[1] == 2
+
+
+def test_refusals_keep_nothing_alive(gpu, guard):
+    """A cycle through a traceback would hold the caller's tensors until the next collection."""
+    def refused():
+        held = gpu.take(gpu.device, 2 * gpu.total_bytes)
+        for attempt in (lambda: guard.plan(SIZE), lambda: guard.run(random_window(2), None)):
+            with pytest.raises(MemoryBudgetError):
+                attempt()
+        return weakref.ref(held)
+
+    guard.plan(SIZE)
+    assert refused()() is None
+
+
+def test_a_stream_keeps_every_keyframe_while_memory_comes_and_goes(gpu, guard, networks):
+    engine = InferenceEngine(networks('da3-small'), device='cpu', size=28)
+    engine._runner = guard
+    config = PipelineConfig(
+        keyframe=KeyframeConfig(mode='time', min_interval_s=0.0, min_sharpness=0.0),
+        window=WindowConfig(size=12, stride=3, min_views=2),
+    )
+    pipeline = DepthPipeline(engine, config)
+    kept, posed, sizes, others = [], [], [], None
+    for i, image in enumerate(random_window(84, 28, 28, seed=3)):
+        if i == 30:
+            others = leave(gpu, guard, 5, (28, 28))
+        if i == 45:
+            others = None
+        keyframe = pipeline.select(Frame(stamp_ns=i * 10**8, image=image))
+        kept.append(keyframe.id)
+        update = pipeline.add(keyframe)
+        assert not update.dropped
+        posed += [result.id for result in update.keyframes]
+        if update.window is not None:
+            sizes.append((i, update.window.num_views))
+    posed += [result.id for result in pipeline.flush().keyframes]
+    assert others is None
+    assert posed == kept and len(set(posed)) == len(posed)
+    assert max(size for i, size in sizes if i < 30) == 12
+    assert max(size for i, size in sizes if 30 <= i < 45) <= 5
+    assert sizes[-1][1] > 5
+    assert engine.num_shortages > 0
