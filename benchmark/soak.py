@@ -16,8 +16,8 @@
 A very long drive through the real node, ten times as fast as real: nothing may grow.
 
 A camera process sends small images, stamped as if they were taken at 30 Hz; the node runs an
-engine that costs nothing, and all outputs are listened to. Then the node is taken down and up again
-many times. Ends with 1 if memory, file handles or threads grew.
+engine that costs nothing, and all outputs are listened to. Then the node is taken down and up
+again many times. Ends with 1 if memory, file handles or threads grew.
 """
 
 import argparse
