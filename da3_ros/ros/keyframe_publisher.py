@@ -157,7 +157,7 @@ class KeyframePublisher:
         """
         placed = messages.placed
         if placed is not None and self._broadcaster is not None:
-            self._broadcaster.sendTransform(placed.transforms)
+            self._broadcaster.sendTransform(placed.transforms, leads=placed.leads)
         for publisher, message in messages.outputs:
             publisher.publish(message)
         if placed is not None:
