@@ -21,6 +21,7 @@ import sys
 import traceback
 
 from da3_ros.errors import Da3Error
+from da3_ros.ros.allocator import reuse_large_buffers
 from da3_ros.ros.counters import Counters
 from da3_ros.ros.diagnostics import Diagnostics
 from da3_ros.ros.engine_loading import load_engine, LoadedEngine, ModelIdentity
@@ -207,6 +208,7 @@ def run(create_node: Callable[[], Da3Node], args: Sequence[str] | None = None) -
     :param create_node: called when ROS is up.
     :param args: of the command line.
     """
+    reuse_large_buffers()
     try:
         rclpy.init(args=None if args is None else list(args))
     except RuntimeError as error:

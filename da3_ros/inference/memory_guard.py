@@ -95,6 +95,12 @@ class MemoryGuard:
         self._limits = limits
         self._cache = CalibrationCache() if cache is None else cache
         self._ways: tuple[_Way, ...] = ()
+        self._num_shortages = 0
+
+    @property
+    def num_shortages(self) -> int:
+        """Return how often a window was refused or ran out of memory."""
+        return self._num_shortages
 
     def run(self, images: NDArray[np.uint8], cameras: Cameras | None) -> NetworkOutput:
         """
@@ -107,6 +113,7 @@ class MemoryGuard:
         budget = self._budget_bytes(ways[0].model)
         fitting = [way for way in ways if way.model.peak_bytes(num_views) <= budget]
         if not fitting:
+            self._num_shortages += 1
             fits = max(way.model.max_views(budget) for way in ways)
             needed = min(way.model.peak_bytes(num_views) for way in ways)
             raise MemoryBudgetError(
@@ -120,6 +127,7 @@ class MemoryGuard:
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
+                self._num_shortages += 1
                 _logger.warning('out of GPU memory with %d views: %s', num_views, error)
             # Not in the handler: its traceback holds the tensors of the failed run.
             torch.cuda.empty_cache()

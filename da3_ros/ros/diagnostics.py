@@ -18,14 +18,13 @@ from collections.abc import Callable, Mapping
 
 from da3_ros.ros.counters import Counters, Event
 from da3_ros.ros.engine_loading import ModelIdentity
-from da3_ros.ros.health import Health, HealthReport, Latency
+from da3_ros.ros.health import Health, HealthReport, Latency, MAX_AGE_S
 from da3_ros.ros.settings import NodeSettings
 from diagnostic_msgs.msg import DiagnosticStatus
 from diagnostic_updater import DiagnosticStatusWrapper, Updater
 from rclpy.node import Node
 
 # Beyond it, image stamps and the node's clock have nothing to do with each other.
-_MAX_LATENCY_S = 3600.0
 _PROBLEMS = (
     Event.EXCEPTIONS, Event.BAD_IMAGE, Event.FOREIGN, Event.INFERENCE_FAILED, Event.OVERSIZED,
     Event.OUT_OF_MEMORY, Event.QUEUE_FULL, Event.BAD_CAMERA_INFO, Event.TF_MISSING,
@@ -114,6 +113,7 @@ class Diagnostics:
             status.summary(DiagnosticStatus.WARN, 'RANDOM WEIGHTS: the outputs mean nothing')
         for name in ('name', 'weights', 'licence', 'device'):
             status.add(name, getattr(identity, name))
+        status.add('times that memory was short', str(identity.num_shortages()))
         window = self._health.report().window
         if window is not None:
             if window.max_views < identity.num_views:
@@ -144,7 +144,7 @@ def _label(camera: str) -> str:
 def _add_latency(status: DiagnosticStatusWrapper, latency: Latency | None) -> None:
     if latency is None:
         return
-    if abs(latency.median_s) > _MAX_LATENCY_S:
+    if abs(latency.median_s) > MAX_AGE_S:
         status.add('latency', 'unknown: the stamps are of another clock (use_sim_time?)')
         return
     status.add('latency median [s]', f'{latency.median_s:.3f}')

@@ -24,6 +24,9 @@ from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.update import WindowReport
 import numpy as np
 
+MAX_AGE_S = 3600.0
+"""Stamps farther from now are of another clock."""
+
 _NUM_LATENCIES = 200
 _NUM_ARRIVALS = 100
 _NS_PER_S = 10**9

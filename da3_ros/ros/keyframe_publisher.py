@@ -27,6 +27,7 @@ from da3_ros.ros.depth_mask import mask_depth
 from da3_ros.ros.drift import Drift, unknown_covariance
 from da3_ros.ros.health import Health
 from da3_ros.ros.interface import Publishers
+from da3_ros.ros.map_broadcaster import MapBroadcaster
 from da3_ros.ros.path_history import PathHistory
 from da3_ros.ros.placement import KeyframePlacer, PlacedKeyframe
 from da3_ros.ros.point_cloud import to_point_cloud
@@ -35,7 +36,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecyclePublisher
 from sensor_msgs.msg import PointCloud2
-from tf2_ros import TransformBroadcaster
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ class KeyframePublisher:
     """The worker's outlet; messages that nobody listens to are not made."""
 
     def __init__(
-        self, publishers: Publishers, broadcaster: TransformBroadcaster | None,
+        self, publishers: Publishers, broadcaster: MapBroadcaster | None,
         placer: KeyframePlacer, followers: Sequence[Follower], health: Health,
         settings: Callable[[], NodeSettings],
     ) -> None:
@@ -111,6 +111,8 @@ class KeyframePublisher:
     def begin_session(self) -> None:
         """Forget the world so far."""
         self._placer.begin_session()
+        if self._broadcaster is not None:
+            self._broadcaster.forget()
         for follower in self._followers:
             follower.begin_session()
         self._drift = Drift()
@@ -153,7 +155,7 @@ class KeyframePublisher:
         :param messages: from ``prepare``.
         """
         placed = messages.placed
-        if placed is not None and placed.transforms and self._broadcaster is not None:
+        if placed is not None and self._broadcaster is not None:
             self._broadcaster.sendTransform(placed.transforms)
         for publisher, message in messages.outputs:
             publisher.publish(message)

@@ -252,6 +252,10 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec('tf.publish_map', 'Publish map -> odom too, in the modes camera and '
                   'odom_to_base.'),
     _live('tf.timeout_s', 'Longest wait for a transform of the robot.', 's', (0.0, 5.0)),
+    ParameterSpec('tf.rate_hz', 'Repeat the newest map -> odom so often, for the present time; 0 '
+                  'sends it with keyframes only.', 'Hz', (0.0, 1000.0)),
+    ParameterSpec('tf.tolerance_s', 'Date the repeated map -> odom so far ahead.', 's',
+                  (0.0, 10.0)),
     _live('path.max_size', 'Most poses of the path; when full, the oldest is dropped.',
           limits=(1, 10**6)),
 )

@@ -29,6 +29,7 @@ from da3_ros.ros.interface import (
     Subscriptions,
 )
 from da3_ros.ros.keyframe_publisher import KeyframeMessages, KeyframePublisher
+from da3_ros.ros.map_broadcaster import MapBroadcaster
 from da3_ros.ros.map_publisher import MapPublisher
 from da3_ros.ros.placement import KeyframePlacer
 from da3_ros.ros.rig_intake import RigIntake
@@ -38,7 +39,6 @@ from da3_ros.ros.worker import InferenceWorker
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
 from rclpy.timer import Timer
-from tf2_ros import TransformBroadcaster
 
 # What waits for the images of other cameras goes on when none has come for so long.
 _IDLE_S = 0.5
@@ -77,7 +77,7 @@ class ProcessingLine:
         has_tf = self._settings.tf.mode != 'none'
         needs_frames = has_tf or self._settings.needs_robot_poses
         self._frames = RobotFrames(node) if needs_frames else None
-        self._broadcaster = TransformBroadcaster(node) if has_tf else None
+        self._broadcaster = MapBroadcaster(node, self._settings.tf) if has_tf else None
         self._pipeline = DepthPipeline(
             loaded.engine, self._settings.pipeline(loaded.identity.num_views))
         self._map = MapPublisher(self._publishers.map, counters, settings)
@@ -152,6 +152,7 @@ class ProcessingLine:
             self._node.destroy_timer(self._idle_timer)
         self._idle_timer = None
         self._worker.discard('deactivated')
+        self._forget_map()
 
     def reset(self, reason: str) -> None:
         """
@@ -163,6 +164,12 @@ class ProcessingLine:
         if self._intake is not None:
             self._intake.release()
         self._worker.discard(reason)
+        self._forget_map()
+
+    def _forget_map(self) -> None:
+        """Stop repeating where the map was; after a discard, which lets nothing old follow."""
+        if self._broadcaster is not None:
+            self._broadcaster.forget()
 
     def flush(self) -> None:
         """Bring out what waits, as soon as it can be inferred."""
@@ -194,7 +201,7 @@ class ProcessingLine:
         if self._frames is not None:
             self._frames.close()
         if self._broadcaster is not None:
-            self._node.destroy_publisher(self._broadcaster.pub_tf)
+            self._broadcaster.close()
         del self._pipeline, self._worker
         release_memory()
         return True

@@ -20,12 +20,11 @@ from functools import partial
 from typing import Protocol
 
 from da3_ros.errors import MessageError
-from da3_ros.inference.preprocessing import plan_processing
 from da3_ros.mapping.keyframe import Frame, Instant
 from da3_ros.ros.camera_settings import CameraSettings
 from da3_ros.ros.counters import Counters, Event
 from da3_ros.ros.health import Health
-from da3_ros.ros.image_intake import ImageIntake
+from da3_ros.ros.image_intake import ImageIntake, plan_view
 from da3_ros.ros.session_watch import Arrival, SessionWatch, StreamSignature
 from da3_ros.ros.settings import PreprocessSettings
 from rclpy.impl.rcutils_logger import RcutilsLogger
@@ -94,7 +93,7 @@ class RigIntake:
         self._is_idle = False
         self.cameras = {
             name: ImageIntake(
-                name, settings, admit=partial(self._admit, name), take=self._take,
+                name, settings, preprocess, admit=partial(self._admit, name), take=self._take,
                 counters=counters[name], health=health, logger=self._loggers[name],
             ) for name in settings.names
         }
@@ -146,11 +145,7 @@ class RigIntake:
         self, camera: str, signature: StreamSignature, stamp_ns: int
     ) -> tuple[int, int]:
         """Return the size of the camera's views, which must be that of the other cameras."""
-        size, method = self._preprocess.size, self._preprocess.method
-        try:
-            view = plan_processing(signature.height, signature.width, size=size, method=method)
-        except ValueError as error:
-            raise MessageError(f'image size: {error}') from error
+        view = plan_view(self._preprocess, signature.width, signature.height)
         for other, theirs in self._views.items():
             age_s = abs(stamp_ns - theirs.stamp_ns) / _NS_PER_S
             if other != camera and theirs.size != view.size and age_s < self._settings.max_gap_s:

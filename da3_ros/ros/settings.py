@@ -153,6 +153,8 @@ class TfSettings:
     :param base_frame: name of the robot's base frame.
     :param publish_map: publish ``map -> odom`` too, in the modes that own ``odom``.
     :param timeout_s: longest wait for a transform of the robot.
+    :param rate_hz: ``map -> odom`` is repeated so often; 0 = it comes with keyframes only.
+    :param tolerance_s: repeated ones are dated so far ahead.
     """
 
     mode: str = 'camera'
@@ -161,6 +163,13 @@ class TfSettings:
     base_frame: str = 'base_link'
     publish_map: bool = False
     timeout_s: float = 0.2
+    rate_hz: float = 20.0
+    tolerance_s: float = 0.2
+
+    @property
+    def has_map(self) -> bool:
+        """Tell whether ``map -> odom`` is published."""
+        return self.mode == 'map_to_odom' or (self.publish_map and self.mode != 'none')
 
     @property
     def frames(self) -> tuple[str, str, str]:

@@ -22,6 +22,7 @@ import argparse
 import sys
 import time
 
+from da3_ros import node as node_module
 from da3_ros.node import Da3Node, run
 from da3_ros.ros.engine_loading import LoadedEngine, ModelIdentity
 import numpy as np
@@ -70,8 +71,11 @@ def main() -> None:
     parser.add_argument('--delay-s', type=float, default=0.0)
     parser.add_argument('--fail-at', type=int, default=-1)
     parser.add_argument('--load-s', type=float, default=0.0)
+    parser.add_argument('--cleanup-s', type=float, help='longest wait for an inference')
     parser.add_argument('--drift', type=float, default=0.0)
     options = parser.parse_args(remove_ros_args(sys.argv)[1:])
+    if options.cleanup_s is not None:
+        node_module._CLEANUP_TIMEOUT_S = options.cleanup_s
 
     def load(settings) -> LoadedEngine:
         sys.stdout.write('loading\n')

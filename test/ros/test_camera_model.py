@@ -86,9 +86,34 @@ def test_no_unknown_pixels_at_the_border(model):
     assert rectifier.rectify(white).min() >= 200
 
 
+@pytest.mark.parametrize('model', LENSES)
+def test_smaller_images_show_the_same_through_their_own_intrinsics(model):
+    """A pixel of the small picture shows what its ray meets in the large one."""
+    camera_model = read(camera_info(model=model, d=LENSES[model]))
+    large, small = Rectifier(camera_model), Rectifier(camera_model, size=(100, 70))
+    v, u = np.mgrid[:HEIGHT, :WIDTH]
+    waves = 127 + 60 * np.sin(u / 9) + 60 * np.cos(v / 11)
+    image = np.repeat(waves.astype(np.uint8)[..., None], 3, axis=2)
+    reference, found = large.rectify(image)[..., 0], small.rectify(image)[..., 0]
+    assert found.shape == (70, 100)
+    rows, columns = np.mgrid[4:66, 4:96]
+    rays = np.linalg.inv(small.intrinsics) @ np.stack(
+        [columns.ravel(), rows.ravel(), np.ones(rows.size)])
+    pixels = (large.intrinsics @ rays)[:2].reshape(2, *rows.shape).astype(np.float32)
+    expected = cv2.remap(reference, *pixels, cv2.INTER_LINEAR)
+    assert np.abs(found[rows, columns].astype(float) - expected).mean() < 1.5
+
+
+def test_images_are_never_enlarged():
+    """A camera that is smaller than wanted keeps its size."""
+    rectifier = Rectifier(
+        read(camera_info(d=LENSES['plumb_bob'])), size=(2 * WIDTH, 2 * HEIGHT))
+    assert rectifier.rectify(np.zeros((HEIGHT, WIDTH, 3), np.uint8)).shape == (HEIGHT, WIDTH, 3)
+
+
 def test_no_distortion_changes_nothing():
     """Neither image nor intrinsics."""
-    rectifier = Rectifier(read(camera_info()))
+    rectifier = Rectifier(read(camera_info()), size=(100, 70))
     image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
     assert rectifier.rectify(image) is image
     np.testing.assert_array_equal(rectifier.intrinsics, K)
