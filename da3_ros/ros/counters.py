@@ -30,7 +30,6 @@ class Event(Enum):
     SESSIONS = 'sessions'
     SEGMENTS = 'windows that could not be joined'
     LOOPS = 'loops closed'
-    OVERSIZED = 'windows that did not fit the memory'
     EXCEPTIONS = 'unexpected errors'
 
     BAD_IMAGE = 'dropped images: unusable message'

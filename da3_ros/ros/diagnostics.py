@@ -26,7 +26,7 @@ from rclpy.node import Node
 
 # Beyond it, image stamps and the node's clock have nothing to do with each other.
 _PROBLEMS = (
-    Event.EXCEPTIONS, Event.BAD_IMAGE, Event.FOREIGN, Event.INFERENCE_FAILED, Event.OVERSIZED,
+    Event.EXCEPTIONS, Event.BAD_IMAGE, Event.FOREIGN, Event.INFERENCE_FAILED,
     Event.OUT_OF_MEMORY, Event.QUEUE_FULL, Event.BAD_CAMERA_INFO, Event.TF_MISSING,
     Event.TF_CONFLICT, Event.MAP_BEHIND,
 )
