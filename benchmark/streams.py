@@ -34,7 +34,7 @@ _PERIOD_NS = 200_000_000
 # 7-Scenes: millimetres, and what its depth camera writes where it sees nothing.
 _INVALID_DEPTHS_MM = (0, 65535)
 # The two images of the walk through the office, far apart in time, whose features match best.
-_OFFICE_SAME_PLACE = (10, 234)
+OFFICE_SAME_PLACE = (10, 234)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +152,7 @@ def office(folder: Path, *, every: int = 2) -> Stream:
         Frame((i + 1) * _PERIOD_NS, _read_rgb(path))
         for i, path in enumerate(_files(folder, '*.jpg')[::every])
     )
-    return Stream('office', frames, None, (), tuple(i // every for i in _OFFICE_SAME_PLACE))
+    return Stream('office', frames, None, (), tuple(i // every for i in OFFICE_SAME_PLACE))
 
 
 def _files(folder: Path, pattern: str) -> list[Path]:

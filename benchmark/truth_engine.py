@@ -88,6 +88,7 @@ class TruthEngine:
             sky=None,
             intrinsics=intrinsics,
             poses=window_T_camera,
+            appearance=np.stack([_thumbnail(image).ravel() for image in images]),
         )
 
     def _recognise(self, image: NDArray[np.uint8]) -> int:

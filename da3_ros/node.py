@@ -91,7 +91,8 @@ class Da3Node(LifecycleNode):
             cameras=lambda: self._line.camera_counters if self._line else {},
             identity=self._identity,
         )
-        Services(self, self._active_line)
+        self._own_services = Services(
+            self, self._active_line, self._counters, lambda: self._params.settings)
         if self.get_parameter('autostart').value:
             # The steady clock: simulated time may not have begun.
             self._autostart_timer = self.create_timer(
@@ -176,6 +177,7 @@ class Da3Node(LifecycleNode):
 
         :returns: False if an inference is still under way.
         """
+        self._own_services.close(_EXIT_TIMEOUT_S)
         is_done = self._close_line(_EXIT_TIMEOUT_S) == _SUCCESS
         self._log_bridge.detach()
         return is_done

@@ -29,6 +29,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
+from da3_ros.inference.appearance import describe
 from da3_ros.inference.arithmetic import Arithmetic, project
 from da3_ros.inference.levels import LevelStore, NUM_LEVELS
 from da3_ros.inference.preprocessing import normalize
@@ -137,6 +138,8 @@ class BackbonePass:
         self._arithmetic = arithmetic
         self._residual_dtype = residual_dtype
         self._camera: list[Tensor] = []
+        # (N, D) what the views look like, once they have passed the blocks of their own.
+        self.appearance: Tensor | None = None
 
     def run(self, images: Tensor, camera_tokens: Tensor | None, ref_view_strategy: str) -> Tensor:
         """
@@ -155,6 +158,10 @@ class BackbonePass:
                 camera_tokens = self._backbone.learnt_camera_tokens(
                     class_tokens, ref_view_strategy
                 )
+            if i == start:
+                self.appearance = torch.cat([
+                    describe(x[views, 1:]) for views in view_slices(len(x), self._chunks.views)
+                ])
             if i == start and camera_tokens is not None:
                 x[:, 0] = camera_tokens[0]
             if self._config.is_global(i):

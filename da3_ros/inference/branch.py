@@ -72,12 +72,14 @@ class WindowFeatures:
     :param image_size: height and width [px].
     :param levels: of all views.
     :param camera: (1, N, 9) encoding, or None where the variant has no camera decoder.
+    :param appearance: (N, D), or None where no view sees another.
     """
 
     num_views: int
     image_size: tuple[int, int]
     levels: LevelStore
     camera: Tensor | None
+    appearance: Tensor | None
 
 
 class Maps:
@@ -158,12 +160,14 @@ class Branch:
         # Without cameras no view sees another: a few views at a time run from end to end.
         at_a_time = len(pixels) if self._network.config.has_cameras else chunks.views
         maps = Maps(len(pixels), maps_device)
-        camera = None
+        camera = appearance = None
         for views in view_slices(len(pixels), at_a_time):
             features = self.features(pixels[views], cameras)
-            camera = features.camera
+            camera, appearance = features.camera, features.appearance
             self.decode(features, maps, first_view=views.start)
-        return replace(maps.output(), camera=camera)
+        if appearance is not None:
+            appearance = appearance[None]
+        return replace(maps.output(), camera=camera, appearance=appearance)
 
     def features(self, pixels: Tensor, cameras: Cameras | None) -> WindowFeatures:
         """
@@ -194,7 +198,7 @@ class Branch:
             camera_tokens = network.cam_enc(encode_cameras(cameras, size))
         feature = backbone_pass.run(pixels, camera_tokens, self._ref_view_strategy)
         camera = None if network.cam_dec is None else network.cam_dec(feature[None])
-        return WindowFeatures(len(pixels), size, store, camera)
+        return WindowFeatures(len(pixels), size, store, camera, backbone_pass.appearance)
 
     def decode(self, features: WindowFeatures, maps: Maps, *, first_view: int = 0) -> None:
         """

@@ -189,8 +189,9 @@ class InferenceEngine:
     def _condition(self, poses: Array, window: ProcessedImages) -> Conditioning:
         if not self._config.has_cameras:
             raise ValueError(f'poses: got some, but {self._config.name} takes none')
-        if window.intrinsics is None:
-            raise ValueError('intrinsics: got None, expected those of all images with poses')
+        if window.intrinsics is None or np.isnan(window.intrinsics).any():
+            raise ValueError(
+                'intrinsics: got None or NaN, expected those of all images with poses')
         return condition_on(poses, window.intrinsics)
 
     def _interpret(self, output: NetworkOutput, window: ProcessedImages) -> WindowPrediction:
@@ -220,6 +221,7 @@ class InferenceEngine:
             intrinsics=intrinsics,
             poses=poses,
             is_metric=is_metric,
+            appearance=None if output.appearance is None else output.appearance[0].numpy(),
         )
 
 

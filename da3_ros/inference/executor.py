@@ -99,6 +99,7 @@ class WindowExecutor:
             extrinsics=_to_host(output.extrinsics),
             intrinsics=_to_host(output.intrinsics),
             sky=_to_host(output.sky),
+            appearance=_to_host(output.appearance),
         )
         if self._device.type == 'cuda':
             torch.cuda.current_stream(self._device).synchronize()

@@ -36,6 +36,8 @@ class WindowPrediction:
         where the variant estimates no cameras and none were given.
     :param poses: (N, 4, 4) float64 world_T_camera in the window's own world, or None likewise.
     :param is_metric: whether lengths are metres.
+    :param appearance: (N, D) float32 what each view looks like, whatever the others, or None where
+        the variant estimates no cameras.
     """
 
     images: NDArray[np.uint8]
@@ -45,6 +47,7 @@ class WindowPrediction:
     intrinsics: NDArray[np.float64] | None
     poses: NDArray[np.float64] | None
     is_metric: bool = False
+    appearance: NDArray[np.float32] | None = None
 
     @property
     def num_views(self) -> int:

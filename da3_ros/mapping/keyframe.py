@@ -36,6 +36,8 @@ class Frame:
         odometry frame (wheels, legs, IMU), or None where unknown. Only ``scale.source`` tf and
         pose read it.
     :param camera: name of the camera in the rig; empty where there is only one.
+    :param base_T_camera: (4, 4) float64 [m] pose of the camera on the robot, or None where
+        unknown. Only ``scale.source`` rig reads it.
     """
 
     stamp_ns: int
@@ -44,6 +46,7 @@ class Frame:
     frame_id: str = 'camera_optical_frame'
     robot_T_camera: NDArray[np.float64] | None = None
     camera: str = ''
+    base_T_camera: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ from da3_ros.mapping.config import AlignmentConfig, LoopConfig
 from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.covisibility import shared_share
 from da3_ros.mapping.keyframe import Frame, Keyframe, WindowEngine
-from da3_ros.mapping.place import NUM_SAMPLES, Place, PlaceView, remember
+from da3_ros.mapping.place import NUM_SAMPLES, Place, PlaceView, remember, similarity
 from da3_ros.mapping.place_graph import PlaceGraph
 from da3_ros.mapping.samples import sample_view, ViewSamples
 from da3_ros.mapping.view import read_views, View
@@ -124,7 +124,7 @@ class LoopCloser:
         :param placement: where it lies.
         :param new_views: its views that were not in an earlier window, oldest first.
         """
-        if placement.window is None:
+        if placement.window is None or any(view.appearance is None for view in new_views):
             return
         place = remember(placement.window, new_views)
         self._graph.add(
@@ -187,9 +187,9 @@ class LoopCloser:
         ]
         if not earlier:
             return None
-        similarity = np.stack([place.descriptor for place in earlier]) @ new.descriptor
-        best = int(np.argmax(similarity))
-        return earlier[best] if similarity[best] >= self._config.min_similarity else None
+        alike = similarity(new.appearance, [place.appearance for place in earlier])
+        best = int(np.argmax(alike))
+        return earlier[best] if alike[best] >= self._config.min_similarity else None
 
     def _verify(self, old: Place, new: Place, max_per_place: int) -> _Relation | None:
         """See both places in one window, and relate them if that window fits both."""

@@ -18,9 +18,10 @@ from collections import deque
 from collections.abc import Iterator
 import itertools
 
-from da3_ros.mapping.config import KeyframeConfig, RigConfig
+from da3_ros.mapping.config import KeyframeConfig
 from da3_ros.mapping.keyframe import Frame, Instant, Keyframe
 from da3_ros.mapping.keyframe_selector import KeyframeSelector, MAX_LATE_NS
+from da3_ros.mapping.rig_config import RigConfig
 
 _NS_PER_S = 1_000_000_000
 # An instant waits so long for images on their way, counted in stamps.

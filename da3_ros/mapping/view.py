@@ -36,6 +36,7 @@ class View:
     :param confidence: (h, w) float32, or None.
     :param intrinsics: (3, 3) float64 [px] of ``depth``, pixel centres at integers.
     :param window_T_camera: (4, 4) float64, or None where the network estimates no cameras.
+    :param appearance: (D,) float32 what it looks like, or None where the engine does not say.
     """
 
     keyframe: Keyframe
@@ -44,6 +45,7 @@ class View:
     confidence: NDArray[np.float32] | None
     intrinsics: NDArray[np.float64]
     window_T_camera: NDArray[np.float64] | None
+    appearance: NDArray[np.float32] | None
 
 
 def known_intrinsics(keyframes: Sequence[Keyframe]) -> NDArray[np.float64] | None:
@@ -89,12 +91,14 @@ def read_views(
 def _read_view(prediction: WindowPrediction, index: int, keyframe: Keyframe) -> View:
     pose = None if prediction.poses is None else prediction.poses[index]
     confidence = None if prediction.confidence is None else prediction.confidence[index]
+    appearance = None if prediction.appearance is None else prediction.appearance[index]
     intrinsics = _read_intrinsics(prediction, index, keyframe)
     for name, values in (('pose', pose), ('confidence', confidence)):
         if values is not None and not np.isfinite(values).all():
             raise PredictionError(f'keyframe {keyframe.id}: {name} not finite')
     depth = _read_depth(prediction, index, keyframe)
-    return View(keyframe, prediction.images[index], depth, confidence, intrinsics, pose)
+    image = prediction.images[index]
+    return View(keyframe, image, depth, confidence, intrinsics, pose, appearance)
 
 
 def _read_depth(

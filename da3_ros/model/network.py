@@ -48,6 +48,7 @@ class RawOutput:
     :param camera: (B, N, 9) encoding, see ``camera_head``.
     :param rays: (B, N, 8 rows, 8 columns, 6), direction and origin; None where not asked for.
     :param ray_confidence: (B, N, 8 rows, 8 columns), > 1.
+    :param appearance: (B, N, D) what the views look like, where the executor pools it.
     """
 
     depth: Tensor
@@ -56,6 +57,7 @@ class RawOutput:
     camera: Tensor | None = None
     rays: Tensor | None = None
     ray_confidence: Tensor | None = None
+    appearance: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +70,7 @@ class NetworkOutput:
     :param extrinsics: (B, N, 3, 4) camera_T_world.
     :param intrinsics: (B, N, 3, 3) [px], corner-origin.
     :param sky: (B, N, H, W), 0 = none; 0.3 and more is sky.
+    :param appearance: as in ``RawOutput``.
     """
 
     depth: Tensor
@@ -75,6 +78,7 @@ class NetworkOutput:
     extrinsics: Tensor | None = None
     intrinsics: Tensor | None = None
     sky: Tensor | None = None
+    appearance: Tensor | None = None
 
 
 class DepthAnything3(nn.Module):
@@ -199,6 +203,7 @@ def interpret(raw: RawOutput) -> NetworkOutput:
         extrinsics=None if cameras is None else cameras.extrinsics,
         intrinsics=None if cameras is None else cameras.intrinsics,
         sky=raw.sky,
+        appearance=raw.appearance,
     )
 
 

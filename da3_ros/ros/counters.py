@@ -29,6 +29,7 @@ class Event(Enum):
     WINDOWS = 'windows'
     SESSIONS = 'sessions'
     SEGMENTS = 'windows that could not be joined'
+    TIES = 'segments joined to an earlier one'
     LOOPS = 'loops closed'
     EXCEPTIONS = 'unexpected errors'
 
@@ -46,6 +47,8 @@ class Event(Enum):
 
     BAD_CAMERA_INFO = 'images with unusable CameraInfo'
     TF_MISSING = 'keyframes without the robot transform'
+    SAVED = 'sessions saved'
+    SAVE_FAILED = 'sessions that could not be saved'
     MAP_BEHIND = 'keyframes missing in the map: fusing takes too long'
     TF_CONFLICT = 'transforms withheld: the frame has another parent'
 

@@ -28,7 +28,7 @@ from rclpy.node import Node
 _PROBLEMS = (
     Event.EXCEPTIONS, Event.BAD_IMAGE, Event.FOREIGN, Event.INFERENCE_FAILED,
     Event.OUT_OF_MEMORY, Event.QUEUE_FULL, Event.BAD_CAMERA_INFO, Event.TF_MISSING,
-    Event.TF_CONFLICT, Event.MAP_BEHIND,
+    Event.TF_CONFLICT, Event.MAP_BEHIND, Event.SAVE_FAILED,
 )
 # What is told of every camera of a rig.
 _OF_A_CAMERA = (
@@ -163,6 +163,8 @@ def _add_window(status: DiagnosticStatusWrapper, report: HealthReport) -> None:
     if placement.rejection is not None:
         status.mergeSummary(
             DiagnosticStatus.WARN, f'the last window could not be joined: {placement.rejection}')
+    if placement.tied_segment is not None:
+        status.add('joined to segment', str(placement.tied_segment))
     if window.alignment is not None:
         alignment = window.alignment
         status.add('residual of the last join', f'{alignment.residual:.4f}')

@@ -208,6 +208,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'measures, for "tf".', limits=(1e-4, 1.0)),
     ParameterSpec('scale.tf_noise_m', 'Standard deviation of one position of the robot, for '
                   '"tf".', 'm', (1e-6, 10.0)),
+    ParameterSpec('scale.rig_sigma', 'Relative standard deviation of the distances between '
+                  'cameras as one window sees them, for "rig".', limits=(1e-4, 1.0)),
     ParameterSpec('scale.min_motion_m', 'Windows in which the camera moved less say nothing about '
                   'scale, for "tf".', 'm', (1e-3, 100.0)),
     ParameterSpec('scale.max_sigma', 'Lengths are called metres when the scale is known to this '
@@ -258,4 +260,9 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   (0.0, 10.0)),
     _live('path.max_size', 'Most poses of the path; when full, the oldest is dropped.',
           limits=(1, 10**6)),
+    _live('save.directory', 'Where the save service creates a folder per call; ~ is the home of '
+          'the user.'),
+    _live('save.formats', 'What the save service writes: some of ply, tum, colmap and npz.'),
+    _live('save.max_keyframes', 'Keyframes that are remembered to be saved; beyond, they are '
+          'thinned out evenly. 0 remembers none.', limits=(0, 10**5)),
 )

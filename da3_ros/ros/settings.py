@@ -33,7 +33,12 @@ from da3_ros.mapping.config import (
     WindowConfig,
 )
 from da3_ros.ros.camera_settings import CameraSettings
-from da3_ros.ros.output_settings import DepthSettings, PathSettings, PointSettings
+from da3_ros.ros.output_settings import (
+    DepthSettings,
+    PathSettings,
+    PointSettings,
+    SaveSettings,
+)
 
 RANDOM_WEIGHTS = 'random'
 
@@ -203,6 +208,7 @@ class NodeSettings:
     map: MapConfig = field(default_factory=MapConfig)  # noqa: A003
     tf: TfSettings = field(default_factory=TfSettings)
     path: PathSettings = field(default_factory=PathSettings)
+    save: SaveSettings = field(default_factory=SaveSettings)
     autostart: bool = False
 
     def __post_init__(self) -> None:
@@ -217,6 +223,10 @@ class NodeSettings:
         frames = self.tf.frames
         if not all(frames) or len(set(frames)) < len(frames):
             raise ValueError(f'tf frames: got {frames}, expected three different names')
+        if self.scale.source == 'rig' and num_cameras < 2:
+            raise ValueError(
+                f"scale.source: got 'rig' with camera.names {[*self.camera.names]}, expected "
+                'several cameras')
         if self.needs_robot_poses and self.tf.mode not in ('map_to_odom', 'none'):
             raise ValueError(
                 f'scale.source: got {self.scale.source!r}, which reads the odometry of the robot, '
@@ -227,6 +237,11 @@ class NodeSettings:
     def needs_robot_poses(self) -> bool:
         """Tell whether keyframes carry the pose of the camera in the robot's odometry."""
         return self.scale.source in ('tf', 'pose')
+
+    @property
+    def needs_mounts(self) -> bool:
+        """Tell whether keyframes carry the pose of the camera on the robot."""
+        return self.scale.source == 'rig'
 
     def pipeline(self, num_views: int) -> PipelineConfig:
         """

@@ -280,6 +280,8 @@ class InferenceWorker(Generic[Messages]):
             self._counters.add(Event.WINDOWS)
             if update.window.placement.rejection is not None:
                 self._counters.add(Event.SEGMENTS)
+            if update.window.placement.tied_segment is not None:
+                self._counters.add(Event.TIES)
         if update.loop is not None:
             self._counters.add(Event.LOOPS)
         self._outlet.note_update(update)

@@ -167,11 +167,11 @@ def test_a_stream_keeps_every_keyframe_while_memory_comes_and_goes(engine):
             limit_for(engine, 20)
         if i == 96:
             torch.cuda.set_per_process_memory_fraction(1.0)
-        keyframe = pipeline.select(Frame(stamp_ns=i * 10**8, image=image))
-        if keyframe is None:
+        instant = pipeline.select(Frame(stamp_ns=i * 10**8, image=image))
+        if instant is None:
             continue
-        kept.append(keyframe.id)
-        update = pipeline.add(keyframe)
+        kept += [keyframe.id for keyframe in instant.keyframes]
+        update = pipeline.add(instant)
         posed += [result.id for result in update.keyframes]
         assert not update.dropped
         if update.window is not None:

@@ -14,8 +14,9 @@
 
 """Whatever the camera sends, the intake keeps what is good and counts what is not."""
 
-from da3_ros.mapping.config import KeyframeConfig, RigConfig
+from da3_ros.mapping.config import KeyframeConfig
 from da3_ros.mapping.rig import RigSelector
+from da3_ros.mapping.rig_config import RigConfig
 from da3_ros.ros.camera_settings import CameraSettings
 from da3_ros.ros.conversions import to_bytes, to_header
 from da3_ros.ros.counters import Counters, Event

@@ -241,17 +241,18 @@ def test_resets_from_another_thread_do_not_race(bench_of):
     assert bench.counters[Event.EXCEPTIONS] == 0
 
 
-def standing(count, first=0):
-    """Give frames of a camera that sees the same all the time, and so is in a known place."""
-    picture = Room().image(POSES[0])
-    return frames(count, first=first, pictures={index: picture.copy() for index in range(200)})
+def returning(count, first=0):
+    """Give frames of a camera that looks back and forth, twice."""
+    headings = [0.1 * min(index % 22, 22 - index % 22) for index in range(44)]
+    pictures = [Room().image(level_camera([0.0, 0.0, 0.0], heading)) for heading in headings]
+    return frames(count, first=first, pictures=pictures)
 
 
 @pytest.fixture
 def looping(bench_of):
     """Give a bench that looks for loops and has seen enough to find one at any time."""
     bench = bench_of(config=replace(CONFIG, loop=LoopConfig(enabled=True, min_gap=20)))
-    for frame in standing(22):
+    for frame in returning(22):
         bench.worker.offer(bench.pipeline.select(frame))
     assert eventually(lambda: len(bench.outlet.stamps) == 22, 5.0)
     assert not bench.outlet.loops
@@ -261,7 +262,7 @@ def looping(bench_of):
 def test_a_loop_is_closed_when_nothing_new_waits(looping):
     """While keyframes wait they go first."""
     looping.engine.gate.clear()
-    for frame in standing(10, first=22):
+    for frame in returning(10, first=22):
         looping.worker.offer(looping.pipeline.select(frame))
     assert looping.engine.is_inferring.wait(5.0)
     looping.engine.gate.set()
@@ -273,7 +274,7 @@ def test_a_loop_is_closed_when_nothing_new_waits(looping):
 def test_a_loop_of_an_earlier_session_does_not_come_out(looping):
     """Reset during its joint window."""
     looping.engine.gate.clear()
-    for frame in standing(2, first=22):
+    for frame in returning(2, first=22):
         looping.worker.offer(looping.pipeline.select(frame))
     assert looping.engine.is_inferring.wait(5.0)
     looping.engine.closes_behind = True

@@ -21,6 +21,7 @@ Frames carry their index in their top rows, so that the engine can look their tr
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 from da3_ros.geometry import camera, rigid
 from da3_ros.inference.prediction import WindowPrediction
 from da3_ros.mapping.keyframe import Frame
@@ -91,6 +92,12 @@ def index_of(image):
     return sum(1 << bit for bit, level in enumerate(row) if level > 127.0)
 
 
+def _appearance(image):
+    """Summarise what the room looks like, (48,)."""
+    small = cv2.resize(image[_BIT_PX:, :, 0], (8, 6), interpolation=cv2.INTER_AREA)
+    return small.ravel().astype(np.float32)
+
+
 class PerfectEngine:
     """Answer with the truth, moved and scaled at random per window, plus the asked noise."""
 
@@ -134,6 +141,7 @@ class PerfectEngine:
             intrinsics=self._intrinsics(len(images), intrinsics),
             poses=window_T_camera,
             is_metric=self.is_metric,
+            appearance=np.stack([_appearance(image) for image in images]),
         )
 
     def _gauge(self):

@@ -14,7 +14,9 @@
 
 """Run a pipeline over a stream and collect what comes out."""
 
+from da3_ros.geometry import robust
 from da3_ros.mapping.config import KeyframeConfig, PipelineConfig
+import numpy as np
 from perfect_engine import index_of
 
 EVERY_FRAME = PipelineConfig(keyframe=KeyframeConfig(mode='time', min_interval_s=0.0))
@@ -51,3 +53,11 @@ def reports(updates):
 def indices(keyframes):
     """Return the indices that the images of posed keyframes carry."""
     return [index_of(keyframe.image) for keyframe in keyframes]
+
+
+def published_scale(keyframe, engine):
+    """Return published length over true length."""
+    true = engine.room.depth(engine.poses[keyframe.id])
+    ratio = np.log(keyframe.depth / true).ravel()
+    # Not the median, which the outliers (all too far) would move.
+    return float(np.exp(robust.location(ratio, np.ones(ratio.size), min_sigma=1e-6).centre))

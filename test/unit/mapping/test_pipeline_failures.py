@@ -110,9 +110,9 @@ def test_a_programming_error_comes_through_once():
     pipeline = DepthPipeline(FailingEngine(curve(12), bug), EVERY_FRAME)
     stream = [pipeline.select(frame) for frame in frames(12)]
     posed, dropped, num_raised = [], [], 0
-    for keyframe in stream:
+    for instant in stream:
         try:
-            update = pipeline.add(keyframe)
+            update = pipeline.add(instant)
         except TypeError:
             num_raised += 1
             continue

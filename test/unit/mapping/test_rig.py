@@ -16,9 +16,10 @@
 
 import weakref
 
-from da3_ros.mapping.config import KeyframeConfig, RigConfig
+from da3_ros.mapping.config import KeyframeConfig
 from da3_ros.mapping.keyframe import Frame
 from da3_ros.mapping.rig import RigSelector
+from da3_ros.mapping.rig_config import RigConfig
 from hypothesis import given, settings, strategies
 import numpy as np
 import pytest

@@ -18,14 +18,14 @@ from dataclasses import replace
 from itertools import pairwise
 import math
 
-from da3_ros.geometry import rigid, robust
+from da3_ros.geometry import rigid
 from da3_ros.mapping.config import ScaleConfig
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.mapping.scale import ScaleFilter, ScaleMeasurement
 import numpy as np
 from paths import length, PATHS, trajectory_error
 from perfect_engine import frames, level_camera, PerfectEngine
-from pipeline_runs import EVERY_FRAME, posed_keyframes, reports, run
+from pipeline_runs import EVERY_FRAME, posed_keyframes, published_scale, reports, run
 import pytest
 from scipy.spatial.transform import Rotation
 
@@ -57,14 +57,6 @@ def with_odometry(stream, measured):
     ]
 
 
-def published_scale(keyframe, engine):
-    """Return published length over true length."""
-    true = engine.room.depth(engine.poses[keyframe.id])
-    ratio = np.log(keyframe.depth / true).ravel()
-    # Not the median, which the outliers (all too far) would move.
-    return float(np.exp(robust.location(ratio, np.ones(ratio.size), min_sigma=1e-6).centre))
-
-
 @pytest.mark.parametrize('seed', range(3))
 @pytest.mark.parametrize('name', ['forward', 'sideways', 'line', 'figure_of_eight'])
 def test_robot_motion_gives_metres_within_a_percent_after_two_metres(name, seed):
@@ -80,8 +72,9 @@ def test_robot_motion_gives_metres_within_a_percent_after_two_metres(name, seed)
     assert published_scale(last, engine) == pytest.approx(1.0, abs=0.01)
 
 
-def test_standing_still_or_turning_on_the_spot_says_nothing_about_metres():
-    truth = [level_camera([0.0, 0.0, 0.0], 0.05 * i) for i in range(40)]
+@pytest.mark.parametrize('turn_rad', [0.0, 0.05])
+def test_standing_still_or_turning_on_the_spot_says_nothing_about_metres(turn_rad):
+    truth = [level_camera([0.0, 0.0, 0.0], turn_rad * i) for i in range(40)]
     stream = with_odometry(frames(40), odometry(truth, np.random.default_rng(0)))
     updates = run(DepthPipeline(PerfectEngine(truth), config(source='tf')), stream)
     assert not any(keyframe.is_metric for keyframe in posed_keyframes(updates))
@@ -99,6 +92,21 @@ def test_the_scale_is_held_while_the_robot_turns():
     assert len(held) == 1
     assert scales[-1].is_metric
     assert scales[-1].sigma > scales[-10].sigma
+
+
+@pytest.mark.parametrize('source', ['none', 'model', 'tf'])
+def test_every_step_has_the_unit_of_its_depth_while_the_scale_changes(source):
+    """The scale of depth, points and pose is one, for every keyframe that is published."""
+    truth = PATHS['figure_of_eight'](80)
+    stream = with_odometry(frames(80), odometry(truth, np.random.default_rng(0)))
+    engine = PerfectEngine(truth, is_metric=True)
+    posed = posed_keyframes(run(DepthPipeline(engine, config(source=source)), stream))
+    scales = [published_scale(keyframe, engine) for keyframe in posed]
+    assert (np.ptp(scales) > 1e-3) == (source != 'none')
+    for last, new, scale in zip(posed, posed[1:], scales[1:], strict=False):
+        step = np.linalg.norm(new.odom_T_camera[:3, 3] - last.odom_T_camera[:3, 3])
+        true = np.linalg.norm(truth[new.id][:3, 3] - truth[last.id][:3, 3])
+        assert step == pytest.approx(scale * true, rel=1e-3)
 
 
 def test_a_slipping_wheel_does_not_move_the_scale():
