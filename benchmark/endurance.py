@@ -99,9 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     num_posed, started = 0, time.process_time()
     sys.stdout.write('| keyframes | peak memory MiB | CPU ms per keyframe |\n|---|---|---|\n')
     for number, frame in enumerate(frames(options.keyframes), start=1):
-        keyframe = pipeline.select(frame)
-        assert keyframe is not None
-        num_posed += len(pipeline.add(keyframe).keyframes)
+        instant = pipeline.select(frame)
+        assert instant is not None
+        num_posed += len(pipeline.add(instant).keyframes)
         pipeline.close_loops()
         if number % (options.keyframes // 10) == 0:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MIB

@@ -135,7 +135,8 @@ class Stress:
         """Take memory at a moment: views of the window that ran, and windows refused."""
         others = None
         if moment == MOMENTS[2]:
-            with self._taken_within(int(self._rng.integers(1, 40)), self._rng.uniform(0.6, 1.0)):
+            call = int(self._rng.integers(1, self._cost.config.depth + 1))
+            with self._taken_within(call, self._rng.uniform(0.6, 1.0)):
                 return self._run(images)
         if moment == MOMENTS[0]:
             others = take(self._device, others_bytes)

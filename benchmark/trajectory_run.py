@@ -91,9 +91,9 @@ def record(stream: Stream, engine: WindowEngine, config: PipelineConfig) -> Reco
     started = time.process_time()
     updates = []
     for frame in stream.frames:
-        keyframe = pipeline.select(frame)
-        if keyframe is not None:
-            updates += [pipeline.add(keyframe), pipeline.close_loops()]
+        instant = pipeline.select(frame)
+        if instant is not None:
+            updates += [pipeline.add(instant), pipeline.close_loops()]
     updates += [pipeline.flush(), pipeline.close_loops()]
     return Recording(
         tuple(keyframe for update in updates for keyframe in update.keyframes),

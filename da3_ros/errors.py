@@ -44,5 +44,9 @@ class PredictionError(Da3Error):
     """The network returned values that cannot be used (all NaN, all infinite)."""
 
 
+class SaveError(Da3Error):
+    """A session cannot be saved; nothing of it was left on the disk."""
+
+
 class MessageError(Da3Error):
     """A received message cannot be used; the text says what was got and what was expected."""

@@ -21,6 +21,7 @@ import sys
 import traceback
 
 from da3_ros.errors import Da3Error
+from da3_ros.ros.allocator import reuse_large_buffers
 from da3_ros.ros.counters import Counters
 from da3_ros.ros.diagnostics import Diagnostics
 from da3_ros.ros.engine_loading import load_engine, LoadedEngine, ModelIdentity
@@ -90,11 +91,14 @@ class Da3Node(LifecycleNode):
             cameras=lambda: self._line.camera_counters if self._line else {},
             identity=self._identity,
         )
-        Services(self, self._active_line)
+        self._own_services = Services(
+            self, self._active_line, self._counters, lambda: self._params.settings)
         if self.get_parameter('autostart').value:
             # The steady clock: simulated time may not have begun.
             self._autostart_timer = self.create_timer(
                 0.0, self._autostart, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        else:
+            self.get_logger().info('unconfigured, and autostart is false: waiting for configure')
 
     @_reported
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -173,6 +177,7 @@ class Da3Node(LifecycleNode):
 
         :returns: False if an inference is still under way.
         """
+        self._own_services.close(_EXIT_TIMEOUT_S)
         is_done = self._close_line(_EXIT_TIMEOUT_S) == _SUCCESS
         self._log_bridge.detach()
         return is_done
@@ -205,7 +210,12 @@ def run(create_node: Callable[[], Da3Node], args: Sequence[str] | None = None) -
     :param create_node: called when ROS is up.
     :param args: of the command line.
     """
-    rclpy.init(args=None if args is None else list(args))
+    reuse_large_buffers()
+    try:
+        rclpy.init(args=None if args is None else list(args))
+    except RuntimeError as error:
+        # An argument or a parameter file that cannot be read: ROS names it, a traceback does not.
+        sys.exit(f'da3: {error}')
     executor = SingleThreadedExecutor()
     is_done = True
     try:

@@ -17,12 +17,20 @@
 import logging
 import os
 
+import hypothesis
 import pytest
 
 # Set here as well as in tools/in_env: 'colcon test' on a robot must not reach the robot's nodes.
 os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 101)
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 os.environ.setdefault('ROS_PYTHON_CHECK_FIELDS', '1')
+
+# The same examples in every run: a fault that chance finds would stop somebody else's change. To
+# look for new ones: pytest --hypothesis-profile=explore.
+hypothesis.settings.register_profile(
+    'same', derandomize=True, deadline=None, database=None, max_examples=200)
+hypothesis.settings.register_profile('explore', deadline=None, max_examples=5000)
+hypothesis.settings.load_profile('same')
 
 # Where launch is installed, pytest loads its plugin, and launch makes all later loggers a class
 # that does not propagate: pytest's caplog would see nothing of ours.

@@ -16,6 +16,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+import logging
 
 from da3_ros.errors import MemoryBudgetError, PredictionError
 from da3_ros.geometry import rigid
@@ -43,6 +44,8 @@ from numpy.typing import NDArray
 import torch
 
 Array = NDArray[np.float64]
+
+_logger = logging.getLogger(__name__)
 
 
 class InferenceEngine:
@@ -80,23 +83,21 @@ class InferenceEngine:
             raise ValueError(f'use_ray_pose: got True, but {self._config.name} predicts no rays')
         self.device = choose_device() if device is None else torch.device(device)
         self.dtype = choose_dtype(self.device) if dtype is None else dtype
+        self._network = network.eval()
         self._size = size
         self._method = method
+        self._use_ray_pose = use_ray_pose
+        self._ref_view_strategy = ref_view_strategy
+        self._options = ExecutorOptions() if options is None else options
+        self._limits = MemoryLimits() if limits is None else limits
         network.set_compute_dtype(self.dtype)
-        options = ExecutorOptions() if options is None else options
+        _place(network, self.device, with_rays=use_ray_pose)
+        self._runner = self._make_runner()
 
-        def make_executor(chosen: ExecutorOptions) -> WindowExecutor:
-            return WindowExecutor(
-                network, chosen, use_ray_pose=use_ray_pose, ref_view_strategy=ref_view_strategy
-            )
-
-        _place(network.eval(), self.device, with_rays=use_ray_pose)
-        self._guard = None
-        if self.device.type == 'cuda':
-            limits = MemoryLimits() if limits is None else limits
-            self._guard = MemoryGuard(network, make_executor, options, limits)
-        else:
-            self._executor = make_executor(options)
+    @property
+    def num_shortages(self) -> int:
+        """Return how often memory was short for a window; such windows are not lost."""
+        return self._runner.num_shortages if isinstance(self._runner, MemoryGuard) else 0
 
     def plan(self, height: int, width: int, *, num_views: int = 0) -> Plan | None:
         """
@@ -108,10 +109,10 @@ class InferenceEngine:
         :returns: None where memory is not watched (on the CPU).
         :raises MemoryBudgetError: if not even one view fits, or none is done in time.
         """
-        if self._guard is None:
+        if not isinstance(self._runner, MemoryGuard):
             return None
         process = plan_processing(height, width, size=self._size, method=self._method)
-        return self._guard.plan(process.size, num_views)
+        return self._runner.plan(process.size, num_views)
 
     def infer(
         self,
@@ -141,16 +142,56 @@ class InferenceEngine:
         )
         conditioning = None if poses is None else self._condition(poses, window)
         cameras = None if conditioning is None else _cameras(conditioning)
-        runner = self._executor if self._guard is None else self._guard
-        output = runner.run(window.images, cameras)
-        prediction = self._interpret(output, window)
+        prediction = self._predict(window, cameras)
         return prediction if conditioning is None else _in_given_unit(prediction, conditioning)
+
+    def _make_runner(self) -> MemoryGuard | WindowExecutor:
+        """Make what runs windows, in the number format that the network has now."""
+        def make_executor(options: ExecutorOptions) -> WindowExecutor:
+            return WindowExecutor(
+                self._network, options, use_ray_pose=self._use_ray_pose,
+                ref_view_strategy=self._ref_view_strategy,
+            )
+
+        if self.device.type != 'cuda':
+            return make_executor(self._options)
+        return MemoryGuard(self._network, make_executor, self._options, self._limits)
+
+    def _predict(self, window: ProcessedImages, cameras: Cameras | None) -> WindowPrediction:
+        """
+        Predict in the network's own units; in float32 from the first time on that float16 fails.
+
+        Weights that were not trained in float16 may make larger numbers than it has.
+        """
+        try:
+            return self._interpret(self._runner.run(window.images, cameras), window)
+        except PredictionError as error:
+            if self.dtype != torch.float16:
+                raise
+            _logger.warning('%s in float16: float32 from now on', error)
+        self._widen()
+        return self._interpret(self._runner.run(window.images, cameras), window)
+
+    def _widen(self) -> None:
+        """Go over to float32, or stay as it is where there is no memory for that."""
+        try:
+            self._network.set_compute_dtype(torch.float32)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            self._network.set_compute_dtype(self.dtype)
+            raise MemoryBudgetError(
+                f'float16 is too narrow for the weights, and float32 does not fit: {error}'
+            ) from error
+        self.dtype = torch.float32
+        self._runner = self._make_runner()
 
     def _condition(self, poses: Array, window: ProcessedImages) -> Conditioning:
         if not self._config.has_cameras:
             raise ValueError(f'poses: got some, but {self._config.name} takes none')
-        if window.intrinsics is None:
-            raise ValueError('intrinsics: got None, expected those of all images with poses')
+        if window.intrinsics is None or np.isnan(window.intrinsics).any():
+            raise ValueError(
+                'intrinsics: got None or NaN, expected those of all images with poses')
         return condition_on(poses, window.intrinsics)
 
     def _interpret(self, output: NetworkOutput, window: ProcessedImages) -> WindowPrediction:

@@ -20,7 +20,7 @@ run out all the same, because another process was faster, everything is freed an
 again in smaller pieces; only then does the caller hear of it, with its window untouched.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 import logging
 
@@ -95,6 +95,12 @@ class MemoryGuard:
         self._limits = limits
         self._cache = CalibrationCache() if cache is None else cache
         self._ways: tuple[_Way, ...] = ()
+        self._num_shortages = 0
+
+    @property
+    def num_shortages(self) -> int:
+        """Return how often a window was refused or ran out of memory."""
+        return self._num_shortages
 
     def run(self, images: NDArray[np.uint8], cameras: Cameras | None) -> NetworkOutput:
         """
@@ -107,6 +113,7 @@ class MemoryGuard:
         budget = self._budget_bytes(ways[0].model)
         fitting = [way for way in ways if way.model.peak_bytes(num_views) <= budget]
         if not fitting:
+            self._num_shortages += 1
             fits = max(way.model.max_views(budget) for way in ways)
             needed = min(way.model.peak_bytes(num_views) for way in ways)
             raise MemoryBudgetError(
@@ -120,6 +127,7 @@ class MemoryGuard:
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
+                self._num_shortages += 1
                 _logger.warning('out of GPU memory with %d views: %s', num_views, error)
             # Not in the handler: its traceback holds the tensors of the failed run.
             torch.cuda.empty_cache()
@@ -177,14 +185,7 @@ class MemoryGuard:
         key = CalibrationKey.of(self._device, name, image_size, dtype, self._options)
 
         def probe() -> Calibration:
-            for executor in executors:
-                try:
-                    return calibrate(self._network, executor, image_size)
-                except RuntimeError as error:
-                    if not is_out_of_memory(error):
-                        raise
-                torch.cuda.empty_cache()
-            raise MemoryBudgetError("a few views do not fit the GPU's free memory")
+            return calibrate_where_it_fits(self._network, executors, image_size)
 
         calibration = self._cache.get(key, probe)
         return tuple(
@@ -193,6 +194,27 @@ class MemoryGuard:
             ))
             for executor in executors
         )
+
+
+def calibrate_where_it_fits(
+    network: Network, executors: Iterable[WindowExecutor], image_size: tuple[int, int]
+) -> Calibration:
+    """
+    Probe a network on a GPU, in smaller pieces where larger ones do not fit.
+
+    :param network: on its device.
+    :param executors: of that network, in order of preference.
+    :param image_size: height and width [px].
+    :raises MemoryBudgetError: if a few views do not fit.
+    """
+    for executor in executors:
+        try:
+            return calibrate(network, executor, image_size)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        torch.cuda.empty_cache()
+    raise MemoryBudgetError("a few views do not fit the GPU's free memory")
 
 
 def usable_bytes(device: torch.device, limits: MemoryLimits) -> float:

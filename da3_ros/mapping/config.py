@@ -17,8 +17,10 @@
 from dataclasses import dataclass, field
 import math
 
+from da3_ros.mapping.rig_config import RigConfig
+
 KEYFRAME_MODES = ('motion', 'time')
-SCALE_SOURCES = ('none', 'fixed', 'model', 'tf', 'pose')
+SCALE_SOURCES = ('none', 'fixed', 'model', 'tf', 'pose', 'rig')
 
 
 def _require(condition: bool, name: str, got: object, expected: str) -> None:
@@ -69,31 +71,6 @@ class KeyframeConfig:
         _require_share('keyframe.min_overlap', self.min_overlap)
         _require(0.0 <= self.min_sharpness < 1.0, 'keyframe.min_sharpness', self.min_sharpness,
                  'in [0, 1)')
-
-
-@dataclass(frozen=True)
-class RigConfig:
-    """
-    Cameras that are seen together.
-
-    :param cameras: their names; a camera alone may have the empty one.
-    :param sync_tolerance_s: images of two cameras that are this close belong to one instant.
-    """
-
-    cameras: tuple[str, ...] = ('',)
-    sync_tolerance_s: float = 0.05
-
-    def __post_init__(self) -> None:
-        """
-        Check the values.
-
-        :raises ValueError: if one is out of its range.
-        """
-        is_distinct = len(set(self.cameras)) == len(self.cameras) > 0
-        _require(is_distinct and (self.cameras == ('',) or all(self.cameras)), 'camera.names',
-                 self.cameras, 'different names, or one empty name')
-        _require(0.0 <= self.sync_tolerance_s < math.inf, 'camera.sync_tolerance_s',
-                 self.sync_tolerance_s, 'at least 0')
 
 
 @dataclass(frozen=True)
@@ -179,6 +156,7 @@ class ScaleConfig:
     Sources: ``none``: lengths stay in the unit of the first window. ``fixed``: that unit times
     ``fixed_factor``. ``model``: metres where the network gives them, else as ``none``. ``tf``: the
     robot's own motion over the same stamps. ``pose``: the network is given the robot's poses.
+    ``rig``: the known distances between the cameras of the robot.
 
     :param source: one of the above.
     :param fixed_factor: metres per unit of the first window, for ``fixed``.
@@ -186,6 +164,8 @@ class ScaleConfig:
         ``pose``; a larger one filters longer.
     :param tf_sigma: relative standard deviation of the distances that the robot measures.
     :param tf_noise_m: standard deviation of one position of the robot.
+    :param rig_sigma: relative standard deviation of the distances between cameras as one window
+        sees them.
     :param min_motion_m: windows in which the camera moved less say nothing about scale.
     :param max_sigma: lengths are called metres when the scale is known to this.
     """
@@ -195,6 +175,7 @@ class ScaleConfig:
     model_sigma: float = 0.05
     tf_sigma: float = 0.01
     tf_noise_m: float = 0.005
+    rig_sigma: float = 0.05
     min_motion_m: float = 0.1
     max_sigma: float = 0.05
 
@@ -206,8 +187,8 @@ class ScaleConfig:
         """
         _require(self.source in SCALE_SOURCES, 'scale.source', self.source,
                  f'one of {SCALE_SOURCES}')
-        for name in ('fixed_factor', 'model_sigma', 'tf_sigma', 'tf_noise_m', 'min_motion_m',
-                     'max_sigma'):
+        for name in ('fixed_factor', 'model_sigma', 'tf_sigma', 'tf_noise_m', 'rig_sigma',
+                     'min_motion_m', 'max_sigma'):
             value = getattr(self, name)
             _require(0.0 < value < math.inf, f'scale.{name}', value, 'above 0')
 

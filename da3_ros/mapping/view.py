@@ -79,7 +79,7 @@ def read_views(
     :param keyframes: N keyframes.
     :returns: N views.
     :raises PredictionError: if views are missing, a view has no usable depth or no intrinsics,
-        or a pose is not finite.
+        or a pose or confidence is not finite.
     """
     if prediction.num_views != len(keyframes):
         raise PredictionError(
@@ -90,11 +90,12 @@ def read_views(
 
 def _read_view(prediction: WindowPrediction, index: int, keyframe: Keyframe) -> View:
     pose = None if prediction.poses is None else prediction.poses[index]
-    if pose is not None and not np.isfinite(pose).all():
-        raise PredictionError(f'keyframe {keyframe.id}: the pose is not finite')
     confidence = None if prediction.confidence is None else prediction.confidence[index]
     appearance = None if prediction.appearance is None else prediction.appearance[index]
     intrinsics = _read_intrinsics(prediction, index, keyframe)
+    for name, values in (('pose', pose), ('confidence', confidence)):
+        if values is not None and not np.isfinite(values).all():
+            raise PredictionError(f'keyframe {keyframe.id}: {name} not finite')
     depth = _read_depth(prediction, index, keyframe)
     image = prediction.images[index]
     return View(keyframe, image, depth, confidence, intrinsics, pose, appearance)

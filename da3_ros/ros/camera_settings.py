@@ -16,7 +16,7 @@
 
 from dataclasses import dataclass
 
-from da3_ros.mapping.config import RigConfig
+from da3_ros.mapping.rig_config import RigConfig
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,13 @@ class Event(Enum):
     SEGMENTS = 'windows that could not be joined'
     TIES = 'segments joined to an earlier one'
     LOOPS = 'loops closed'
+    OVERSIZED = 'windows that did not fit the memory'
     EXCEPTIONS = 'unexpected errors'
 
     BAD_IMAGE = 'dropped images: unusable message'
     DUPLICATE = 'dropped images: stamp seen before'
     LATE = 'dropped images: out of order'
+    FOREIGN = 'dropped images: of a second camera on the topic'
     NO_CAMERA_INFO = 'dropped images: waiting for CameraInfo'
     PAUSED = 'dropped images: paused'
 
@@ -46,6 +48,8 @@ class Event(Enum):
 
     BAD_CAMERA_INFO = 'images with unusable CameraInfo'
     TF_MISSING = 'keyframes without the robot transform'
+    SAVED = 'sessions saved'
+    SAVE_FAILED = 'sessions that could not be saved'
     MAP_BEHIND = 'keyframes missing in the map: fusing takes too long'
     TF_CONFLICT = 'transforms withheld: the frame has another parent'
 

@@ -14,6 +14,7 @@
 
 """The engine that the parameters ask for."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 import gc
 import logging
@@ -54,6 +55,7 @@ class ModelIdentity:
     :param device: that it runs on.
     :param is_random: whether the outputs mean nothing.
     :param num_views: most views in one inference.
+    :param num_shortages: counts the times that memory was short for a window.
     """
 
     name: str
@@ -62,6 +64,7 @@ class ModelIdentity:
     device: str
     is_random: bool
     num_views: int
+    num_shortages: Callable[[], int] = lambda: 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +119,7 @@ def load_engine(settings: NodeSettings) -> LoadedEngine:
         raise MemoryBudgetError(f'{model.name} does not fit the device: {error}') from error
     identity = ModelIdentity(
         model.name, weights, licence, str(engine.device), model.is_random,
-        _num_views(engine, settings, reason),
+        _num_views(engine, settings, reason), lambda: engine.num_shortages,
     )
     return LoadedEngine(engine, identity)
 

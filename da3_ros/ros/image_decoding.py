@@ -53,6 +53,11 @@ class _Layout:
     opencv_code: int | None = None
     halves: int = 2
 
+    @property
+    def has_half_colours(self) -> bool:
+        """Tell whether two pixels of a row share their colour."""
+        return self.channels == 2 or self.halves != 2
+
     def num_rows(self, height: int) -> int:
         """Return the rows in memory of an image of that height."""
         return height * self.halves // 2
@@ -136,7 +141,7 @@ def _check_size(message: Image, layout: _Layout) -> None:
     size = f'{width}x{height} {message.encoding}'
     if width == 0 or height == 0:
         raise MessageError(f'image size: got {size}, expected at least one pixel')
-    if layout.halves != 2 and (width % 2 or height % 2):
+    if (layout.has_half_colours and width % 2) or (layout.halves != 2 and height % 2):
         raise MessageError(f'image size: got {size}, expected even numbers')
     row = width * layout.channels * layout.itemsize
     if step < row:

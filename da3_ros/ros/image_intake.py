@@ -18,6 +18,7 @@ from collections.abc import Callable
 import time
 
 from da3_ros.errors import MessageError
+from da3_ros.inference.preprocessing import plan_processing, ProcessPlan
 from da3_ros.mapping.keyframe import Frame
 from da3_ros.ros.camera_model import read_camera_model
 from da3_ros.ros.camera_settings import CameraSettings
@@ -27,11 +28,29 @@ from da3_ros.ros.health import Health
 from da3_ros.ros.image_decoding import decode_compressed, decode_image, RgbImage
 from da3_ros.ros.rectification import Rectifier
 from da3_ros.ros.session_watch import StreamSignature
+from da3_ros.ros.settings import PreprocessSettings
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 _THROTTLE_S = 5.0
+# Pixels that the network will not see cost most; half as many as these would be too few.
+_SPARE = 2
 _DEFAULT_FRAME_ID = 'camera_optical_frame'
+
+
+def plan_view(settings: PreprocessSettings, width: int, height: int) -> ProcessPlan:
+    """
+    Foresee what the network will see of an image.
+
+    :param settings: how images become views.
+    :param width: of the image [px].
+    :param height: of the image [px].
+    :raises MessageError: if that is nothing.
+    """
+    try:
+        return plan_processing(height, width, size=settings.size, method=settings.method)
+    except ValueError as error:
+        raise MessageError(f'image size: {error}') from error
 
 
 class ImageIntake:
@@ -42,7 +61,7 @@ class ImageIntake:
     """
 
     def __init__(
-        self, camera: str, settings: CameraSettings, *,
+        self, camera: str, settings: CameraSettings, preprocess: PreprocessSettings, *,
         admit: Callable[[StreamSignature, int], bool], take: Callable[[Frame], None],
         counters: Counters, health: Health, logger: RcutilsLogger,
     ) -> None:
@@ -51,6 +70,7 @@ class ImageIntake:
 
         :param camera: name of the camera; may be empty.
         :param settings: how images are received.
+        :param preprocess: what the network makes of their size.
         :param admit: tells whether an image with a stamp is welcome; may raise MessageError.
         :param take: takes the frames.
         :param counters: of the camera.
@@ -59,6 +79,7 @@ class ImageIntake:
         """
         self._camera = camera
         self._settings = settings
+        self._preprocess = preprocess
         self._admit = admit
         self._take = take
         self._counters = counters
@@ -86,7 +107,7 @@ class ImageIntake:
         :param message: of the camera.
         """
         self._counters.add(Event.RECEIVED)
-        self._health.note_image(self._camera)
+        self._health.note_image(self._camera, stamp_ns(message.header.stamp))
         if self.is_paused:
             self._counters.add(Event.PAUSED)
             return
@@ -105,15 +126,18 @@ class ImageIntake:
             self._process(held)
 
     def _process(self, message: Image | CompressedImage) -> None:
+        received_s = time.monotonic()
         try:
             is_raw = isinstance(message, Image)
             image = decode_image(message) if is_raw else decode_compressed(message)
-            self._pass_on(message, image)
+            self._pass_on(message, image, received_s)
         except MessageError as error:
             self._counters.add(Event.BAD_IMAGE)
             self._logger.error(f'image dropped: {error}', throttle_duration_sec=_THROTTLE_S)
 
-    def _pass_on(self, message: Image | CompressedImage, image: RgbImage) -> None:
+    def _pass_on(
+        self, message: Image | CompressedImage, image: RgbImage, received_s: float
+    ) -> None:
         rectifier = self._rectifier(image)
         height, width = image.shape[:2]
         encoding = message.encoding if isinstance(message, Image) else message.format
@@ -129,6 +153,7 @@ class ImageIntake:
             intrinsics=None if rectifier is None else rectifier.intrinsics,
             frame_id=message.header.frame_id or self._nameless(),
             camera=self._camera,
+            received_s=received_s,
         ))
 
     def _nameless(self) -> str:
@@ -160,10 +185,11 @@ class ImageIntake:
         known = self._rectifiers.get(key)
         if known is not None:
             return known
+        view_height, view_width = plan_view(self._preprocess, width, height).resized[-1]
         try:
-            rectifier = Rectifier(read_camera_model(
-                info, width=width, height=height, is_rectified=not self._settings.rectify
-            ))
+            model = read_camera_model(
+                info, width=width, height=height, is_rectified=not self._settings.rectify)
+            rectifier = Rectifier(model, size=(_SPARE * view_width, _SPARE * view_height))
         except MessageError as error:
             self._counters.add(Event.BAD_CAMERA_INFO)
             self._logger.warning(f'{error}; the network estimates the intrinsics',

@@ -23,10 +23,12 @@ from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.loop_closure import LoopReport
 from da3_ros.mapping.update import PipelineUpdate
 from da3_ros.ros import conversions
+from da3_ros.ros.compressed_images import to_depth_message, to_jpeg_message
 from da3_ros.ros.depth_mask import mask_depth
 from da3_ros.ros.drift import Drift, unknown_covariance
 from da3_ros.ros.health import Health
 from da3_ros.ros.interface import Publishers
+from da3_ros.ros.map_broadcaster import MapBroadcaster
 from da3_ros.ros.path_history import PathHistory
 from da3_ros.ros.placement import KeyframePlacer, PlacedKeyframe
 from da3_ros.ros.point_cloud import to_point_cloud
@@ -35,7 +37,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecyclePublisher
 from sensor_msgs.msg import PointCloud2
-from tf2_ros import TransformBroadcaster
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +84,7 @@ class KeyframePublisher:
     """The worker's outlet; messages that nobody listens to are not made."""
 
     def __init__(
-        self, publishers: Publishers, broadcaster: TransformBroadcaster | None,
+        self, publishers: Publishers, broadcaster: MapBroadcaster | None,
         placer: KeyframePlacer, followers: Sequence[Follower], health: Health,
         settings: Callable[[], NodeSettings],
     ) -> None:
@@ -110,7 +111,10 @@ class KeyframePublisher:
 
     def begin_session(self) -> None:
         """Forget the world so far."""
+        self._health.begin_session()
         self._placer.begin_session()
+        if self._broadcaster is not None:
+            self._broadcaster.forget()
         for follower in self._followers:
             follower.begin_session()
         self._drift = Drift()
@@ -153,8 +157,8 @@ class KeyframePublisher:
         :param messages: from ``prepare``.
         """
         placed = messages.placed
-        if placed is not None and placed.transforms and self._broadcaster is not None:
-            self._broadcaster.sendTransform(placed.transforms)
+        if placed is not None and self._broadcaster is not None:
+            self._broadcaster.sendTransform(placed.transforms, leads=placed.leads)
         for publisher, message in messages.outputs:
             publisher.publish(message)
         if placed is not None:
@@ -202,8 +206,12 @@ class KeyframePublisher:
                 keyframe.intrinsics, width=width, height=height, header=header))
         outputs.add(publishers.depth, lambda: conversions.to_float_message(
             mask_depth(keyframe.depth, confidence, settings.depth), header))
+        outputs.add(publishers.compressed_depth, lambda: to_depth_message(
+            mask_depth(keyframe.depth, confidence, settings.depth), settings.compressed, header))
         outputs.add(publishers.rgb, lambda: conversions.to_rgb_message(
             keyframe.image, header))
+        outputs.add(publishers.compressed_rgb, lambda: to_jpeg_message(
+            keyframe.image, settings.compressed, header))
         if confidence is not None:
             outputs.add(publishers.confidence, lambda: conversions.to_float_message(
                 confidence, header))

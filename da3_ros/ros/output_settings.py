@@ -16,6 +16,9 @@
 
 from dataclasses import dataclass
 import math
+from pathlib import Path
+
+from da3_ros.export.save import FORMATS
 
 # Smaller ones could not be numbered within the range of a camera.
 _MIN_VOXEL_M = 0.001
@@ -77,6 +80,54 @@ class PointSettings:
     def limit_m(self) -> float:
         """Return the largest depth of a point."""
         return self.max_m if self.max_m > 0.0 else math.inf
+
+
+@dataclass(frozen=True)
+class CompressedSettings:
+    """
+    How images are compressed, for those who subscribe to compressed ones.
+
+    :param jpeg_quality: of the picture, 1 to 100.
+    :param depth_quantization: Z; depth is rounded to steps of about its square over Z(Z + 1).
+    :param depth_max_m: depth beyond it is lost.
+    """
+
+    jpeg_quality: int = 90
+    depth_quantization: float = 100.0
+    depth_max_m: float = 100.0
+
+
+@dataclass(frozen=True)
+class SaveSettings:
+    """
+    What ``~/save`` writes, and what is remembered for it.
+
+    :param directory: where a folder per call is created; ``~`` is the home of the user.
+    :param formats: some of ``export.save.FORMATS``.
+    :param max_keyframes: keyframes that are remembered; beyond, they are thinned out evenly.
+        0 remembers none, and nothing can be saved.
+    """
+
+    directory: str = '~/.ros/da3'
+    formats: tuple[str, ...] = FORMATS
+    max_keyframes: int = 200
+
+    def __post_init__(self) -> None:
+        """
+        Check what the ranges cannot tell.
+
+        :raises ValueError: if a value cannot be used.
+        """
+        if not self.directory:
+            raise ValueError("save.directory: got '', expected a folder")
+        if not self.formats or not set(self.formats) <= set(FORMATS):
+            raise ValueError(
+                f'save.formats: got {self.formats}, expected some of {", ".join(FORMATS)}')
+
+    @property
+    def folder(self) -> Path:
+        """Return the directory, from the root of the file system."""
+        return Path(self.directory).expanduser().absolute()
 
 
 @dataclass(frozen=True)

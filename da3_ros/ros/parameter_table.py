@@ -208,6 +208,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'measures, for "tf".', limits=(1e-4, 1.0)),
     ParameterSpec('scale.tf_noise_m', 'Standard deviation of one position of the robot, for '
                   '"tf".', 'm', (1e-6, 10.0)),
+    ParameterSpec('scale.rig_sigma', 'Relative standard deviation of the distances between '
+                  'cameras as one window sees them, for "rig".', limits=(1e-4, 1.0)),
     ParameterSpec('scale.min_motion_m', 'Windows in which the camera moved less say nothing about '
                   'scale, for "tf".', 'm', (1e-3, 100.0)),
     ParameterSpec('scale.max_sigma', 'Lengths are called metres when the scale is known to this '
@@ -234,6 +236,12 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     _live('points.max_m', 'Leave points of a larger depth out; 0 is no limit.', 'm', (0.0, 1e6)),
     _live('points.voxel_m', 'Leave one point, the weighted mean, in each cube with such edges; 0 '
           'is off, the smallest edge is 0.001. Not with points.organized.', 'm', (0.0, 1000.0)),
+    _live('compressed.jpeg_quality', 'Quality of the JPEG on ~/rgb/image/compressed.',
+          limits=(1, 100)),
+    _live('compressed.depth_quantization', 'Z: depth z on ~/depth/image/compressedDepth is exact '
+          'to half of z^2 / (Z (Z + 1)).', limits=(1.0, 1000.0)),
+    _live('compressed.depth_max_m', 'Depth beyond it is lost on ~/depth/image/compressedDepth.',
+          'm', (0.1, 1e6)),
     _live('map.enabled', 'Fuse the map also while nobody subscribes to it, so that who comes '
           'later gets all of it.'),
     _live('map.voxel_m', 'Edge of a voxel of the map; in the unit of the world where that is '
@@ -252,6 +260,15 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec('tf.publish_map', 'Publish map -> odom too, in the modes camera and '
                   'odom_to_base.'),
     _live('tf.timeout_s', 'Longest wait for a transform of the robot.', 's', (0.0, 5.0)),
+    ParameterSpec('tf.rate_hz', 'Repeat the newest map -> odom so often, for the present time; 0 '
+                  'sends it with keyframes only.', 'Hz', (0.0, 1000.0)),
+    ParameterSpec('tf.tolerance_s', 'Date the repeated map -> odom so far ahead.', 's',
+                  (0.0, 10.0)),
     _live('path.max_size', 'Most poses of the path; when full, the oldest is dropped.',
           limits=(1, 10**6)),
+    _live('save.directory', 'Where the save service creates a folder per call; ~ is the home of '
+          'the user.'),
+    _live('save.formats', 'What the save service writes: some of ply, tum, colmap and npz.'),
+    _live('save.max_keyframes', 'Keyframes that are remembered to be saved; beyond, they are '
+          'thinned out evenly. 0 remembers none.', limits=(0, 10**5)),
 )

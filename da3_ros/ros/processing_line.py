@@ -16,6 +16,7 @@
 
 from collections.abc import Callable
 
+from da3_ros.export.session import Session
 from da3_ros.mapping.keyframe import Instant, Keyframe
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.ros.counters import Counters, Event
@@ -29,16 +30,17 @@ from da3_ros.ros.interface import (
     Subscriptions,
 )
 from da3_ros.ros.keyframe_publisher import KeyframeMessages, KeyframePublisher
+from da3_ros.ros.map_broadcaster import MapBroadcaster
 from da3_ros.ros.map_publisher import MapPublisher
 from da3_ros.ros.placement import KeyframePlacer
 from da3_ros.ros.rig_intake import RigIntake
 from da3_ros.ros.robot_frames import RobotFrames, RobotPoses
+from da3_ros.ros.session_archive import SessionArchive
 from da3_ros.ros.settings import NodeSettings
 from da3_ros.ros.worker import InferenceWorker
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
 from rclpy.timer import Timer
-from tf2_ros import TransformBroadcaster
 
 # What waits for the images of other cameras goes on when none has come for so long.
 _IDLE_S = 0.5
@@ -75,16 +77,17 @@ class ProcessingLine:
         self._publishers = create_publishers(node, names)
         self.camera_counters = {name: Counters(counters) for name in names}
         has_tf = self._settings.tf.mode != 'none'
-        needs_frames = has_tf or self._settings.needs_robot_poses
-        self._frames = RobotFrames(node) if needs_frames else None
-        self._broadcaster = TransformBroadcaster(node) if has_tf else None
+        self._needs_poses = self._settings.needs_robot_poses or self._settings.needs_mounts
+        self._frames = RobotFrames(node) if has_tf or self._needs_poses else None
+        self._broadcaster = MapBroadcaster(node, self._settings.tf) if has_tf else None
         self._pipeline = DepthPipeline(
             loaded.engine, self._settings.pipeline(loaded.identity.num_views))
         self._map = MapPublisher(self._publishers.map, counters, settings)
+        self._archive = SessionArchive(settings)
         outlet = KeyframePublisher(
             self._publishers, self._broadcaster,
             KeyframePlacer(self._settings.tf, self._frames if has_tf else None, counters),
-            (self._map,), health, settings,
+            (self._map, self._archive), health, settings,
         )
         self._worker: InferenceWorker[KeyframeMessages] = InferenceWorker(
             self._pipeline, outlet, counters, queue_size=self._settings.queue.size,
@@ -96,10 +99,12 @@ class ProcessingLine:
         self._idle_timer: Timer | None = None
 
     def _robot_poses(self) -> Callable[[Keyframe], Keyframe] | None:
-        if not self._settings.needs_robot_poses or self._frames is None:
+        if not self._needs_poses or self._frames is None:
             return None
-        tf = self._settings.tf
-        return RobotPoses(self._frames, tf.odom_frame, tf.timeout_s).complete
+        return RobotPoses(
+            self._frames, self._settings.tf, in_odom=self._settings.needs_robot_poses,
+            on_base=self._settings.needs_mounts,
+        ).complete
 
     @property
     def is_active(self) -> bool:
@@ -152,6 +157,7 @@ class ProcessingLine:
             self._node.destroy_timer(self._idle_timer)
         self._idle_timer = None
         self._worker.discard('deactivated')
+        self._forget_map()
 
     def reset(self, reason: str) -> None:
         """
@@ -163,12 +169,22 @@ class ProcessingLine:
         if self._intake is not None:
             self._intake.release()
         self._worker.discard(reason)
+        self._forget_map()
+
+    def _forget_map(self) -> None:
+        """Stop repeating where the map was; after a discard, which lets nothing old follow."""
+        if self._broadcaster is not None:
+            self._broadcaster.forget()
 
     def flush(self) -> None:
         """Bring out what waits, as soon as it can be inferred."""
         if self._intake is not None:
             self._intake.release()
         self._worker.request_flush()
+
+    def session(self) -> Session:
+        """Return what can be saved."""
+        return self._archive.session()
 
     def set_paused(self, is_paused: bool) -> None:
         """
@@ -194,7 +210,7 @@ class ProcessingLine:
         if self._frames is not None:
             self._frames.close()
         if self._broadcaster is not None:
-            self._node.destroy_publisher(self._broadcaster.pub_tf)
+            self._broadcaster.close()
         del self._pipeline, self._worker
         release_memory()
         return True

@@ -20,12 +20,11 @@ from functools import partial
 from typing import Protocol
 
 from da3_ros.errors import MessageError
-from da3_ros.inference.preprocessing import plan_processing
 from da3_ros.mapping.keyframe import Frame, Instant
 from da3_ros.ros.camera_settings import CameraSettings
 from da3_ros.ros.counters import Counters, Event
 from da3_ros.ros.health import Health
-from da3_ros.ros.image_intake import ImageIntake
+from da3_ros.ros.image_intake import ImageIntake, plan_view
 from da3_ros.ros.session_watch import Arrival, SessionWatch, StreamSignature
 from da3_ros.ros.settings import PreprocessSettings
 from rclpy.impl.rcutils_logger import RcutilsLogger
@@ -39,6 +38,9 @@ class Selector(Protocol):
 
     def select(self, frame: Frame) -> Instant | None:
         """Take in a frame; return the instant that is complete now."""
+
+    def ready(self) -> Instant | None:
+        """Return another instant that is complete."""
 
     def release(self) -> Instant | None:
         """Return the instant that waits for frames."""
@@ -94,7 +96,7 @@ class RigIntake:
         self._is_idle = False
         self.cameras = {
             name: ImageIntake(
-                name, settings, admit=partial(self._admit, name), take=self._take,
+                name, settings, preprocess, admit=partial(self._admit, name), take=self._take,
                 counters=counters[name], health=health, logger=self._loggers[name],
             ) for name in settings.names
         }
@@ -129,6 +131,12 @@ class RigIntake:
         if observation.arrival is Arrival.LATE:
             self._counters[camera].add(Event.LATE)
             return False
+        if observation.arrival is Arrival.FOREIGN:
+            self._counters[camera].add(Event.FOREIGN)
+            self._loggers[camera].error(
+                'image dropped: two cameras seem to publish on this topic: '
+                f'{observation.reason}, again and again', throttle_duration_sec=_THROTTLE_S)
+            return False
         if observation.arrival is Arrival.BEGINS:
             self.release()
             self._counters[camera].add(Event.SESSIONS)
@@ -140,11 +148,7 @@ class RigIntake:
         self, camera: str, signature: StreamSignature, stamp_ns: int
     ) -> tuple[int, int]:
         """Return the size of the camera's views, which must be that of the other cameras."""
-        size, method = self._preprocess.size, self._preprocess.method
-        try:
-            view = plan_processing(signature.height, signature.width, size=size, method=method)
-        except ValueError as error:
-            raise MessageError(f'image size: {error}') from error
+        view = plan_view(self._preprocess, signature.width, signature.height)
         for other, theirs in self._views.items():
             age_s = abs(stamp_ns - theirs.stamp_ns) / _NS_PER_S
             if other != camera and theirs.size != view.size and age_s < self._settings.max_gap_s:
@@ -157,8 +161,9 @@ class RigIntake:
     def _take(self, frame: Frame) -> None:
         self._is_idle = False
         instant = self._selector.select(frame)
-        if instant is not None:
+        while instant is not None:
             self._offer(instant)
+            instant = self._selector.ready()
 
     def _offer(self, instant: Instant) -> None:
         for keyframe in instant.keyframes:

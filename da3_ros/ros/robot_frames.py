@@ -18,8 +18,9 @@ from dataclasses import replace
 import logging
 import threading
 
-from da3_ros.mapping.keyframe import Keyframe
+from da3_ros.mapping.keyframe import Frame, Keyframe
 from da3_ros.ros.conversions import Array, from_transform
+from da3_ros.ros.settings import TfSettings
 from geometry_msgs.msg import TransformStamped
 from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
@@ -135,31 +136,45 @@ class RobotFrames:
 
 
 class RobotPoses:
-    """Give keyframes the pose of their camera in the robot's own odometry."""
+    """Give keyframes the pose of their camera in the robot's own odometry, or on the robot."""
 
-    def __init__(self, frames: RobotFrames, odom_frame: str, timeout_s: float) -> None:
+    def __init__(
+        self, frames: RobotFrames, tf: TfSettings, *, in_odom: bool, on_base: bool
+    ) -> None:
         """
         Remember whom to ask.
 
         :param frames: of the robot.
-        :param odom_frame: name of the robot's odometry frame.
-        :param timeout_s: longest wait.
+        :param tf: names, and the longest wait.
+        :param in_odom: whether the odometry is asked.
+        :param on_base: whether the mounting is asked.
         """
         self._frames = frames
-        self._odom_frame = odom_frame
-        self._timeout_s = timeout_s
+        self._tf = tf
+        self._in_odom = in_odom
+        self._on_base = on_base
+        self._told: set[tuple[str, str]] = set()
 
     def complete(self, keyframe: Keyframe) -> Keyframe:
         """
-        Add the pose, if it is to be had.
+        Add the poses that are to be had.
 
         :param keyframe: as selected.
         """
         frame = keyframe.frame
+        return replace(keyframe, frame=replace(
+            frame,
+            robot_T_camera=self._look_up(self._tf.odom_frame, frame) if self._in_odom else None,
+            base_T_camera=self._look_up(self._tf.base_frame, frame) if self._on_base else None,
+        ))
+
+    def _look_up(self, target: str, frame: Frame) -> Array | None:
         found = self._frames.look_up(
-            self._odom_frame, frame.frame_id, stamp_ns=frame.stamp_ns, timeout_s=self._timeout_s
+            target, frame.frame_id, stamp_ns=frame.stamp_ns, timeout_s=self._tf.timeout_s
         )
-        if isinstance(found, str):
-            _logger.warning('keyframe without the pose of the robot: %s', found)
-            return keyframe
-        return replace(keyframe, frame=replace(frame, robot_T_camera=found))
+        if not isinstance(found, str):
+            return found
+        if (target, frame.frame_id) not in self._told:
+            self._told.add((target, frame.frame_id))
+            _logger.warning('keyframes without the pose of the robot: %s', found)
+        return None

@@ -16,7 +16,11 @@
 
 from collections.abc import Callable
 
+from da3_ros.export.session import Session
+from da3_ros.ros.counters import Counters
 from da3_ros.ros.processing_line import ProcessingLine
+from da3_ros.ros.save_service import SaveService
+from da3_ros.ros.settings import NodeSettings
 from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
@@ -26,17 +30,35 @@ _REFUSAL = 'the node is not active'
 class Services:
     """Offer the services for the life of the node; they refuse while it is not active."""
 
-    def __init__(self, node: Node, active_line: Callable[[], ProcessingLine | None]) -> None:
+    def __init__(
+        self, node: Node, active_line: Callable[[], ProcessingLine | None], counters: Counters,
+        settings: Callable[[], NodeSettings],
+    ) -> None:
         """
         Create the services.
 
         :param node: the node.
         :param active_line: gives what they act on, or None while the node is not active.
+        :param counters: of the node.
+        :param settings: gives the newest snapshot.
         """
         self._active_line = active_line
         node.create_service(Trigger, '~/reset', self._reset)
         node.create_service(Trigger, '~/flush', self._flush)
         node.create_service(SetBool, '~/set_paused', self._set_paused)
+        self._saving = SaveService(node, counters, settings=settings, session=self._session)
+
+    def close(self, timeout_s: float) -> None:
+        """
+        Give up what is under way.
+
+        :param timeout_s: longest wait for that.
+        """
+        self._saving.close(timeout_s)
+
+    def _session(self) -> Session | None:
+        line = self._active_line()
+        return None if line is None else line.session()
 
     def _reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         line = self._active_line()

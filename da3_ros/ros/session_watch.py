@@ -14,12 +14,20 @@
 
 """Notice when the images of the cameras are no longer the streams they were."""
 
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import Enum
+import time
 
 from da3_ros.mapping.keyframe_selector import MAX_LATE_NS
 
 _NS_PER_S = 10**9
+# So many breaks in so short a time are two cameras on one topic, not one that changed.
+_NUM_BREAKS = 3
+_BREAKS_S = 2.0
+# A stream that is silent for so long has ended: another one may take its place.
+_SILENCE_S = 1.0
 
 
 class Arrival(Enum):
@@ -29,6 +37,7 @@ class Arrival(Enum):
     BEGINS = 'it begins a session'
     DUPLICATE = 'its stamp was seen before'
     LATE = 'a newer image came before it'
+    FOREIGN = 'it is of another stream than the images around it'
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ class Observation:
     The verdict about one image.
 
     :param arrival: how it fits.
-    :param reason: why a session begins, else empty.
+    :param reason: why a session begins, or why the image is of another stream; else empty.
     """
 
     arrival: Arrival
@@ -70,10 +79,12 @@ class _Stream:
 
     :param signature: of its last image.
     :param newest_ns: stamp of that.
+    :param seen_s: when it came, in real time.
     """
 
     signature: StreamSignature
     newest_ns: int
+    seen_s: float
 
 
 class SessionWatch:
@@ -82,17 +93,26 @@ class SessionWatch:
 
     A camera that falls silent or comes back does not end the session of the others; the clock and
     the kind of images are the same for all.
+
+    Where two cameras publish on one topic, every image differs from the one before. That must not
+    begin a session with each: after a few such breaks in a row the session of the moment stays,
+    and images that do not fit it are foreign, until it falls silent or the breaks end.
     """
 
-    def __init__(self, max_gap_s: float) -> None:
+    def __init__(
+        self, max_gap_s: float, *, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
         """
         Wait for the first image.
 
         :param max_gap_s: a longer gap in the images of all cameras begins a new session.
+        :param now_s: tells real time.
         """
         self._max_gap_s = max_gap_s
+        self._now_s = now_s
         self._newest_ns: int | None = None
         self._streams: dict[str, _Stream] = {}
+        self._breaks_s: deque[float] = deque(maxlen=_NUM_BREAKS)
 
     def observe(
         self, signature: StreamSignature, stamp_ns: int, *, camera: str = ''
@@ -110,14 +130,23 @@ class SessionWatch:
         if reason is None and last is not None and stamp_ns <= last.newest_ns:
             is_same = stamp_ns == last.newest_ns
             return Observation(Arrival.DUPLICATE if is_same else Arrival.LATE)
+        now_s = self._now_s()
+        if reason is not None and not self._may_begin(last, now_s):
+            return Observation(Arrival.FOREIGN, reason)
         if went_back:
             # The others will go back too, and that is not another session.
             self._streams.clear()
-        self._streams[camera] = _Stream(signature, stamp_ns)
+        self._streams[camera] = _Stream(signature, stamp_ns, now_s)
         self._newest_ns = max(stream.newest_ns for stream in self._streams.values())
         if reason is None:
             return Observation(Arrival.CONTINUES)
         return Observation(Arrival.BEGINS, f'camera {camera}: {reason}' if camera else reason)
+
+    def _may_begin(self, last: _Stream | None, now_s: float) -> bool:
+        """Note a break, and tell whether to believe it."""
+        is_calm = len(self._breaks_s) < _NUM_BREAKS or now_s - self._breaks_s[0] > _BREAKS_S
+        self._breaks_s.append(now_s)
+        return is_calm or last is None or now_s - last.seen_s > _SILENCE_S
 
     def _break(
         self, last: _Stream | None, signature: StreamSignature, stamp_ns: int

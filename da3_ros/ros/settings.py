@@ -18,7 +18,7 @@ Settings of the node: what the parameters become once they are read and checked.
 Every default is here or in ``mapping.config``; ``ros.parameters`` adds descriptions and ranges.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from da3_ros.inference.automatic_model import PlanConfig
 from da3_ros.inference.levels import Placement
@@ -33,7 +33,13 @@ from da3_ros.mapping.config import (
     WindowConfig,
 )
 from da3_ros.ros.camera_settings import CameraSettings
-from da3_ros.ros.output_settings import DepthSettings, PathSettings, PointSettings
+from da3_ros.ros.output_settings import (
+    CompressedSettings,
+    DepthSettings,
+    PathSettings,
+    PointSettings,
+    SaveSettings,
+)
 
 RANDOM_WEIGHTS = 'random'
 
@@ -112,8 +118,12 @@ class WindowSettings:
         :param num_cameras: views of one instant.
         :raises ValueError: if the settings contradict each other.
         """
-        return WindowConfig(
-            num_views, self.stride, self.min_views, self.max_age_s, num_cameras)
+        config = WindowConfig(
+            num_views, stride=1, min_views=1, max_age_s=self.max_age_s, num_cameras=num_cameras)
+        if not config.is_chained:
+            # Every instant is a window of its own, whatever the other settings say.
+            return config
+        return replace(config, stride=self.stride, min_views=self.min_views)
 
 
 @dataclass(frozen=True)
@@ -153,6 +163,8 @@ class TfSettings:
     :param base_frame: name of the robot's base frame.
     :param publish_map: publish ``map -> odom`` too, in the modes that own ``odom``.
     :param timeout_s: longest wait for a transform of the robot.
+    :param rate_hz: ``map -> odom`` is repeated so often; 0 = it comes with keyframes only.
+    :param tolerance_s: repeated ones are dated so far ahead.
     """
 
     mode: str = 'camera'
@@ -161,6 +173,13 @@ class TfSettings:
     base_frame: str = 'base_link'
     publish_map: bool = False
     timeout_s: float = 0.2
+    rate_hz: float = 20.0
+    tolerance_s: float = 0.2
+
+    @property
+    def has_map(self) -> bool:
+        """Tell whether ``map -> odom`` is published."""
+        return self.mode == 'map_to_odom' or (self.publish_map and self.mode != 'none')
 
     @property
     def frames(self) -> tuple[str, str, str]:
@@ -191,9 +210,11 @@ class NodeSettings:
     queue: QueueSettings = field(default_factory=QueueSettings)
     depth: DepthSettings = field(default_factory=DepthSettings)
     points: PointSettings = field(default_factory=PointSettings)
+    compressed: CompressedSettings = field(default_factory=CompressedSettings)
     map: MapConfig = field(default_factory=MapConfig)  # noqa: A003
     tf: TfSettings = field(default_factory=TfSettings)
     path: PathSettings = field(default_factory=PathSettings)
+    save: SaveSettings = field(default_factory=SaveSettings)
     autostart: bool = False
 
     def __post_init__(self) -> None:
@@ -204,10 +225,14 @@ class NodeSettings:
         """
         num_cameras = len(self.camera.rig.cameras)
         if not self.window.is_automatic:
-            self.window.config(self.window.size, num_cameras)
+            self._check_window(self.window.config(self.window.size, num_cameras))
         frames = self.tf.frames
         if not all(frames) or len(set(frames)) < len(frames):
             raise ValueError(f'tf frames: got {frames}, expected three different names')
+        if self.scale.source == 'rig' and num_cameras < 2:
+            raise ValueError(
+                f"scale.source: got 'rig' with camera.names {[*self.camera.names]}, expected "
+                'several cameras')
         if self.needs_robot_poses and self.tf.mode not in ('map_to_odom', 'none'):
             raise ValueError(
                 f'scale.source: got {self.scale.source!r}, which reads the odometry of the robot, '
@@ -219,6 +244,11 @@ class NodeSettings:
         """Tell whether keyframes carry the pose of the camera in the robot's odometry."""
         return self.scale.source in ('tf', 'pose')
 
+    @property
+    def needs_mounts(self) -> bool:
+        """Tell whether keyframes carry the pose of the camera on the robot."""
+        return self.scale.source == 'rig'
+
     def pipeline(self, num_views: int) -> PipelineConfig:
         """
         Return the settings of the mapping layer.
@@ -226,8 +256,23 @@ class NodeSettings:
         :param num_views: most views in one inference.
         :raises ValueError: if the window is too small for its other settings.
         """
+        window = self.window.config(num_views, len(self.camera.names))
+        self._check_window(window)
         return PipelineConfig(
-            keyframe=self.keyframe,
-            window=self.window.config(num_views, len(self.camera.names)),
+            keyframe=self.keyframe, window=window,
             alignment=self.alignment, scale=self.scale, loop=self.loop, rig=self.camera.rig,
         )
+
+    def _check_window(self, window: WindowConfig) -> None:
+        """Refuse what needs poses, where windows do not overlap and have none."""
+        if window.is_chained:
+            return
+        for name, value, allowed in (
+            ('tf.mode', self.tf.mode, ('camera', 'none')),
+            ('scale.source', self.scale.source, ('none', 'fixed', 'model', 'rig')),
+            ('points.frame', self.points.frame, ('camera',)),
+        ):
+            if value not in allowed:
+                raise ValueError(
+                    f'{name}: got {value!r}, which needs poses, with windows of {window.size} '
+                    f'that do not overlap, which have none; expected {" or ".join(allowed)}')

@@ -138,6 +138,7 @@ class InferenceWorker(Generic[Messages]):
         self._reset: str | None = None
         self._flush = False
         self._is_stopping = False
+        self._has_ended = False
         self._epoch = 0
         # Held while one keyframe is sent, so that it comes out whole or not at all.
         self._delivery = threading.Lock()
@@ -194,14 +195,19 @@ class InferenceWorker(Generic[Messages]):
         End the thread after the inference that is under way.
 
         :param timeout_s: longest wait for that.
-        :returns: whether it ended.
+        :returns: whether it ended; if not, the worker goes on as before when that inference ends.
         """
         self.discard('the worker stops')
         with self._condition:
             self._is_stopping = True
             self._condition.notify()
         self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        with self._condition:
+            # Under the lock: from here on it either ends at once, or not at all.
+            self._is_stopping = has_ended = self._has_ended
+        if has_ended:
+            self._thread.join()
+        return has_ended
 
     def _drop_oldest(self) -> None:
         """Drop one instant, but not the session that begins with it."""
@@ -228,6 +234,7 @@ class InferenceWorker(Generic[Messages]):
                 if not self._condition.wait_for(self._has_work, age_s):
                     return _Job(self._epoch, flush=True)
             if self._is_stopping:
+                self._has_ended = True
                 return None
             reset, self._reset = self._reset, None
             if reset is not None:
@@ -269,6 +276,7 @@ class InferenceWorker(Generic[Messages]):
     def _deliver(self, update: PipelineUpdate, epoch: int) -> None:
         for dropped in update.dropped:
             self._counters.add(_EVENT_OF_DROP[dropped.reason])
+        self._counters.add(Event.OVERSIZED, update.num_oversized)
         if update.window is not None:
             self._counters.add(Event.WINDOWS)
             if update.window.placement.rejection is not None:

@@ -22,7 +22,7 @@ from tracked import python_files, ROOT
 
 PACKAGE = ROOT / 'da3_ros'
 # Levels below this one run without ROS.
-FIRST_ROS_LEVEL = 4
+FIRST_ROS_LEVEL = 5
 ROS_MODULE = re.compile(r'(rclpy|cv_bridge|sensor_msgs_py|tf2_\w+|launch\w*|diagnostic_updater|'
                         r'ament_index_python|rosidl\w*|\w+_(msgs|srvs|interfaces))(\.|$)')
 

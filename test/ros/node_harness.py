@@ -170,26 +170,28 @@ class Peer:
         # Discovery is not symmetric: give the node time to see our subscriptions too.
         time.sleep(1.0)
 
-    def send(self, frame, *, encoding: str = 'rgb8', frame_id: str = FRAME_ID) -> None:
-        """Publish an image."""
+    def send(
+        self, frame, *, encoding: str = 'rgb8', frame_id: str = FRAME_ID, publisher=None
+    ) -> None:
+        """Publish an image, as the camera or as another one."""
         message = Image(header=to_header(frame.stamp_ns, frame_id), encoding=encoding)
         message.height, message.width = frame.image.shape[:2]
         message.step = frame.image[0].nbytes
         message.data = to_bytes(frame.image)
-        self._images.publish(message)
+        (publisher or self._images).publish(message)
 
     def send_raw(self, message: Image) -> None:
         """Publish an image message as it is."""
         self._images.publish(message)
 
-    def send_camera_info(self, frame, *, frame_id: str = FRAME_ID) -> None:
+    def send_camera_info(self, frame, *, frame_id: str = FRAME_ID, publisher=None) -> None:
         """Publish the calibration of an image."""
         message = CameraInfo(header=to_header(frame.stamp_ns, frame_id))
         message.height, message.width = frame.image.shape[:2]
         message.k = [float(value) for value in frame.intrinsics.ravel()]
         message.distortion_model = 'plumb_bob'
         message.d = [0.0] * 5
-        self._infos.publish(message)
+        (publisher or self._infos).publish(message)
 
     def stamps(self, name: str) -> list[int]:
         """Return the stamps of an output, in order of arrival."""

@@ -28,7 +28,7 @@ NUM_FRAMES = 30
 PACE_S = 0.05
 
 
-def stream(peer, count=NUM_FRAMES, *, first=0, with_camera_info=True):
+def stream(peer, count=NUM_FRAMES, *, first=0, with_camera_info=True, pace_s=PACE_S):
     """Send frames at a pace and return their stamps."""
     sent = []
     for frame in frames(count, first=first):
@@ -36,7 +36,7 @@ def stream(peer, count=NUM_FRAMES, *, first=0, with_camera_info=True):
             peer.send_camera_info(frame)
         peer.send(frame)
         sent.append(frame.stamp_ns)
-        time.sleep(PACE_S)
+        time.sleep(pace_s)
     return sent
 
 

@@ -44,6 +44,10 @@ class Counts:
         """Return a counter, 0 before the first message."""
         return int(self._values.get(name, 0))
 
+    def seconds(self, name: str) -> float:
+        """Return a duration, which must have been told."""
+        return float(self._values[name])
+
 
 def assert_works(peer, *, first: int) -> None:
     """Check that new frames still come out, in full."""
@@ -169,6 +173,23 @@ def test_deactivate_during_inference(start_node, peer):
     peer.wait_for_camera()
     sent = stream(peer, 3, first=100)
     assert eventually(lambda: set(sent) <= set(peer.stamps('depth')), 30)
+
+
+def test_activate_after_a_cleanup_that_failed(start_node, peer):
+    """An inference outlasts the cleanup: the node stays inactive, and can be activated again."""
+    node = start_node({'window.stride': 1}, arguments=['--delay-s', '2', '--cleanup-s', '0.3'])
+    peer.wait_for_camera()
+    old = stream(peer, 4)
+    time.sleep(0.5)
+    assert peer.change_state(Transition.TRANSITION_DEACTIVATE)
+    assert not peer.change_state(Transition.TRANSITION_CLEANUP)
+    assert 'the inference under way did not end within 0.3 s' in node.output
+    assert peer.state() == 'inactive'
+    assert peer.change_state(Transition.TRANSITION_ACTIVATE)
+    peer.wait_for_camera()
+    new = stream(peer, 3, first=100)
+    assert eventually(lambda: set(new) <= set(peer.stamps('depth')), 30)
+    assert not set(old) & set(peer.stamps('depth'))
 
 
 def test_all_states_twice(start_node, peer):

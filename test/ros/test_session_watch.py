@@ -73,3 +73,86 @@ def test_stamps_that_are_equal_or_a_little_late_are_dropped():
     assert observe(0, 100 * MS, 100 * MS).arrival is Arrival.DUPLICATE
     assert observe(0, 100 * MS, 50 * MS).arrival is Arrival.LATE
     assert observe(0, 100 * MS, 50 * MS, 75 * MS).arrival is Arrival.LATE
+
+
+class Clock:
+    """Real time, as a test likes it."""
+
+    def __init__(self) -> None:
+        """Begin at zero."""
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        return self.now_s
+
+
+def watch_two_cameras(clock, watch, num_images, *, second, period_s=0.033, offset_ns=0):
+    """Let two cameras publish in turns; give the verdicts about each."""
+    verdicts = ([], [])
+    for index in range(num_images):
+        clock.now_s += period_s
+        stamp_ns = round(clock.now_s * 1e9) + 10**12
+        is_second = index % 2
+        signature, late_ns = (second, offset_ns) if is_second else (STREAM, 0)
+        verdicts[is_second].append(watch.observe(signature, stamp_ns - late_ns).arrival)
+    return verdicts
+
+
+TWO_CAMERAS = {
+    'other frame': {'second': replace(STREAM, frame_id='rear')},
+    'other size': {'second': replace(STREAM, width=320, height=240)},
+    'same camera, other clock': {'second': STREAM, 'offset_ns': 3000 * MS},
+    'same camera, far other clock': {'second': STREAM, 'offset_ns': 10**6 * MS},
+}
+
+
+@pytest.mark.parametrize('period_s', [0.003, 0.033, 0.1, 0.3])
+@pytest.mark.parametrize('case', TWO_CAMERAS)
+def test_two_cameras_on_one_topic_make_no_storm_of_sessions(case, period_s):
+    """After three sessions one camera is kept and the other refused, as long as both send."""
+    clock = Clock()
+    watch = SessionWatch(max_gap_s=10.0, now_s=clock)
+    verdicts = watch_two_cameras(clock, watch, 300, period_s=period_s, **TWO_CAMERAS[case])
+    assert sum(verdicts, []).count(Arrival.BEGINS) == 3
+    assert {frozenset(camera[2:]) for camera in verdicts} == {
+        frozenset({Arrival.CONTINUES}), frozenset({Arrival.FOREIGN})}
+
+
+def test_frames_that_are_always_another_make_no_storm_of_sessions():
+    """A driver that numbers its frames gets one session per second, not one per image."""
+    clock = Clock()
+    watch = SessionWatch(max_gap_s=10.0, now_s=clock)
+    num_begun = 0
+    for index in range(300):
+        clock.now_s += 0.033
+        signature = replace(STREAM, frame_id=f'camera_{index}')
+        num_begun += watch.observe(signature, index * 33 * MS).arrival is Arrival.BEGINS
+    assert num_begun <= 3 + 300 * 0.033
+
+
+def test_the_second_camera_takes_over_when_the_first_falls_silent():
+    """Within a second."""
+    clock = Clock()
+    watch = SessionWatch(max_gap_s=10.0, now_s=clock)
+    second = replace(STREAM, frame_id='rear')
+    verdicts = watch_two_cameras(clock, watch, 30, second=second)
+    refused = STREAM if Arrival.FOREIGN in verdicts[0] else second
+    arrivals = []
+    for index in range(60):
+        clock.now_s += 0.033
+        arrivals.append(watch.observe(refused, 2 * 10**12 + index * 33 * MS).arrival)
+    assert arrivals.index(Arrival.BEGINS) <= 31
+    assert set(arrivals[arrivals.index(Arrival.BEGINS) + 1:]) == {Arrival.CONTINUES}
+
+
+def test_a_short_bag_that_loops_fast_begins_each_time():
+    """One second per round is no storm."""
+    clock = Clock()
+    watch = SessionWatch(max_gap_s=10.0, now_s=clock)
+    arrivals = []
+    for index in range(300):
+        clock.now_s += 0.033
+        arrivals.append(watch.observe(STREAM, index % 30 * 33 * MS).arrival)
+    assert arrivals.count(Arrival.BEGINS) == 10
+    assert arrivals.count(Arrival.CONTINUES) == 290

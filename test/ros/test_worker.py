@@ -216,18 +216,6 @@ def test_a_new_session_begins_although_the_old_one_ends_with_a_fault(bench_of):
     assert eventually(lambda: bench.counters[Event.PUBLISHED] == 4, 5.0)
 
 
-def test_stop_says_when_it_could_not(bench_of):
-    """It waits as long as it was told to, and succeeds later."""
-    bench = bench_of()
-    bench.engine.gate.clear()
-    bench.offer(2)
-    assert bench.engine.is_inferring.wait(5.0)
-    assert not bench.worker.stop(0.1)
-    bench.engine.gate.set()
-    assert bench.worker.stop(5.0)
-    assert bench.outlet.stamps == []
-
-
 def test_resets_from_another_thread_do_not_race(bench_of):
     """After many of them in mid-stream, all is accounted for and the thread works."""
     bench = bench_of()

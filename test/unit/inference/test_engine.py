@@ -64,6 +64,20 @@ def test_given_intrinsics_replace_the_estimated_ones_and_change_nothing_else(eng
     assert np.array_equal(known.poses, estimated.poses)
 
 
+def test_intrinsics_may_be_known_of_some_views_only(engine):
+    """A rig in which one camera has no CameraInfo."""
+    images, intrinsics = list(random_window(3, 90, 120)), random_intrinsics(3)
+    mixed = intrinsics.copy()
+    mixed[1] = np.nan
+    known = engine.infer(images, intrinsics=intrinsics).intrinsics
+    estimated = engine.infer(images).intrinsics
+    found = engine.infer(images, intrinsics=mixed).intrinsics
+    assert np.array_equal(found[[0, 2]], known[[0, 2]])
+    assert np.array_equal(found[1], estimated[1])
+    with pytest.raises(ValueError, match='expected those of all images'):
+        engine.infer(images, intrinsics=mixed, poses=random_poses(3))
+
+
 def test_given_poses_come_back_and_set_the_unit(engine):
     """The same scene with poses in another unit and world: the depth scales, nothing else."""
     images = list(random_window(4))

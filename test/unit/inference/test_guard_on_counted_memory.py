@@ -58,7 +58,7 @@ def test_a_window_that_does_not_fit_is_refused_with_one_that_does(gpu, guard):
         guard.run(window, None)
     assert caught.value.max_views == 12
     assert guard.run(window[:12], None).depth.shape == (1, 12, *SIZE)
-    assert gpu.num_failures == 0
+    assert gpu.num_failures == 0 and guard.num_shortages == 1
     assert others.num_bytes > 0
 
 
@@ -88,7 +88,7 @@ def test_memory_that_runs_out_inside_is_caught_and_the_window_runs_again(
     monkeypatch.setattr(F, 'scaled_dot_product_attention', fail_once)
     with caplog.at_level(logging.WARNING, 'da3_ros'):
         found = guard.run(window, None)
-    assert 'out of GPU memory with 6 views' in caplog.text
+    assert 'out of GPU memory with 6 views' in caplog.text and guard.num_shortages == 1
     assert (found.depth - expected.depth).abs().max() < 1e-6 * expected.depth.abs().max()
 
 
@@ -130,7 +130,7 @@ def test_refusals_keep_nothing_alive(gpu, guard):
 
 def test_a_stream_keeps_every_keyframe_while_memory_comes_and_goes(gpu, guard, networks):
     engine = InferenceEngine(networks('da3-small'), device='cpu', size=28)
-    engine._guard = guard
+    engine._runner = guard
     config = PipelineConfig(
         keyframe=KeyframeConfig(mode='time', min_interval_s=0.0, min_sharpness=0.0),
         window=WindowConfig(size=12, stride=3, min_views=2),
@@ -142,9 +142,9 @@ def test_a_stream_keeps_every_keyframe_while_memory_comes_and_goes(gpu, guard, n
             others = leave(gpu, guard, 5, (28, 28))
         if i == 45:
             others = None
-        keyframe = pipeline.select(Frame(stamp_ns=i * 10**8, image=image))
-        kept.append(keyframe.id)
-        update = pipeline.add(keyframe)
+        instant = pipeline.select(Frame(stamp_ns=i * 10**8, image=image))
+        kept += [keyframe.id for keyframe in instant.keyframes]
+        update = pipeline.add(instant)
         assert not update.dropped
         posed += [result.id for result in update.keyframes]
         if update.window is not None:
@@ -155,3 +155,4 @@ def test_a_stream_keeps_every_keyframe_while_memory_comes_and_goes(gpu, guard, n
     assert max(size for i, size in sizes if i < 30) == 12
     assert max(size for i, size in sizes if 30 <= i < 45) <= 5
     assert sizes[-1][1] > 5
+    assert engine.num_shortages > 0

@@ -61,6 +61,7 @@ def test_a_window_that_does_not_fit_is_retried_smaller_and_nothing_is_lost():
     assert indices(posed) == list(range(40))
     assert {keyframe.segment for keyframe in posed} == {0}
     assert updates[-1].window.max_views <= 4
+    assert sum(update.num_oversized for update in updates) >= 2
     error = trajectory_error([keyframe.odom_T_camera for keyframe in posed], truth)
     assert error < 1e-4 * length(truth)
 
@@ -110,9 +111,9 @@ def test_a_programming_error_comes_through_once():
     pipeline = DepthPipeline(FailingEngine(curve(12), bug), EVERY_FRAME)
     stream = [pipeline.select(frame) for frame in frames(12)]
     posed, dropped, num_raised = [], [], 0
-    for keyframe in stream:
+    for instant in stream:
         try:
-            update = pipeline.add(keyframe)
+            update = pipeline.add(instant)
         except TypeError:
             num_raised += 1
             continue
@@ -123,13 +124,16 @@ def test_a_programming_error_comes_through_once():
     assert sorted([k.id for k in posed] + [k.id for k in dropped]) == list(range(12))
 
 
-def test_a_prediction_without_any_depth_is_a_failed_window():
+@pytest.mark.parametrize('name', ['depth', 'confidence', 'intrinsics', 'poses'])
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_a_prediction_without_finite_numbers_is_a_failed_window(name, value):
     class Blind(PerfectEngine):
-        """Know no depth."""
+        """Know nothing about one thing."""
 
         def infer(self, images, *, poses=None, intrinsics=None):
             prediction = super().infer(images, poses=poses, intrinsics=intrinsics)
-            return replace(prediction, depth=np.full_like(prediction.depth, np.nan))
+            unknown = np.full_like(getattr(prediction, name), value)
+            return replace(prediction, **{name: unknown})
 
     updates = run(DepthPipeline(Blind(curve(5)), EVERY_FRAME), frames(5))
     assert not posed_keyframes(updates)

@@ -17,11 +17,11 @@
 from dataclasses import replace
 
 from da3_ros.geometry import rigid
-from da3_ros.mapping.config import RigConfig, WindowConfig
+from da3_ros.mapping.config import ScaleConfig, WindowConfig
 from da3_ros.mapping.pipeline import DepthPipeline
+from da3_ros.mapping.rig_config import RigConfig
 import numpy as np
-from paths import curve
-from perfect_engine import frames, INTRINSICS, PerfectEngine
+from perfect_engine import frames, INTRINSICS, level_camera, PerfectEngine, PERIOD_NS
 from pipeline_runs import EVERY_FRAME, indices, posed_keyframes, run
 import pytest
 from scipy.spatial.transform import Rotation
@@ -31,35 +31,41 @@ NUM_INSTANTS = 24
 OFFSETS_NS = {'front': 0, 'left': 15_000_000, 'right': -20_000_000}
 
 
-def rig_poses():
-    """Give the cameras' poses on a robot that moves, (NUM_INSTANTS * 3, 4, 4)."""
-    base = np.stack(curve(NUM_INSTANTS))
+def mount(number):
+    """Give base_T_camera of a camera, (4, 4)."""
+    turn = Rotation.from_euler('y', [0.0, -50.0, 50.0][number], degrees=True).as_matrix()
+    return rigid.from_rotation_translation(turn, np.array([0.15 * number, 0.0, 0.1]))
+
+
+def rig_poses(step_m=0.05):
+    """Give the cameras' poses at their stamps on a robot that moves, by index, (N, 4, 4)."""
     poses = []
-    for number in range(len(CAMERAS)):
-        turn = Rotation.from_euler('y', [0.0, -50.0, 50.0][number], degrees=True).as_matrix()
-        base_T_camera = rigid.from_rotation_translation(turn, np.array([0.15 * number, 0.0, 0.1]))
-        poses.append(base @ base_T_camera)
-    return np.stack(poses, axis=1).reshape(-1, 4, 4)
+    for index in range(NUM_INSTANTS * len(CAMERAS)):
+        instant, number = divmod(index, len(CAMERAS))
+        steps = instant + OFFSETS_NS[CAMERAS[number]] / PERIOD_NS
+        base = level_camera([step_m * steps, 0.0, 0.0], 0.2 * step_m * steps)
+        poses.append(base @ mount(number))
+    return np.stack(poses)
 
 
-def rig_frames(intrinsics=None):
+def rig_frames():
     """Make the frames of all cameras in the order of their stamps."""
-    known = {} if intrinsics is None else intrinsics
     stream = []
     for index, frame in enumerate(frames(NUM_INSTANTS * len(CAMERAS))):
         instant, number = divmod(index, len(CAMERAS))
         camera = CAMERAS[number]
         stream.append(replace(
             frame, camera=camera, frame_id=f'{camera}_optical',
-            stamp_ns=10**12 + instant * 100_000_000 + OFFSETS_NS[camera],
-            intrinsics=known.get(camera, INTRINSICS)))
+            stamp_ns=10**12 + instant * PERIOD_NS + OFFSETS_NS[camera],
+            base_T_camera=mount(number)))
     return sorted(stream, key=lambda frame: frame.stamp_ns)
 
 
-def rig_pipeline(engine, **window):
+def rig_pipeline(engine, *, scale='none', **window):
     sizes = {'size': 9, 'stride': 2, 'min_views': 3} | window
     return DepthPipeline(engine, replace(
-        EVERY_FRAME, rig=RigConfig(CAMERAS), window=WindowConfig(**sizes, num_cameras=3)))
+        EVERY_FRAME, rig=RigConfig(CAMERAS), window=WindowConfig(**sizes, num_cameras=3),
+        scale=ScaleConfig(source=scale)))
 
 
 def assert_true(posed, truth):
@@ -122,3 +128,25 @@ def test_a_camera_that_changes_begins_a_session_for_all():
     posed = posed_keyframes(run(rig_pipeline(PerfectEngine(truth)), stream))
     assert len(posed) == len(stream)
     assert [k.segment for k in posed] == [0] * 36 + [1] * 36
+
+
+@pytest.mark.parametrize('step_m', [0.0, 0.1])
+@pytest.mark.parametrize('camera_noise', [0.0, 0.01])
+def test_the_distances_between_the_cameras_give_metres(step_m, camera_noise):
+    """Also while the robot stands, and when cameras that move do not look at the same time."""
+    engine = PerfectEngine(rig_poses(step_m), camera_noise=camera_noise)
+    posed = posed_keyframes(run(rig_pipeline(engine, scale='rig'), rig_frames()))
+    last = posed[-1]
+    true = engine.room.depth(engine.poses[indices([last])[0]])
+    assert last.is_metric
+    assert np.median(last.depth / true) == pytest.approx(1.0, abs=0.002 + 3.0 * camera_noise)
+
+
+def test_without_the_mountings_there_are_no_metres():
+    pipeline = rig_pipeline(PerfectEngine(rig_poses()), scale='rig')
+    stream = [
+        replace(frame, base_T_camera=None) if frame.camera != 'left' else frame
+        for frame in rig_frames()]
+    posed = posed_keyframes(run(pipeline, stream))
+    assert len(posed) == len(stream)
+    assert not any(keyframe.is_metric for keyframe in posed)

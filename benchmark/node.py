@@ -1,0 +1,222 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+The node under load: 1080p at 30 Hz while it infers, beside a plain rclpy node that echoes.
+
+Every figure is of processes of their own that talk over DDS. Run it on a machine that does nothing
+else: the echo's rows tell whether it was.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+import json
+import os
+from pathlib import Path
+import platform
+import sys
+import time
+
+from load_listener import ECHO, echo_topic, Listener, OUTPUTS
+from load_process import LoadProcess
+import numpy as np
+from rclpy.node import Node
+from std_srvs.srv import SetBool
+
+_PROFILE = Path(__file__).resolve().parents[1] / 'config/fastdds_large_images.xml'
+_RATE_HZ = 30.0
+_IDLE_S = 5.0
+_PARAMETERS = {'autostart': True}
+
+
+@dataclass(frozen=True)
+class Row:
+    """
+    One line of the table.
+
+    :param name: what ran.
+    :param sent: images sent.
+    :param received: images that reached the callback.
+    :param came_out: echoes or keyframes that came out.
+    :param cores: processor time per second of the process under test.
+    :param latencies_s: from the camera's stamp to the arrival of what came out.
+    """
+
+    name: str
+    sent: int
+    received: int
+    came_out: int
+    cores: float
+    latencies_s: tuple[float, ...] = ()
+
+    def text(self) -> str:
+        """Format as Markdown."""
+        times = ' | '.join('-' * 3)
+        if self.latencies_s:
+            values = 1000.0 * np.percentile(self.latencies_s, (50, 95, 100))
+            times = ' | '.join(f'{value:.1f}' for value in values)
+        return (
+            f'| {self.name} | {self.sent} | {self.sent - self.received} | {self.came_out} | '
+            f'{100.0 * self.cores:.0f} % | {times} |')
+
+
+class Run:
+    """Conditions that all rows share."""
+
+    def __init__(self, *, frames: int, is_distorted: bool, environment: dict[str, str]) -> None:
+        """
+        Fix them.
+
+        :param frames: images per row.
+        :param is_distorted: whether the node has to rectify.
+        :param environment: of all processes.
+        """
+        self._frames = frames
+        self._camera_arguments = ['--frames', str(frames)]
+        if is_distorted:
+            self._camera_arguments.append('--distorted')
+        self._environment = environment
+
+    def echo(self, *, of_images: bool) -> Row:
+        """
+        Measure the plain node.
+
+        :param of_images: send whole images back, not headers.
+        """
+        listener = Listener(echo_topic(of_images=of_images))
+        echo = LoadProcess(
+            'load_echo.py', ['--images'] if of_images else [], environment=self._environment)
+        num_received = 0
+        try:
+            cores = self._stream(echo)
+        finally:
+            num_received = int(echo.end())
+            listener.close()
+        latencies_s = listener.latencies_s(ECHO)
+        name = f'plain rclpy, {"images" if of_images else "headers"} back'
+        return Row(
+            name, self._frames, num_received, len(latencies_s), cores, tuple(latencies_s))
+
+    def node(self, name: str, *, way: str, seconds: float) -> Row:
+        """
+        Measure the node while it infers.
+
+        :param name: for the table.
+        :param way: how the inference's time is spent.
+        :param seconds: per window.
+        """
+        listener = Listener(OUTPUTS)
+        node = self._start_node(way, seconds)
+        try:
+            cores = self._stream(node)
+            listener.wait_for_diagnostics()
+            latencies_s = listener.latencies_s('/da3/points')
+        finally:
+            node.end()
+            listener.close()
+        return Row(name, self._frames, int(listener.counts['images received']),
+                   int(listener.counts['keyframes published']), cores, tuple(latencies_s))
+
+    def paused(self) -> list[Row]:
+        """Measure the node while it has nothing to do: without images, and paused."""
+        listener = Listener(OUTPUTS)
+        node = self._start_node('sleep', 0.0)
+        try:
+            listener.wait_for_diagnostics()
+            before = node.usage().cpu_s
+            time.sleep(_IDLE_S)
+            idle = (node.usage().cpu_s - before) / _IDLE_S
+            _pause(listener.node)
+            paused = self._stream(node)
+            listener.wait_for_diagnostics()
+        finally:
+            node.end()
+            listener.close()
+        received = int(listener.counts['images received'])
+        return [Row('da3_ros, active, no images', 0, 0, 0, idle),
+                Row('da3_ros, paused', self._frames, received, 0, paused)]
+
+    def _start_node(self, way: str, seconds: float) -> LoadProcess:
+        return LoadProcess(
+            'load_node.py', ['--way', way, '--seconds', str(seconds)], parameters=_PARAMETERS,
+            environment=self._environment | {'OPENBLAS_NUM_THREADS': '1'})
+
+    def _stream(self, process: LoadProcess) -> float:
+        """Run the camera and return how many cores the process took meanwhile."""
+        camera = LoadProcess(
+            'load_camera.py', self._camera_arguments, environment=self._environment)
+        camera.read_line()
+        before, started = process.usage().cpu_s, time.monotonic()
+        result = json.loads(camera.read_line())
+        cores = (process.usage().cpu_s - before) / (time.monotonic() - started)
+        camera.read()
+        if result['latest_s'] > 1.0 / _RATE_HZ:
+            sys.stderr.write(f'the camera was {result["latest_s"]:.3f} s late\n')
+        return cores
+
+
+def _pause(node: Node) -> None:
+    client = node.create_client(SetBool, '/da3/set_paused')
+    client.wait_for_service()
+    future = client.call_async(SetBool.Request(data=True))
+    while not future.done():
+        time.sleep(0.01)
+    assert future.result().success
+
+
+def _machine() -> str:
+    for line in Path('/proc/cpuinfo').read_text().splitlines():
+        if line.startswith('model name'):
+            return f'{line.split(":", 1)[1].strip()}, {os.cpu_count()} cores'
+    return f'{platform.machine()}, {os.cpu_count()} cores'
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, and print tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--frames', type=int, default=300, help='images per row')
+    parser.add_argument('--undistorted', action='store_true', help='nothing to rectify')
+    options = parser.parse_args(arguments)
+    environment = {'FASTRTPS_DEFAULT_PROFILES_FILE': str(_PROFILE)}
+    os.environ.update(environment)
+    run = Run(
+        frames=options.frames, is_distorted=not options.undistorted, environment=environment)
+    python, load = platform.python_version(), os.getloadavg()[0]
+    sys.stdout.write(f'{_machine()}, Python {python}; load before: {load:.2f}\n')
+    sys.stdout.write(
+        '\n| | images | lost | came out | one core | ms median | 95 % | most |\n'
+        '|---|---|---|---|---|---|---|---|\n')
+    rows = [
+        lambda: [run.echo(of_images=False)],
+        lambda: [run.echo(of_images=True)],
+        run.paused,
+        lambda: [run.node('da3_ros, inference of 0.5 s waits', way='sleep', seconds=0.5)],
+        lambda: [run.node('da3_ros, inference takes a core', way='core', seconds=0.5)],
+        lambda: [run.node('da3_ros, inference holds Python', way='python', seconds=0.5)],
+    ]
+    for measure in rows:
+        for row in measure():
+            sys.stdout.write(f'{row.text()}\n')
+            sys.stdout.flush()
+    listener = Listener(OUTPUTS)
+    conversion = LoadProcess('load_conversion.py', environment=environment)
+    sys.stdout.write(conversion.read())
+    conversion.end()
+    listener.close()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

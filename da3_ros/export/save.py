@@ -1,0 +1,108 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Write a session in the formats that were asked for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from da3_ros.errors import SaveError
+from da3_ros.export.atomic_folder import AtomicFolder
+from da3_ros.export.colmap import write_model
+from da3_ros.export.npz import write_arrays
+from da3_ros.export.ply import write_ply
+from da3_ros.export.session import Session
+from da3_ros.export.tum import write_trajectories
+from da3_ros.geometry.sim3 import Sim3
+from da3_ros.mapping.config import MapConfig
+from da3_ros.mapping.points import observe, WeightedPoints
+from da3_ros.mapping.voxel_map import VoxelMap
+
+FORMATS = ('ply', 'tum', 'colmap', 'npz')
+
+_NS_PER_S = 10**9
+# A saved cloud may be larger than one that is sent again and again.
+_MAX_POINTS = 5_000_000
+
+
+@dataclass(frozen=True)
+class Saved:
+    """
+    A session on the disk.
+
+    :param path: its folder.
+    :param num_keyframes: with depth and image.
+    :param num_poses: in the trajectory.
+    :param num_bytes: of all files.
+    """
+
+    path: Path
+    num_keyframes: int
+    num_poses: int
+    num_bytes: int
+
+
+def save_session(
+    session: Session, directory: Path, formats: frozenset[str], config: MapConfig, *,
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> Saved:
+    """
+    Write a session into a new folder, named after its first stamp: whole, or not at all.
+
+    :param session: to save.
+    :param directory: where the folder is created.
+    :param formats: some of ``FORMATS``.
+    :param config: which points the cloud holds, and its voxel.
+    :param is_cancelled: asked often; the saving is given up when it says so.
+    :raises SaveError: if there is nothing to save, or the disk does not take it.
+    """
+    if not session.keyframes:
+        raise SaveError('save: got no keyframe with a pose in this session, expected at least one')
+    with AtomicFolder(directory, _name(session), is_cancelled=is_cancelled) as folder:
+        if 'ply' in formats:
+            points = _fused(session, config, folder.check)
+            unit = 'metres' if session.keyframes[-1].is_metric else 'arbitrary unit'
+            with folder.open('cloud.ply') as file:
+                write_ply(file, points, comment=f'in {session.frame}, {unit}')
+        if 'tum' in formats:
+            write_trajectories(folder, session)
+        if 'colmap' in formats:
+            write_model(folder, session, min_confidence=config.min_confidence)
+        if 'npz' in formats:
+            write_arrays(folder, session)
+    assert folder.path is not None
+    return Saved(folder.path, len(session.keyframes), len(session.poses), folder.num_bytes)
+
+
+def _name(session: Session) -> str:
+    seconds, nanoseconds = divmod(session.poses[0].stamp_ns, _NS_PER_S)
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return f'{moment:%Y%m%dT%H%M%S}.{nanoseconds:09d}'
+
+
+def _fused(
+    session: Session, config: MapConfig, check: Callable[[], None]
+) -> WeightedPoints:
+    config = replace(config, max_voxels=max(config.max_voxels, _MAX_POINTS))
+    fused = VoxelMap()
+    for keyframe in session.restored():
+        check()
+        fused.add(
+            observe(keyframe, keyframe.depth, frame_S_camera=Sim3.from_rigid(
+                keyframe.odom_T_camera), min_confidence=config.min_confidence,
+                limit=config.limit_m),
+            keyframe.odom_T_camera[:3, 3], config)
+    return fused.points(config)

@@ -1,0 +1,54 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What is saved."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from da3_ros.geometry.sim3 import Sim3
+from da3_ros.mapping.archive import ArchivedKeyframe, ArchivedPose
+from da3_ros.mapping.keyframe import PosedKeyframe
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """
+    A session as it is known now.
+
+    :param keyframes: that are kept, oldest first.
+    :param poses: of these and of keyframes that are not kept.
+    :param frame: name of the frame that everything is saved in.
+    :param frame_T_map: (4, 4) where the map lies in it.
+    """
+
+    keyframes: tuple[ArchivedKeyframe, ...]
+    poses: tuple[ArchivedPose, ...]
+    frame: str
+    frame_T_map: NDArray[np.float64]
+
+    def frame_S_camera(self, pose: ArchivedPose) -> Sim3:
+        """
+        Return where a keyframe was in the frame.
+
+        :param pose: of the session.
+        """
+        return Sim3.from_rigid(self.frame_T_map) @ pose.map_S_camera
+
+    def restored(self) -> Iterator[PosedKeyframe]:
+        """Unpack one keyframe after the other; their poses and depths are those of the frame."""
+        for keyframe in self.keyframes:
+            yield keyframe.restored(self.frame_S_camera(keyframe.pose))

@@ -1,0 +1,54 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Trajectories in the text format of the TUM RGB-D benchmark, which evo reads."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import BinaryIO
+
+from da3_ros.export.atomic_folder import AtomicFolder, numbered
+from da3_ros.export.session import Session
+from da3_ros.geometry import rigid
+from da3_ros.mapping.archive import ArchivedPose
+
+_NS_PER_S = 10**9
+
+
+def write_trajectories(folder: AtomicFolder, session: Session) -> None:
+    """
+    Write ``trajectory.txt``: a line ``stamp tx ty tz qx qy qz qw`` per pose; stamps are exact.
+
+    Of several cameras each has a file: ``trajectory_2.txt`` and so on.
+
+    :param folder: to write to.
+    :param session: with poses.
+    """
+    cameras = defaultdict(list)
+    for pose in session.poses:
+        cameras[pose.frame_id].append(pose)
+    for number, (frame_id, poses) in enumerate(cameras.items(), 1):
+        with folder.open(numbered('trajectory.txt', number)) as file:
+            file.write(
+                f'# {frame_id} in {session.frame}: stamp tx ty tz qx qy qz qw\n'.encode())
+            _write(file, session, poses)
+
+
+def _write(file: BinaryIO, session: Session, poses: Sequence[ArchivedPose]) -> None:
+    for pose in poses:
+        frame_T_camera = session.frame_S_camera(pose).rigid_part()
+        seconds, nanoseconds = divmod(pose.stamp_ns, _NS_PER_S)
+        numbers = [*frame_T_camera[:3, 3], *rigid.to_quaternion(frame_T_camera[:3, :3])]
+        line = ' '.join([f'{seconds}.{nanoseconds:09d}', *(f'{n:.9f}' for n in numbers)])
+        file.write(f'{line}\n'.encode())

@@ -1,0 +1,117 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Transforms on /tf: those of keyframes as they come, and the map's correction steadily."""
+
+from collections.abc import Iterable
+import threading
+
+from da3_ros.ros.conversions import stamp_ns, to_stamp
+from da3_ros.ros.latency import MAX_AGE_S
+from da3_ros.ros.settings import TfSettings
+from geometry_msgs.msg import TransformStamped
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
+from rclpy.node import Node
+from tf2_ros import TransformBroadcaster
+
+_NS_PER_S = 10**9
+
+
+class MapBroadcaster(TransformBroadcaster):
+    """
+    Send transforms, and ``map -> odom`` again and again until there is a newer one.
+
+    A keyframe's transforms are as late as its window, and who plans in the map asks where ``odom``
+    is now. The correction changes slowly, so that the newest one holds for the present too; it is
+    dated a little ahead, so that it is there when it is asked for. Where the camera or the base
+    is now nobody knows from an old picture: no other transform is ever repeated.
+    """
+
+    def __init__(self, node: Node, settings: TfSettings) -> None:
+        """
+        Begin with no correction.
+
+        :param node: spun by another thread than the one that sends.
+        :param settings: names, rate and tolerance.
+        """
+        super().__init__(node)
+        self._node = node
+        self._link = (settings.map_frame, settings.odom_frame)
+        self._tolerance_ns = round(settings.tolerance_s * _NS_PER_S)
+        self._lock = threading.Lock()
+        self._correction: TransformStamped | None = None
+        # Simulated time that stands still needs no transforms; the steady clock would send some.
+        self._timer = None if not (settings.has_map and settings.rate_hz) else (
+            node.create_timer(1.0 / settings.rate_hz, self._repeat))
+        self._jump_handle = node.get_clock().create_jump_callback(
+            JumpThreshold(
+                min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
+            post_callback=lambda _: self.forget())
+
+    def sendTransform(
+        self, transform: TransformStamped | Iterable[TransformStamped], *, leads: bool = True
+    ) -> None:
+        """
+        Send a keyframe's transforms.
+
+        :param transform: one or more.
+        :param leads: without ``map -> odom``, that is not sent any more; the other keyframes of an
+            instant need not have it.
+        """
+        transforms = [transform] if isinstance(transform, TransformStamped) else list(transform)
+        found = [
+            link for link in transforms
+            if (link.header.frame_id, link.child_frame_id) == self._link
+        ]
+        if found or leads:
+            with self._lock:
+                is_repeated = bool(found) and self._is_of_this_clock(found[-1])
+                self._correction = found[-1] if is_repeated else None
+        if transforms:
+            super().sendTransform(transforms)
+
+    def forget(self) -> None:
+        """Send no correction until the next one: the world that it is of has ended."""
+        with self._lock:
+            self._correction = None
+
+    def close(self) -> None:
+        """Stop."""
+        self._jump_handle.unregister()
+        if self._timer is not None:
+            self._node.destroy_timer(self._timer)
+        self._node.destroy_publisher(self.pub_tf)
+
+    def _is_of_this_clock(self, transform: TransformStamped) -> bool:
+        age_ns = self._node.get_clock().now().nanoseconds - stamp_ns(transform.header.stamp)
+        if abs(age_ns) < MAX_AGE_S * _NS_PER_S:
+            return True
+        self._node.get_logger().warning(
+            'map -> odom is not repeated: the stamps are of another clock (use_sim_time?)',
+            once=True)
+        return False
+
+    def _repeat(self) -> None:
+        time_ns = self._node.get_clock().now().nanoseconds + self._tolerance_ns
+        # Sent under the lock: nothing goes out after ``forget``.
+        with self._lock:
+            if self._correction is None:
+                return
+            repeated = TransformStamped(
+                child_frame_id=self._correction.child_frame_id,
+                transform=self._correction.transform)
+            repeated.header.frame_id = self._correction.header.frame_id
+            repeated.header.stamp = to_stamp(time_ns)
+            super().sendTransform(repeated)

@@ -1,0 +1,175 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+The node with the real network on the CPU and faults put into it, for tests.
+
+Windows run behind the real ``MemoryGuard``, which is told that it has a GPU of endless memory;
+``torch.OutOfMemoryError`` is raised where the network would ask a full GPU for some.
+"""
+
+import argparse
+from dataclasses import dataclass, replace
+import sys
+from unittest import mock
+
+from da3_ros.inference import engine as engine_module, memory_guard
+from da3_ros.inference.calibration import Calibration, CalibrationCache
+from da3_ros.inference.executor import WindowExecutor
+from da3_ros.inference.memory_guard import MemoryGuard, MemoryLimits
+from da3_ros.model.depth_head import DualDpt
+from da3_ros.node import Da3Node, run
+from da3_ros.ros.engine_loading import load_engine, LoadedEngine
+import numpy as np
+from rclpy.utilities import remove_ros_args
+import torch
+import torch.nn.functional as F
+
+_ENDLESS_BYTES = 2**40
+
+
+@dataclass(frozen=True)
+class Fault:
+    """
+    What happens to which runs of the network.
+
+    :param kind: where memory is missing, or what is NaN.
+    :param first: number of the first run.
+    :param last: number of the last one.
+    :param fits: runs of so few views are spared.
+    """
+
+    kind: str
+    first: int
+    last: int
+    fits: int = 0
+
+
+class Schedule:
+    """The faults of a life, by the number of the run of the network."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        """Wait for the first run."""
+        self._faults = faults
+        self._run_number = -1
+        self.num_views = 0
+
+    def begin(self) -> None:
+        """Count from here."""
+        self._run_number = -1
+
+    def begin_run(self, num_views: int) -> None:
+        """Take note of a run."""
+        self._run_number += 1
+        self.num_views = num_views
+
+    def strikes(self, kind: str) -> bool:
+        """Tell whether to fail."""
+        return any(
+            fault.kind == kind and fault.first <= self._run_number <= fault.last
+            and self.num_views > fault.fits for fault in self._faults)
+
+
+class KnownCosts(CalibrationCache):
+    """Nothing is measured on a CPU."""
+
+    def get(self, key, probe):
+        """Answer without a probe."""
+        return Calibration(0, 0, 0.0, 0.0)
+
+
+def no_memory() -> None:
+    """Fail as torch does."""
+    raise torch.OutOfMemoryError('CUDA out of memory (injected)')
+
+
+def patch_network(schedule: Schedule) -> None:
+    """Let faults strike inside the network's own functions."""
+    run_window, attention, decode = (
+        WindowExecutor.run, F.scaled_dot_product_attention, DualDpt.decode)
+
+    def run_and_tell(self, images, cameras=None):
+        schedule.begin_run(len(images))
+        output = run_window(self, images, cameras)
+        sys.stdout.write(f'window of {len(images)} views\n')
+        if schedule.strikes('pose'):
+            output = replace(output, extrinsics=output.extrinsics * np.nan)
+        if schedule.strikes('intrinsics'):
+            output = replace(output, intrinsics=output.intrinsics * np.nan)
+        return output
+
+    def attend(queries, *others):
+        is_over_all_views = queries.shape[0] == 1 and schedule.num_views > 1
+        if is_over_all_views and schedule.strikes('global block'):
+            no_memory()
+        return attention(queries, *others)
+
+    def decode_or_fail(self, *arguments):
+        if schedule.strikes('head'):
+            no_memory()
+        dense = decode(self, *arguments)
+        for name in ('depth', 'confidence'):
+            if schedule.strikes(name):
+                getattr(dense, name)[..., 0] = np.nan
+        return dense
+
+    WindowExecutor.run, F.scaled_dot_product_attention = run_and_tell, attend
+    DualDpt.decode = decode_or_fail
+
+
+def guard(engine: engine_module.InferenceEngine) -> None:
+    """Run the windows of an engine as on a GPU."""
+    network = engine._network
+    engine._runner = MemoryGuard(
+        network, lambda options: WindowExecutor(network, options), engine._runner.options,
+        MemoryLimits(), cache=KnownCosts())
+
+
+def parse(text: str) -> Fault:
+    """Read ``kind:first:last:fits``."""
+    kind, *numbers = text.split(':')
+    return Fault(kind, *map(int, numbers))
+
+
+def main() -> None:
+    """Run the node."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--fails-to-load', action='store_true')
+    parser.add_argument('--fault', type=parse, action='append', default=[])
+    options = parser.parse_args(remove_ros_args(sys.argv)[1:])
+    schedule = Schedule(options.fault)
+    place, num_loads = engine_module.place, 0
+
+    def place_or_fail(*arguments, **keywords) -> None:
+        nonlocal num_loads
+        num_loads += 1
+        if options.fails_to_load and num_loads == 1:
+            no_memory()
+        place(*arguments, **keywords)
+
+    def load(settings) -> LoadedEngine:
+        loaded = load_engine(settings)
+        guard(loaded.engine)
+        schedule.begin()
+        return loaded
+
+    patch_network(schedule)
+    with mock.patch.object(engine_module, 'place', place_or_fail), \
+            mock.patch.object(memory_guard, 'available_bytes', lambda _: _ENDLESS_BYTES), \
+            mock.patch.object(memory_guard.CalibrationKey, 'of', lambda *_: None):
+        run(lambda: Da3Node(engine_loader=load))
+
+
+if __name__ == '__main__':
+    main()

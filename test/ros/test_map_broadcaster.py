@@ -1,0 +1,139 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Only ``map -> odom`` is repeated, only while it holds, and only for a clock that it is of."""
+
+import threading
+import time
+
+from da3_ros.ros.conversions import stamp_ns, to_transform
+from da3_ros.ros.map_broadcaster import MapBroadcaster
+from da3_ros.ros.settings import TfSettings
+from node_harness import eventually
+import numpy as np
+import pytest
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from tf2_msgs.msg import TFMessage
+
+HOUR_NS = 3600 * 10**9
+
+
+class Bench:
+    """A broadcaster, and all that it sent."""
+
+    def __init__(self, domain_id) -> None:
+        """Spin its node."""
+        self.links = []
+        self._context = Context()
+        self._context.init(domain_id=domain_id)
+        self._node = Node('da3', context=self._context)
+        self._node.create_subscription(
+            TFMessage, '/tf', lambda message: self.links.extend(message.transforms), 100)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._executor.spin)
+        self._thread.start()
+        self.broadcaster = None
+
+    def create(self, **settings):
+        """Create the broadcaster and wait until it is heard."""
+        self.broadcaster = MapBroadcaster(self._node, TfSettings(**settings))
+        assert eventually(lambda: self.broadcaster.pub_tf.get_subscription_count() > 0)
+        return self.broadcaster
+
+    def num_repeated(self, seconds=0.3):
+        """Count what comes in some time."""
+        time.sleep(0.1)
+        before = len(self.links)
+        time.sleep(seconds)
+        return len(self.links) - before
+
+    def close(self) -> None:
+        """End everything."""
+        if self.broadcaster is not None:
+            self.broadcaster.close()
+        self._executor.shutdown()
+        self._thread.join()
+        self._node.destroy_node()
+        self._context.try_shutdown()
+
+
+@pytest.fixture
+def bench(domain_id):
+    """Give a bench that ends with the test."""
+    bench = Bench(domain_id)
+    yield bench
+    bench.close()
+
+
+def link(parent, child, *, age_ns=0):
+    """Make a transform of now, or of another time."""
+    return to_transform(
+        np.eye(4), time_ns=time.time_ns() - age_ns, parent=parent, child=child)
+
+
+CAMERA = ('odom', 'camera')
+MAP = ('map', 'odom')
+
+
+def test_the_correction_is_repeated_until_a_keyframe_has_none(bench):
+    """Somebody else publishes it now; what was sent with it is not repeated."""
+    broadcaster = bench.create(mode='camera', publish_map=True, rate_hz=50.0)
+    assert bench.num_repeated() == 0
+    broadcaster.sendTransform([link(*CAMERA), link(*MAP)])
+    assert bench.num_repeated() > 5
+    assert sum(found.child_frame_id == 'camera' for found in bench.links) == 1
+    stamps = [stamp_ns(found.header.stamp) for found in bench.links]
+    assert stamps[2:] == sorted(set(stamps[2:]))
+    broadcaster.sendTransform([link(*CAMERA)], leads=False)
+    assert bench.num_repeated() > 5
+    broadcaster.sendTransform([link(*CAMERA)])
+    assert bench.num_repeated() == 0
+    assert eventually(lambda: bench.links[-1].child_frame_id == 'camera', 5.0)
+
+
+def test_other_cameras_of_the_instant_leave_the_correction(bench):
+    """They say nothing new about it."""
+    broadcaster = bench.create(mode='camera', publish_map=True, rate_hz=50.0)
+    broadcaster.sendTransform([link(*CAMERA), link(*MAP)])
+    broadcaster.send_more([link('odom', 'left')])
+    broadcaster.send_more([])
+    assert bench.num_repeated() > 5
+
+
+def test_nothing_of_an_old_world_is_repeated(bench):
+    """Until the next world has a correction."""
+    broadcaster = bench.create(mode='map_to_odom', rate_hz=50.0)
+    broadcaster.sendTransform([link(*MAP)])
+    assert bench.num_repeated() > 5
+    broadcaster.forget()
+    assert bench.num_repeated() == 0
+    broadcaster.sendTransform([link(*MAP)])
+    assert bench.num_repeated() > 5
+
+
+@pytest.mark.parametrize(('settings', 'age_h'), [
+    ({'rate_hz': 0.0}, 0),
+    ({'mode': 'camera', 'publish_map': False}, 0),
+    ({}, 2),
+    ({}, -2),
+])
+def test_it_is_not_repeated(bench, settings, age_h):
+    """Not asked for, or the stamps of a bag without simulated time: sent, once."""
+    broadcaster = bench.create(**{'mode': 'map_to_odom', 'rate_hz': 50.0} | settings)
+    broadcaster.sendTransform([link(*MAP, age_ns=age_h * HOUR_NS)])
+    assert eventually(lambda: len(bench.links) == 1)
+    assert bench.num_repeated() == 0

@@ -1,0 +1,160 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Every parameter at and past its range, and every combination that is let in works."""
+
+import math
+
+from da3_ros.mapping.pipeline import DepthPipeline
+from da3_ros.ros.parameter_table import PARAMETERS
+from da3_ros.ros.parameters import build_settings, NodeParameters
+from hypothesis import given
+from hypothesis import strategies as st
+from paths import curve
+from perfect_engine import frames, PerfectEngine
+import pytest
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+NUMBERS = [spec for spec in PARAMETERS if spec.limits is not None]
+CHOICES = [spec for spec in PARAMETERS if spec.choices]
+# Values that others must follow, set beforehand so that each range can be used to its ends.
+ROOM = {
+    'window.size': 4096, 'tf.mode': 'none', 'keyframe.min_interval_s': 0.0,
+    'keyframe.max_interval_s': 86400.0}
+# rclpy lets in what lies past a limit by less than a millionth.
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope='module')
+def context(domain_id):
+    """Give a context."""
+    context = Context()
+    context.init(domain_id=domain_id)
+    yield context
+    context.try_shutdown()
+
+
+@pytest.fixture
+def own(context):
+    """Give nodes with the parameters and start values."""
+    nodes = []
+
+    def create(**values):
+        node = Node('owner', context=context, use_global_arguments=False, parameter_overrides=[
+            Parameter(name, value=value) for name, value in values.items()])
+        nodes.append(node)
+        return node, NodeParameters(node, is_configured=lambda: False)
+
+    yield create
+    for node in nodes:
+        node.destroy_node()
+
+
+def ends(spec):
+    """Give both ends of a range, and what lies next to them outside."""
+    low, high = (type(spec.default)(limit) for limit in spec.limits)
+    if isinstance(spec.default, int):
+        return (low, high), (low - 1, high + 1)
+    return (low, high), (low - TOLERANCE * (low or 1.0), high * (1.0 + TOLERANCE))
+
+
+@pytest.mark.parametrize('spec', NUMBERS, ids=lambda spec: spec.name)
+def test_both_ends_are_taken_and_what_lies_past_them_is_refused(own, spec):
+    """The refusal names the parameter, and the old value stays."""
+    inside, outside = ends(spec)
+    node, parameters = own(**ROOM)
+    for value in inside:
+        result = node.set_parameters([Parameter(spec.name, value=value)])[0]
+        assert result.successful or is_about_another(result.reason, spec), result.reason
+        if result.successful:
+            assert parameters.read() == parameters.settings
+    for value in (*outside, *strangers(spec)):
+        before = node.get_parameter(spec.name).value
+        result = node.set_parameters([Parameter(spec.name, value=value)])[0]
+        assert not result.successful
+        assert spec.name in result.reason or 'Wrong parameter type' in result.reason
+        assert node.get_parameter(spec.name).value == before
+
+
+def is_about_another(reason, spec):
+    """Tell whether a value was refused for what another parameter is."""
+    return spec.name in ('window.size', 'window.stride', 'window.min_views') and (
+        'window.' in reason and 'out of range' not in reason)
+
+
+def strangers(spec):
+    """Give values that are no numbers of the right type."""
+    wrong = [True, 'many', [1, 2]]
+    return wrong + ([math.nan, math.inf, -math.inf, 1] if isinstance(spec.default, float)
+                    else [0.5])
+
+
+@pytest.mark.parametrize('spec', NUMBERS, ids=lambda spec: spec.name)
+def test_start_values_past_the_ends_are_named_and_replaced(own, spec):
+    """The node lives with the default until it is set."""
+    for value in ends(spec)[1]:
+        node, parameters = own(**{spec.name: value})
+        assert node.get_parameter(spec.name).value == spec.default
+        with pytest.raises(ValueError, match=spec.name):
+            parameters.read()
+
+
+@pytest.mark.parametrize('spec', CHOICES, ids=lambda spec: spec.name)
+def test_every_choice_is_taken_and_nothing_else(own, spec):
+    """Also not a choice in capitals, or with a blank."""
+    node, _ = own(**ROOM)
+    for choice in spec.choices:
+        assert node.set_parameters([Parameter(spec.name, value=choice)])[0].successful, choice
+    for wrong in ('', spec.default.upper(), f'{spec.default} ', 'x' * 10_000):
+        result = node.set_parameters([Parameter(spec.name, value=wrong)])[0]
+        assert not result.successful
+        assert spec.name in result.reason
+
+
+def values_of(spec):
+    """Draw values of a parameter's own domain, its ends more often."""
+    if spec.choices:
+        return st.sampled_from(spec.choices)
+    if spec.limits is None:
+        return st.booleans() if isinstance(spec.default, bool) else st.just(spec.default)
+    low, high = (type(spec.default)(limit) for limit in spec.limits)
+    if isinstance(spec.default, int):
+        return st.sampled_from([low, high]) | st.integers(low, min(high, low + 20))
+    return st.sampled_from([low, high]) | st.floats(low, high)
+
+
+ANY_SETTINGS = st.fixed_dictionaries(
+    {}, optional={spec.name: values_of(spec) for spec in PARAMETERS})
+STREAM = tuple(frames(6))
+
+
+@given(values=ANY_SETTINGS)
+def test_whatever_is_let_in_runs(values):
+    """Settings are refused as a whole, with the reason, or a stream comes through them."""
+    try:
+        chosen = build_settings(values)
+        config = chosen.pipeline(chosen.window.size or 12)
+    except ValueError as error:
+        assert any(spec.name in str(error) for spec in PARAMETERS), error
+        return
+    pipeline = DepthPipeline(PerfectEngine(curve(6)), config)
+    kept = [keyframe for frame in STREAM if (keyframe := pipeline.select(frame)) is not None]
+    updates = [pipeline.add(keyframe) for keyframe in kept] + [pipeline.flush()]
+    if chosen.loop.enabled:
+        updates.append(pipeline.close_loops())
+    ids = [each.id for update in updates for each in (*update.keyframes, *update.dropped)]
+    assert sorted(ids) == [keyframe.id for keyframe in kept]
+    assert kept

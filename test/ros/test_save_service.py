@@ -1,0 +1,268 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""``~/save`` answers when it is done, and disturbs nothing while it works."""
+
+import threading
+
+from da3_ros.errors import SaveError
+from da3_ros.export.save import Saved
+from da3_ros.export.session import Session
+from da3_ros.geometry.sim3 import Sim3
+from da3_ros.mapping.archive import ArchivedPose
+from da3_ros.ros import save_service
+from da3_ros.ros.counters import Counters, Event
+from da3_ros.ros.output_settings import SaveSettings
+from da3_ros.ros.save_service import SaveService
+from da3_ros.ros.settings import NodeSettings
+from lifecycle_msgs.msg import Transition
+from node_harness import eventually
+import numpy as np
+import pytest
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+from test_node_outputs import stream
+from test_node_settings import set_parameter
+from test_node_survival import assert_works, Counts
+
+TIMEOUT_S = 20.0
+
+
+class Side:
+    """A node with nothing but the service, and a caller."""
+
+    def __init__(self, domain_id, folder) -> None:
+        """Offer a session."""
+        self._context = Context()
+        self._context.init(domain_id=domain_id)
+        self.node = Node('da3', context=self._context)
+        self.counters = Counters()
+        self.settings = NodeSettings(save=SaveSettings(directory=str(folder)))
+        pose = ArchivedPose(0, 1, 'camera', Sim3.identity())
+        self.session = Session((None,), (pose,), 'odom', np.eye(4))
+        self.service = SaveService(
+            self.node, self.counters, settings=lambda: self.settings,
+            session=lambda: self.session)
+        self._client = self.node.create_client(Trigger, '~/save')
+        self.num_ticks = 0
+        self.node.create_timer(0.01, self._tick)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin)
+        self._thread.start()
+        assert self._client.wait_for_service(TIMEOUT_S)
+
+    def _tick(self) -> None:
+        self.num_ticks += 1
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            return
+
+    def call(self):
+        """Call the service; give the future."""
+        return self._client.call_async(Trigger.Request())
+
+    def answer(self):
+        """Call the service; give the response."""
+        future = self.call()
+        assert eventually(future.done, TIMEOUT_S)
+        return future.result()
+
+    def close(self) -> None:
+        """End."""
+        self.service.close(TIMEOUT_S)
+        self._executor.shutdown()
+        self._thread.join()
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+
+@pytest.fixture
+def side(domain_id, tmp_path):
+    """Give the service."""
+    side = Side(domain_id, tmp_path)
+    yield side
+    side.close()
+
+
+class Gate:
+    """A saving that lasts until it is let go, or given up."""
+
+    def __init__(self, monkeypatch) -> None:
+        """Take the place of the real one."""
+        self.started, self.go = threading.Event(), threading.Event()
+        self.given_up = False
+        monkeypatch.setattr(save_service, 'save_session', self._save)
+
+    def _save(self, session, directory, formats, config, *, is_cancelled):
+        del formats, config
+        self.started.set()
+        assert eventually(lambda: self.go.is_set() or is_cancelled(), TIMEOUT_S)
+        if is_cancelled():
+            self.given_up = True
+            raise SaveError('save: given up')
+        return Saved(directory / 'there', len(session.keyframes), len(session.poses), 2**20)
+
+
+def test_callbacks_go_on_while_a_session_is_saved(side, monkeypatch):
+    """The answer comes when it is done, and says what was written where."""
+    gate = Gate(monkeypatch)
+    future = side.call()
+    assert gate.started.wait(TIMEOUT_S)
+    ticks = side.num_ticks
+    assert eventually(lambda: side.num_ticks > ticks + 20)
+    assert not future.done()
+    gate.go.set()
+    assert eventually(future.done)
+    response = future.result()
+    assert response.success
+    assert response.message == (
+        f'1 keyframes and 1 poses saved to {side.settings.save.folder}/there (1.0 MiB)')
+    assert side.counters[Event.SAVED] == 1
+
+
+def test_a_second_call_meanwhile_is_refused(side, monkeypatch):
+    """At once; the first one is not hurt, and a later one is served."""
+    gate = Gate(monkeypatch)
+    first = side.call()
+    assert gate.started.wait(TIMEOUT_S)
+    second = side.answer()
+    assert not second.success
+    assert second.message == 'save: got a call while another is under way, expected its end'
+    gate.go.set()
+    assert eventually(first.done)
+    assert first.result().success
+    assert eventually(lambda: side.answer().success)
+
+
+def test_an_idle_executor_is_woken_by_the_answer(side, monkeypatch):
+    """Nothing else happens in the node: no timer, no image."""
+    gate = Gate(monkeypatch)
+    for timer in list(side.node.timers):
+        side.node.destroy_timer(timer)
+    for _ in range(3):
+        future = side.call()
+        assert gate.started.wait(TIMEOUT_S)
+        gate.started.clear()
+        gate.go.set()
+        assert eventually(future.done, 5.0)
+        gate.go.clear()
+
+
+def test_a_failure_is_answered_and_counted(side, monkeypatch):
+    """Expected ones with their message, others as what they are; the service lives."""
+    for error, event, text in (
+            (SaveError('save.directory: got a full disk'), Event.SAVE_FAILED, 'got a full disk'),
+            (ZeroDivisionError('oops'), Event.EXCEPTIONS, 'save: unexpected error: oops')):
+        def fail(*_args, error=error, **_options):
+            raise error
+
+        monkeypatch.setattr(save_service, 'save_session', fail)
+        response = side.answer()
+        assert not response.success
+        assert text in response.message
+        assert side.counters[event] == 1
+
+
+def test_an_end_of_the_node_gives_a_saving_up(side, monkeypatch):
+    """It does not last until the disk is done."""
+    gate = Gate(monkeypatch)
+    side.call()
+    assert gate.started.wait(TIMEOUT_S)
+    side.service.close(TIMEOUT_S)
+    assert gate.given_up
+
+
+def test_calls_that_cannot_be_served_are_refused(side):
+    """With the reason."""
+    side.settings = NodeSettings(save=SaveSettings(max_keyframes=0))
+    assert side.answer().message.startswith('save.max_keyframes: got 0, expected more')
+    side.session = None
+    response = side.answer()
+    assert (response.success, response.message) == (False, 'the node is not active')
+
+
+def test_a_run_is_saved_as_it_was_published(start_node, peer, tmp_path):
+    """Right after it; a new session has nothing of the old one; deactivation does no harm."""
+    start_node({'save.directory': str(tmp_path / 'sessions')})
+    peer.wait_for_camera()
+    sent = stream(peer, 12)
+    assert eventually(lambda: len(peer.stamps('odometry')) == len(sent))
+    response = peer.call(Trigger, '/da3/save', Trigger.Request())
+    assert response.success, response.message
+    folder, = (tmp_path / 'sessions').iterdir()
+    assert str(folder) in response.message
+    arrays = np.load(folder / 'keyframes.npz')
+    assert arrays['stamp_ns'].tolist() == sent
+    for index, stamp in enumerate(sent):
+        position = peer.received['odometry'][stamp][0].pose.pose.position
+        np.testing.assert_allclose(
+            arrays['frame_T_camera'][index, :3, 3], [position.x, position.y, position.z],
+            atol=1e-9)
+        depth = peer.received['depth'][stamp][0]
+        np.testing.assert_allclose(
+            arrays['depth'][index].ravel(), np.frombuffer(depth.data, np.float32), rtol=2.0**-10)
+    assert arrays['frame'][0] == 'odom'
+    rows = np.loadtxt(folder / 'trajectory.txt')
+    np.testing.assert_allclose(rows[:, 1:4], arrays['frame_T_camera'][:, :3, 3], atol=1e-8)
+    assert len(list((folder / 'colmap/images').iterdir())) == len(sent)
+
+    assert peer.call(Trigger, '/da3/reset', Trigger.Request()).success
+    after = stream(peer, 5, first=50)
+    assert eventually(lambda: set(after) <= set(peer.stamps('odometry')))
+    assert peer.call(Trigger, '/da3/save', Trigger.Request()).success
+    _, folder = sorted((tmp_path / 'sessions').iterdir())
+    assert np.load(folder / 'keyframes.npz')['stamp_ns'].tolist() == after
+
+    client = peer.node.create_client(Trigger, '/da3/save')
+    future = client.call_async(Trigger.Request())
+    assert peer.change_state(Transition.TRANSITION_DEACTIVATE)
+    assert eventually(future.done)
+    if future.result().success:
+        assert len(list((tmp_path / 'sessions').iterdir())) == 3
+    else:
+        assert future.result().message == 'the node is not active'
+    assert not [path for path in (tmp_path / 'sessions').iterdir() if path.name.startswith('.')]
+
+
+def test_refused_savings_leave_a_living_node(start_node, peer, tmp_path):
+    """Nothing mapped yet, a path that is a file, an unknown format; then it works."""
+    (tmp_path / 'file').write_text('mine')
+    node = start_node({'save.directory': str(tmp_path / 'file')})
+    counts = Counts(peer)
+    peer.wait_for_camera()
+    response = peer.call(Trigger, '/da3/save', Trigger.Request())
+    assert response.message == (
+        'save: got no keyframe with a pose in this session, expected at least one')
+    assert_works(peer, first=0)
+    response = peer.call(Trigger, '/da3/save', Trigger.Request())
+    assert not response.success
+    assert response.message.startswith(f"save.directory: got '{tmp_path / 'file'}' (")
+    node.wait_for_output('expected a folder with enough room that can be written')
+    assert eventually(lambda: counts['sessions that could not be saved'] == 2)
+    result = set_parameter(peer, 'save.formats', ['ply', 'obj'])
+    assert result.reason == (
+        "save.formats: got ('ply', 'obj'), expected some of ply, tum, colmap, npz")
+    assert set_parameter(peer, 'save.formats', ['tum']).successful
+    assert set_parameter(peer, 'save.directory', str(tmp_path / 'folder')).successful
+    assert_works(peer, first=100)
+    assert peer.call(Trigger, '/da3/save', Trigger.Request()).success
+    folder, = (tmp_path / 'folder').iterdir()
+    assert [path.name for path in folder.iterdir()] == ['trajectory.txt']
+    assert eventually(lambda: counts['sessions saved'] == 1)

@@ -1,0 +1,57 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A session in a room whose truth is known."""
+
+from da3_ros.export.session import Session
+from da3_ros.geometry.sim3 import Sim3
+from da3_ros.mapping.archive import Archive, pack
+from da3_ros.mapping.keyframe import PosedKeyframe
+import numpy as np
+from perfect_engine import HEIGHT, INTRINSICS, level_camera, Room, WIDTH
+import pytest
+
+NUM_KEYFRAMES = 6
+FIRST_STAMP_NS = 1_700_000_000_123_456_789
+
+
+def keyframe(index, pose, *, frame_id='camera', confidence=4.0):
+    """Look at the room."""
+    room = Room()
+    depth = room.depth(pose).astype(np.float32)
+    depth[0, 0], depth[0, 1] = np.nan, np.inf
+    return PosedKeyframe(
+        index, FIRST_STAMP_NS + 333_333_333 * index, frame_id, room.image(pose), depth,
+        None if confidence is None else np.full((HEIGHT, WIDTH), confidence, np.float32),
+        INTRINSICS, pose, 0, True)
+
+
+@pytest.fixture
+def true_poses():
+    """Give the poses of a walk, (4, 4) each."""
+    return [level_camera((0.4 * i, 0.1 * i, 0.0), 0.2 * i) for i in range(NUM_KEYFRAMES)]
+
+
+@pytest.fixture
+def session(true_poses):
+    """Give a session; its frame is the room's, its map lies elsewhere, and is twice as large."""
+    frame_T_map = level_camera((1.0, -2.0, 0.5), 0.7)
+    archive = Archive()
+    for index, pose in enumerate(true_poses):
+        seen = keyframe(index, pose)
+        # Published at half the size, and corrected since then.
+        map_T_camera = np.linalg.inv(frame_T_map) @ pose
+        half = seen.depth / 2.0
+        archive.add(pack(seen, half, Sim3.from_rigid(map_T_camera, scale=2.0)), max_keyframes=100)
+    return Session(archive.keyframes, archive.poses, 'map', frame_T_map)

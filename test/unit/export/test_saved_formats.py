@@ -1,0 +1,180 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What is saved is read back by readers of their own, and is what was there."""
+
+from dataclasses import replace
+
+from conftest import FIRST_STAMP_NS, keyframe, NUM_KEYFRAMES
+import cv2
+from da3_ros.export.save import FORMATS, save_session
+from da3_ros.geometry.sim3 import Sim3
+from da3_ros.mapping.archive import Archive, pack
+from da3_ros.mapping.config import MapConfig
+import numpy as np
+from perfect_engine import HEIGHT, INTRINSICS, Room, WIDTH
+import pytest
+from readers import ColmapModel, read_ply, read_tum
+
+CONFIG = MapConfig(voxel_m=0.05)
+# Of a float16 depth.
+DEPTH_RTOL = 2.0**-10
+
+
+@pytest.fixture
+def saved(session, tmp_path):
+    """Save everything."""
+    return save_session(session, tmp_path, frozenset(FORMATS), CONFIG)
+
+
+def distance_to_walls(positions):
+    """Return how far points are from the walls of the room."""
+    walls = np.concatenate([positions - Room().lower, positions - Room().upper], axis=1)
+    return np.abs(walls).min(axis=1)
+
+
+def test_the_folder_is_named_after_the_first_stamp(saved, tmp_path):
+    """And holds what was asked for; the count of bytes is right."""
+    assert saved.path == tmp_path / '20231114T221320.123456789'
+    assert {path.name for path in saved.path.iterdir()} == {
+        'cloud.ply', 'trajectory.txt', 'keyframes.npz', 'colmap'}
+    assert (saved.num_keyframes, saved.num_poses) == (NUM_KEYFRAMES, NUM_KEYFRAMES)
+    assert saved.num_bytes == sum(
+        path.stat().st_size for path in saved.path.rglob('*') if path.is_file())
+    assert list(tmp_path.iterdir()) == [saved.path]
+
+
+def test_the_cloud_lies_on_the_walls(saved):
+    """One point per voxel, in the frame, in its unit, with colour and confidence."""
+    vertices, comments = read_ply(saved.path / 'cloud.ply')
+    positions = np.stack([vertices[name] for name in 'xyz'], axis=1).astype(np.float64)
+    assert np.quantile(distance_to_walls(positions), 0.9) < 0.01
+    assert len(np.unique(np.floor(positions / 0.05), axis=0)) > 0.99 * len(positions) > 5000
+    assert set(vertices['confidence']) == {4.0}
+    # The room is grey.
+    np.testing.assert_allclose(vertices['red'].astype(int), vertices['blue'], atol=3)
+    assert vertices['green'].std() > 10
+    assert comments == ['comment in map, metres']
+
+
+def test_the_trajectory_is_exact(saved, true_poses):
+    """To the nanosecond, and to the digits that are written."""
+    stamps, poses = read_tum(saved.path / 'trajectory.txt')
+    assert stamps == [FIRST_STAMP_NS + 333_333_333 * i for i in range(NUM_KEYFRAMES)]
+    np.testing.assert_allclose(poses, true_poses, atol=1e-8)
+
+
+def test_the_arrays_are_the_keyframes(saved, true_poses):
+    """As float16 holds them, NaN and sky included."""
+    arrays = np.load(saved.path / 'keyframes.npz')
+    assert set(arrays) == {'stamp_ns', 'frame_T_camera', 'K', 'segment', 'is_metric', 'frame_id',
+                           'frame', 'depth', 'confidence'}
+    assert arrays['stamp_ns'].dtype == np.int64
+    assert arrays['stamp_ns'].tolist() == [
+        FIRST_STAMP_NS + 333_333_333 * i for i in range(NUM_KEYFRAMES)]
+    np.testing.assert_allclose(arrays['frame_T_camera'], true_poses, atol=1e-12)
+    np.testing.assert_array_equal(arrays['K'], [INTRINSICS] * NUM_KEYFRAMES)
+    truth = [keyframe(i, pose).depth for i, pose in enumerate(true_poses)]
+    np.testing.assert_allclose(arrays['depth'], truth, rtol=DEPTH_RTOL)
+    np.testing.assert_array_equal(arrays['confidence'], np.full_like(truth, 4.0))
+    assert (arrays['frame_id'][0], arrays['frame'][0]) == ('camera', 'map')
+    assert arrays['is_metric'].all()
+    assert arrays['segment'].tolist() == [0] * NUM_KEYFRAMES
+
+
+def test_the_colmap_model_projects_onto_itself(saved):
+    """Every point lies where its image saw it, on a wall, in the colour of that pixel."""
+    model = ColmapModel(saved.path / 'colmap/sparse/0')
+    assert list(model.cameras) == [1]
+    # COLMAP counts from the corner of the image: a half pixel more than ROS and OpenCV.
+    assert model.cameras[1] == ('PINHOLE', WIDTH, HEIGHT, 50.0, 50.0, 32.0, 24.0)
+    assert list(model.images) == list(range(1, NUM_KEYFRAMES + 1))
+    assert sum(len(image.point_ids) for image in model.images.values()) == len(model.points)
+    for image_id, image in model.images.items():
+        picture = cv2.imread(str(saved.path / 'colmap/images' / image.name))[..., ::-1]
+        assert picture.shape == (HEIGHT, WIDTH, 3)
+        points = [model.points[id_] for id_ in image.point_ids]
+        positions = np.stack([point.position for point in points])
+        pixels, depth = model.project(image, positions)
+        assert depth.min() > 0.0
+        np.testing.assert_allclose(pixels, image.pixels, atol=0.01)
+        assert np.quantile(distance_to_walls(positions), 0.9) < 0.01
+        columns, rows = (image.pixels - 0.5).astype(int).T
+        np.testing.assert_array_equal(
+            picture[rows, columns], np.stack([point.colour for point in points]))
+        tracks = np.stack([point.track[0] for point in points])
+        assert set(tracks[:, 0]) == {image_id}
+        np.testing.assert_array_equal(tracks[:, 1], np.arange(len(points)))
+
+
+def test_the_images_of_a_colmap_model_see_each_other(saved):
+    """A point of one image has its colour in the next one, where that sees the same wall."""
+    model = ColmapModel(saved.path / 'colmap/sparse/0')
+    first, second = model.images[1], model.images[2]
+    positions = np.stack([model.points[id_].position for id_ in first.point_ids])
+    colours = np.stack([model.points[id_].colour for id_ in first.point_ids])
+    pixels, depth = model.project(second, positions)
+    seen = (depth > 0.0) & (pixels >= 1.0).all(axis=1) & (pixels < [WIDTH - 1, HEIGHT - 1]).all(
+        axis=1)
+    assert seen.mean() > 0.5
+    picture = cv2.imread(str(saved.path / 'colmap/images' / second.name))[..., ::-1]
+    columns, rows = np.floor(pixels[seen]).astype(int).T
+    difference = np.abs(picture[rows, columns].astype(int) - colours[seen])
+    shuffled = np.abs(picture[rows, columns].astype(int) - colours[seen][::-1])
+    assert np.median(difference) < 0.25 * np.median(shuffled)
+
+
+def test_a_quarter_metre_voxel_gives_a_coarse_cloud(session, tmp_path):
+    """The map's parameters hold for the saved cloud."""
+    fine = save_session(session, tmp_path, frozenset({'ply'}), CONFIG)
+    coarse = save_session(session, tmp_path, frozenset({'ply'}), MapConfig(voxel_m=0.25))
+    none = save_session(session, tmp_path, frozenset({'ply'}), MapConfig(min_confidence=5.0))
+    counts = [len(read_ply(saved.path / 'cloud.ply')[0]) for saved in (fine, coarse, none)]
+    assert counts[0] > 3 * counts[1] > 3 * counts[2] == 0
+    assert [path.name for path in fine.path.iterdir()] == ['cloud.ply']
+
+
+def test_several_cameras_have_files_and_intrinsics_of_their_own(tmp_path, session, true_poses):
+    """And networks without confidence write none."""
+    other = keyframe(9, true_poses[0], frame_id='rear', confidence=None)
+    other = replace(other, intrinsics=INTRINSICS + np.diag([5.0, 5.0, 0.0]))
+    packed = pack(other, other.depth, Sim3.from_rigid(true_poses[0]))
+    both = replace(session, keyframes=(*session.keyframes, packed),
+                   poses=(*session.poses, packed.pose))
+    saved = save_session(both, tmp_path, frozenset({'npz', 'colmap', 'tum'}), CONFIG)
+    counts = [len(read_tum(saved.path / name)[0]) for name in (
+        'trajectory.txt', 'trajectory_2.txt')]
+    assert counts == [NUM_KEYFRAMES, 1]
+    front, rear = (np.load(saved.path / name) for name in ('keyframes.npz', 'keyframes_2.npz'))
+    assert (len(front['depth']), len(rear['depth'])) == (NUM_KEYFRAMES, 1)
+    assert rear['frame_id'][0] == 'rear'
+    assert 'confidence' not in rear
+    model = ColmapModel(saved.path / 'colmap/sparse/0')
+    assert [camera.fx for camera in model.cameras.values()] == [50.0, 55.0]
+    assert [image.camera_id for image in model.images.values()] == [1] * NUM_KEYFRAMES + [2]
+
+
+def test_the_archive_thins_out_and_keeps_the_ends(true_poses):
+    """Bounded at all times; poses outlive pictures."""
+    archive = Archive()
+    for index in range(100):
+        packed = pack(keyframe(index, true_poses[0]), np.ones((HEIGHT, WIDTH), np.float32),
+                      Sim3.identity())
+        archive.add(packed, max_keyframes=10)
+        ids = [kept.pose.id for kept in archive.keyframes]
+        assert len(ids) == min(index + 1, 10)
+        assert (ids[0], ids[-1]) == (0, index)
+    assert [pose.id for pose in archive.poses] == list(range(100))
+    gaps = np.diff(ids)
+    assert gaps.max() <= 2 * gaps[:-1].min()
