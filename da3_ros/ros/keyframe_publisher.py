@@ -160,7 +160,9 @@ class KeyframePublisher:
         """
         placed = messages.placed
         if placed is not None and self._broadcaster is not None:
-            self._broadcaster.sendTransform(placed.transforms)
+            broadcaster = self._broadcaster
+            send = broadcaster.sendTransform if placed.leads else broadcaster.send_more
+            send(placed.transforms)
         for publisher, message in messages.outputs:
             publisher.publish(message)
         if placed is not None:

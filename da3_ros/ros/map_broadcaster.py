@@ -78,6 +78,16 @@ class MapBroadcaster(TransformBroadcaster):
         if transforms:
             super().sendTransform(transforms)
 
+    def send_more(self, transforms: Iterable[TransformStamped]) -> None:
+        """
+        Send the transforms of another camera at the same instant; the correction stays.
+
+        :param transforms: any, or none.
+        """
+        further = list(transforms)
+        if further:
+            super().sendTransform(further)
+
     def forget(self) -> None:
         """Send no correction until the next one: the world that it is of has ended."""
         with self._lock:
