@@ -111,6 +111,7 @@ class KeyframePublisher:
 
     def begin_session(self) -> None:
         """Forget the world so far."""
+        self._health.begin_session()
         self._placer.begin_session()
         if self._broadcaster is not None:
             self._broadcaster.forget()
@@ -160,9 +161,7 @@ class KeyframePublisher:
         """
         placed = messages.placed
         if placed is not None and self._broadcaster is not None:
-            broadcaster = self._broadcaster
-            send = broadcaster.sendTransform if placed.leads else broadcaster.send_more
-            send(placed.transforms)
+            self._broadcaster.sendTransform(placed.transforms, leads=placed.leads)
         for publisher, message in messages.outputs:
             publisher.publish(message)
         if placed is not None:
