@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from nav_msgs.msg import Odometry, Path
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.qos import DurabilityPolicy, QoSPresetProfiles, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -72,22 +73,30 @@ def camera_topic(camera: str, name: str) -> str:
     return f'{camera}/{name}' if camera else name
 
 
-def create_publishers(node: LifecycleNode, cameras: Sequence[str]) -> Publishers:
+def create_publishers(
+    node: LifecycleNode, cameras: Sequence[str], *,
+    on_map_subscriber: Callable[[], None] | None = None,
+) -> Publishers:
     """
     Create the outputs: reliable, path and map also for those who come later.
 
     :param node: being configured.
     :param cameras: names of the cameras.
+    :param on_map_subscriber: called when somebody subscribes to the map, or stops doing so.
     """
     def create(
-        message_type: type, name: str, qos: QoSProfile | None = None
+        message_type: type, name: str, qos: QoSProfile | None = None,
+        events: PublisherEventCallbacks | None = None,
     ) -> LifecyclePublisher:
         return node.create_lifecycle_publisher(
             message_type, name if name.startswith('/') else f'~/{name}',
             QoSProfile(depth=_DEPTH) if qos is None else qos,
+            event_callbacks=events,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
 
+    on_match = None if on_map_subscriber is None else PublisherEventCallbacks(
+        matched=lambda _: on_map_subscriber())
     kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
     def create_for(camera: str) -> CameraPublishers:
@@ -109,7 +118,7 @@ def create_publishers(node: LifecycleNode, cameras: Sequence[str]) -> Publishers
         cameras={camera: create_for(camera) for camera in cameras},
         odometry=create(Odometry, 'odometry'),
         path=create(Path, 'path', kept),
-        map=create(PointCloud2, 'map', kept),
+        map=create(PointCloud2, 'map', kept, on_match),
     )
 
 
