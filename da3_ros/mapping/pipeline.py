@@ -20,7 +20,14 @@ import time
 
 from da3_ros.errors import Da3Error, MemoryBudgetError
 from da3_ros.mapping.config import PipelineConfig
-from da3_ros.mapping.keyframe import Frame, Instant, Keyframe, PosedKeyframe, WindowEngine
+from da3_ros.mapping.keyframe import (
+    Frame,
+    Instant,
+    Keyframe,
+    PosedKeyframe,
+    StageTimes,
+    WindowEngine,
+)
 from da3_ros.mapping.loop_closure import LoopCloser, LoopReport
 from da3_ros.mapping.rig import RigSelector
 from da3_ros.mapping.update import DroppedKeyframe, DropReason, PipelineUpdate, WindowReport
@@ -68,7 +75,6 @@ class DepthPipeline:
         self._posed: list[PosedKeyframe] = []
         self._dropped: list[DroppedKeyframe] = []
         self._report: WindowReport | None = None
-        self._num_oversized = 0
         self._loops = self._new_loops()
         self._loop: LoopReport | None = None
 
@@ -166,10 +172,9 @@ class DepthPipeline:
     def _take_update(self) -> PipelineUpdate:
         update = PipelineUpdate(
             tuple(self._posed), self._world.map_T_odom, self._report, tuple(self._dropped),
-            self._loop, self._num_oversized,
+            self._loop,
         )
         self._posed, self._dropped, self._report, self._loop = [], [], None, None
-        self._num_oversized = 0
         return update
 
     def _run_all(self) -> None:
@@ -204,12 +209,12 @@ class DepthPipeline:
         intrinsics = known_intrinsics(keyframes)
         is_calibrated = intrinsics is not None and bool(np.isfinite(intrinsics).all())
         given_poses = self._given_poses(keyframes) if is_calibrated else None
-        started = time.monotonic()
+        started_s = time.monotonic()
         prediction = self._engine.infer(
             [keyframe.frame.image for keyframe in keyframes],
             poses=given_poses, intrinsics=intrinsics,
         )
-        inference_s = time.monotonic() - started
+        inferred_s = time.monotonic()
         views = read_views(prediction, keyframes)
         is_conditioned = given_poses is not None
         placement = self._world.place(views, is_metric=prediction.is_metric or is_conditioned)
@@ -218,10 +223,14 @@ class DepthPipeline:
         new_views = views[-window.num_new:]
         if self._loops is not None:
             self._loops.note(placement, new_views)
-        self._posed.extend(_pose(view, placement) for view in new_views)
+        for view in new_views:
+            keyframe = view.keyframe
+            times = StageTimes(
+                keyframe.frame.received_s, keyframe.selected_s, started_s, inferred_s)
+            self._posed.append(_pose(view, placement, times))
         self._report = WindowReport(
-            len(keyframes), window.num_new, self._budget.limit, is_conditioned, inference_s,
-            placement,
+            len(keyframes), window.num_new, self._budget.limit, is_conditioned,
+            inferred_s - started_s, placement,
         )
 
     def _given_poses(self, keyframes: Sequence[Keyframe]) -> NDArray[np.float64] | None:
@@ -232,7 +241,6 @@ class DepthPipeline:
 
     def _shrink(self, window: Window, error: MemoryBudgetError) -> None:
         num_views = len(window.keyframes)
-        self._num_oversized += 1
         if self._budget.shrink(num_views):
             _logger.warning('%d views do not fit, retrying with at most %d: %s', num_views,
                             self._budget.limit, error)
@@ -261,7 +269,7 @@ def _session_change(last: Frame | None, frame: Frame) -> str | None:
     return None
 
 
-def _pose(view: View, placement: Placement) -> PosedKeyframe:
+def _pose(view: View, placement: Placement, times: StageTimes) -> PosedKeyframe:
     """Express one view in ``odom``: the same scale for its depth and its position."""
     frame = view.keyframe.frame
     pose = None if placement.window is None else view.window_T_camera
@@ -281,4 +289,5 @@ def _pose(view: View, placement: Placement) -> PosedKeyframe:
         has_pose=pose is not None,
         camera=frame.camera,
         instant=view.keyframe.instant,
+        times=times,
     )

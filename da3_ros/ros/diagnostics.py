@@ -18,15 +18,15 @@ from collections.abc import Callable, Mapping
 
 from da3_ros.ros.counters import Counters, Event
 from da3_ros.ros.engine_loading import ModelIdentity
-from da3_ros.ros.health import Health, HealthReport, Latency, MAX_AGE_S
+from da3_ros.ros.health import Health, HealthReport
+from da3_ros.ros.latency import Stage
 from da3_ros.ros.settings import NodeSettings
 from diagnostic_msgs.msg import DiagnosticStatus
 from diagnostic_updater import DiagnosticStatusWrapper, Updater
 from rclpy.node import Node
 
-# Beyond it, image stamps and the node's clock have nothing to do with each other.
 _PROBLEMS = (
-    Event.EXCEPTIONS, Event.BAD_IMAGE, Event.FOREIGN, Event.INFERENCE_FAILED, Event.OVERSIZED,
+    Event.EXCEPTIONS, Event.BAD_IMAGE, Event.FOREIGN, Event.INFERENCE_FAILED,
     Event.OUT_OF_MEMORY, Event.QUEUE_FULL, Event.BAD_CAMERA_INFO, Event.TF_MISSING,
     Event.TF_CONFLICT, Event.MAP_BEHIND, Event.SAVE_FAILED,
 )
@@ -38,7 +38,7 @@ _OF_A_CAMERA = (
 
 
 class Diagnostics:
-    """Three statuses: the stream of images, the network, the world."""
+    """Four statuses: the stream of images, the network, the world, the latency."""
 
     def __init__(
         self, node: Node, counters: Counters, health: Health, *,
@@ -69,6 +69,7 @@ class Diagnostics:
         updater.add('stream', self._stream)
         updater.add('model', self._model)
         updater.add('world', self._world)
+        updater.add('latency', self._latency)
 
     def _stream(self, status: DiagnosticStatusWrapper) -> DiagnosticStatusWrapper:
         report = self._health.report()
@@ -83,7 +84,6 @@ class Diagnostics:
                 DiagnosticStatus.WARN, f'{self._num_publishers()} publishers of images')
         for name, rate_hz in rates_hz.items():
             status.add(f'{_label(name)}image rate [Hz]', f'{rate_hz:.2f}')
-        _add_latency(status, report.latency)
         for event in Event:
             status.add(event.value, str(self._counters[event]))
         for name, counters in self._cameras().items():
@@ -136,20 +136,24 @@ class Diagnostics:
         _add_window(status, report)
         return status
 
+    def _latency(self, status: DiagnosticStatusWrapper) -> DiagnosticStatusWrapper:
+        status.summary(DiagnosticStatus.OK, 'no keyframe yet')
+        for latency in self._health.report().latencies:
+            name = latency.stage.value
+            if not latency.is_of_one_clock:
+                status.add(name, 'unknown: the stamps are of another clock (use_sim_time?)')
+                continue
+            if latency.stage is Stage.TOTAL:
+                status.summary(
+                    DiagnosticStatus.OK, f'{latency.median_s:.2f} s from stamp to publication')
+            status.add(f'{name}: median [s]', f'{latency.median_s:.4f}')
+            status.add(f'{name}: 95 % [s]', f'{latency.p95_s:.4f}')
+            status.add(f'{name}: max [s]', f'{latency.max_s:.4f}')
+        return status
+
 
 def _label(camera: str) -> str:
     return f'{camera}: ' if camera else ''
-
-
-def _add_latency(status: DiagnosticStatusWrapper, latency: Latency | None) -> None:
-    if latency is None:
-        return
-    if abs(latency.median_s) > MAX_AGE_S:
-        status.add('latency', 'unknown: the stamps are of another clock (use_sim_time?)')
-        return
-    status.add('latency median [s]', f'{latency.median_s:.3f}')
-    status.add('latency 95 % [s]', f'{latency.p95_s:.3f}')
-    status.add('latency max [s]', f'{latency.max_s:.3f}')
 
 
 def _metres(report: HealthReport) -> str:

@@ -23,6 +23,7 @@ from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.loop_closure import LoopReport
 from da3_ros.mapping.update import PipelineUpdate
 from da3_ros.ros import conversions
+from da3_ros.ros.compressed_images import to_depth_message, to_jpeg_message
 from da3_ros.ros.depth_mask import mask_depth
 from da3_ros.ros.drift import Drift, unknown_covariance
 from da3_ros.ros.health import Health
@@ -110,6 +111,7 @@ class KeyframePublisher:
 
     def begin_session(self) -> None:
         """Forget the world so far."""
+        self._health.begin_session()
         self._placer.begin_session()
         if self._broadcaster is not None:
             self._broadcaster.forget()
@@ -156,9 +158,7 @@ class KeyframePublisher:
         """
         placed = messages.placed
         if placed is not None and self._broadcaster is not None:
-            broadcaster = self._broadcaster
-            send = broadcaster.sendTransform if placed.leads else broadcaster.send_more
-            send(placed.transforms)
+            self._broadcaster.sendTransform(placed.transforms, leads=placed.leads)
         for publisher, message in messages.outputs:
             publisher.publish(message)
         if placed is not None:
@@ -206,8 +206,12 @@ class KeyframePublisher:
                 keyframe.intrinsics, width=width, height=height, header=header))
         outputs.add(publishers.depth, lambda: conversions.to_float_message(
             mask_depth(keyframe.depth, confidence, settings.depth), header))
+        outputs.add(publishers.compressed_depth, lambda: to_depth_message(
+            mask_depth(keyframe.depth, confidence, settings.depth), settings.compressed, header))
         outputs.add(publishers.rgb, lambda: conversions.to_rgb_message(
             keyframe.image, header))
+        outputs.add(publishers.compressed_rgb, lambda: to_jpeg_message(
+            keyframe.image, settings.compressed, header))
         if confidence is not None:
             outputs.add(publishers.confidence, lambda: conversions.to_float_message(
                 confidence, header))

@@ -34,6 +34,7 @@ from da3_ros.mapping.config import (
 )
 from da3_ros.ros.camera_settings import CameraSettings
 from da3_ros.ros.output_settings import (
+    CompressedSettings,
     DepthSettings,
     PathSettings,
     PointSettings,
@@ -209,6 +210,7 @@ class NodeSettings:
     queue: QueueSettings = field(default_factory=QueueSettings)
     depth: DepthSettings = field(default_factory=DepthSettings)
     points: PointSettings = field(default_factory=PointSettings)
+    compressed: CompressedSettings = field(default_factory=CompressedSettings)
     map: MapConfig = field(default_factory=MapConfig)  # noqa: A003
     tf: TfSettings = field(default_factory=TfSettings)
     path: PathSettings = field(default_factory=PathSettings)
