@@ -18,7 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from da3_ros.ros.kept_output import KeptOutput
 from nav_msgs.msg import Odometry, Path
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.qos import DurabilityPolicy, QoSPresetProfiles, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -50,14 +52,14 @@ class Publishers:
 
     cameras: Mapping[str, CameraPublishers]
     odometry: LifecyclePublisher
-    path: LifecyclePublisher
+    path: KeptOutput
     map: LifecyclePublisher  # noqa: A003
 
     @property
     def all(self) -> tuple[LifecyclePublisher, ...]:  # noqa: A003
         """Return every one of them."""
         of_cameras = (vars(camera).values() for camera in self.cameras.values())
-        return (*chain.from_iterable(of_cameras), self.odometry, self.path, self.map)
+        return (*chain.from_iterable(of_cameras), self.odometry, self.path.publisher, self.map)
 
 
 def camera_topic(camera: str, name: str) -> str:
@@ -78,10 +80,12 @@ def create_publishers(node: LifecycleNode, cameras: Sequence[str]) -> Publishers
     :param cameras: names of the cameras.
     """
     def create(
-        message_type: type, name: str, qos: QoSProfile | None = None
+        message_type: type, name: str, qos: QoSProfile | None = None,
+        callbacks: PublisherEventCallbacks | None = None,
     ) -> LifecyclePublisher:
         return node.create_lifecycle_publisher(
             message_type, f'~/{name}', QoSProfile(depth=_DEPTH) if qos is None else qos,
+            event_callbacks=callbacks,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
 
@@ -100,7 +104,7 @@ def create_publishers(node: LifecycleNode, cameras: Sequence[str]) -> Publishers
     return Publishers(
         cameras={camera: create_for(camera) for camera in cameras},
         odometry=create(Odometry, 'odometry'),
-        path=create(Path, 'path', kept),
+        path=KeptOutput(lambda callbacks: create(Path, 'path', kept, callbacks)),
         map=create(PointCloud2, 'map', kept),
     )
 
