@@ -116,8 +116,8 @@ class PosedKeyframe:
     :param segment: number of the continuous piece of world it belongs to; poses of different
         segments are unrelated until a loop joins them.
     :param is_metric: whether lengths are metres.
-    :param has_pose: False where the network estimates no cameras; ``odom_T_camera`` is then the
-        same level pose at the origin for every keyframe.
+    :param has_pose: False where the network estimates no cameras or windows do not overlap;
+        ``odom_T_camera`` is then the same level pose at the origin for every keyframe.
     :param camera: the frame's.
     :param instant: the keyframe's.
     :param times: when it passed the stages, or None where nobody measured.

@@ -52,8 +52,9 @@ class DepthPipeline:
     change of the image size or of the frame id, and a stamp that runs backwards, begin a new
     session by themselves.
 
-    Networks that estimate no cameras (the monocular ones) give depth alone: every keyframe comes
-    out with ``has_pose`` False and the same level pose at the origin.
+    Networks that estimate no cameras (the monocular ones), and windows that do not overlap (of one
+    view, say), give depth alone: every keyframe comes out with ``has_pose`` False and the same
+    level pose at the origin, in metres or in a unit of its window.
     """
 
     def __init__(self, engine: WindowEngine, config: PipelineConfig | None = None) -> None:
@@ -68,12 +69,12 @@ class DepthPipeline:
         self._selector = RigSelector(self._config.rig, self._config.keyframe)
         self._window = SlidingWindow(self._config.window)
         self._budget = ViewBudget(self._config.window.size)
-        self._world = World(self._config.alignment, self._config.scale)
+        self._world = World(
+            self._config.alignment, self._config.scale, is_chained=self._config.window.is_chained)
         self._newest: dict[str, Frame] = {}
         self._posed: list[PosedKeyframe] = []
         self._dropped: list[DroppedKeyframe] = []
         self._report: WindowReport | None = None
-        self._num_oversized = 0
         self._loops = self._new_loops()
         self._loop: LoopReport | None = None
 
@@ -87,9 +88,14 @@ class DepthPipeline:
         Decide which frames are kept; cheap enough for every frame.
 
         :param frame: the newest frame of its camera.
-        :returns: the keyframes to hand to ``add``, or None.
+        :returns: the keyframes to hand to ``add``, or None; with several cameras, ``ready`` may
+            have more.
         """
         return self._selector.select(frame)
+
+    def ready(self) -> Instant | None:
+        """Return more keyframes to hand to ``add``, or None."""
+        return self._selector.ready()
 
     def release(self) -> Instant | None:
         """
@@ -166,10 +172,9 @@ class DepthPipeline:
     def _take_update(self) -> PipelineUpdate:
         update = PipelineUpdate(
             tuple(self._posed), self._world.map_T_odom, self._report, tuple(self._dropped),
-            self._loop, self._num_oversized,
+            self._loop,
         )
         self._posed, self._dropped, self._report, self._loop = [], [], None, None
-        self._num_oversized = 0
         return update
 
     def _run_all(self) -> None:
@@ -236,7 +241,6 @@ class DepthPipeline:
 
     def _shrink(self, window: Window, error: MemoryBudgetError) -> None:
         num_views = len(window.keyframes)
-        self._num_oversized += 1
         if self._budget.shrink(num_views):
             _logger.warning('%d views do not fit, retrying with at most %d: %s', num_views,
                             self._budget.limit, error)
@@ -268,6 +272,7 @@ def _session_change(last: Frame | None, frame: Frame) -> str | None:
 def _pose(view: View, placement: Placement, times: StageTimes) -> PosedKeyframe:
     """Express one view in ``odom``: the same scale for its depth and its position."""
     frame = view.keyframe.frame
+    pose = None if placement.window is None else view.window_T_camera
     return PosedKeyframe(
         id=view.keyframe.id,
         stamp_ns=frame.stamp_ns,
@@ -277,12 +282,11 @@ def _pose(view: View, placement: Placement, times: StageTimes) -> PosedKeyframe:
         confidence=view.confidence,
         intrinsics=view.intrinsics,
         odom_T_camera=(
-            FIRST_CAMERA if view.window_T_camera is None
-            else placement.odom_S_window.transform_pose(view.window_T_camera)
+            FIRST_CAMERA if pose is None else placement.odom_S_window.transform_pose(pose)
         ),
         segment=placement.segment,
         is_metric=placement.scale.is_metric,
-        has_pose=view.window_T_camera is not None,
+        has_pose=pose is not None,
         camera=frame.camera,
         instant=view.keyframe.instant,
         times=times,

@@ -78,13 +78,17 @@ class World:
     the past moves ``map_T_odom`` instead.
     """
 
-    def __init__(self, alignment: AlignmentConfig, scale: ScaleConfig) -> None:
+    def __init__(
+        self, alignment: AlignmentConfig, scale: ScaleConfig, *, is_chained: bool = True
+    ) -> None:
         """
         Start an empty world.
 
         :param alignment: when two windows count as joined.
         :param scale: where metres come from.
+        :param is_chained: whether windows overlap; if not, nothing is said about poses.
         """
+        self._is_chained = is_chained
         self._alignment_config = alignment
         self._scale_config = scale
         self._begin(first_segment=0)
@@ -109,13 +113,13 @@ class World:
         """
         Place the next window.
 
-        Views without poses cannot be chained: they only get the scale.
+        Views without poses, and windows that do not overlap, only get the scale.
 
         :param views: of one window, in its own frame and unit.
         :param is_metric: whether that unit is a metre.
         """
         measurement = measure_scale(views, is_metric=is_metric, config=self._scale_config)
-        if any(view.window_T_camera is None for view in views):
+        if not self._is_chained or any(view.window_T_camera is None for view in views):
             return self._place_unposed(measurement)
         samples = tuple(
             sample_view(view, self._alignment_config.samples_per_view) for view in views
@@ -133,6 +137,8 @@ class World:
         return placement
 
     def _place_unposed(self, measurement: ScaleMeasurement | None) -> Placement:
+        # Nothing joins such windows: each has a unit of its own.
+        self._scale.lose_unit()
         if measurement is not None:
             self._scale.update(measurement, chain_scale=1.0)
         scale = self._scale.estimate

@@ -26,7 +26,7 @@ from diagnostic_updater import DiagnosticStatusWrapper, Updater
 from rclpy.node import Node
 
 _PROBLEMS = (
-    Event.EXCEPTIONS, Event.BAD_IMAGE, Event.FOREIGN, Event.INFERENCE_FAILED, Event.OVERSIZED,
+    Event.EXCEPTIONS, Event.BAD_IMAGE, Event.FOREIGN, Event.INFERENCE_FAILED,
     Event.OUT_OF_MEMORY, Event.QUEUE_FULL, Event.BAD_CAMERA_INFO, Event.TF_MISSING,
     Event.TF_CONFLICT, Event.MAP_BEHIND, Event.SAVE_FAILED,
 )
@@ -127,7 +127,7 @@ class Diagnostics:
 
     def _world(self, status: DiagnosticStatusWrapper) -> DiagnosticStatusWrapper:
         report = self._health.report()
-        status.summary(DiagnosticStatus.OK, 'metric' if report.is_metric else 'not metric')
+        status.summary(DiagnosticStatus.OK, _metres(report))
         if report.is_metric is None:
             status.summary(DiagnosticStatus.OK, 'no keyframe yet')
         elif not report.is_metric and self._settings().tf.mode in ('odom_to_base', 'map_to_odom'):
@@ -156,12 +156,23 @@ def _label(camera: str) -> str:
     return f'{camera}: ' if camera else ''
 
 
+def _metres(report: HealthReport) -> str:
+    """Say whether lengths are metres, and whether there are poses."""
+    has_poses = report.window is None or report.window.placement.window is not None
+    if has_poses:
+        return 'metric' if report.is_metric else 'not metric'
+    if report.is_metric:
+        return 'metric, without poses'
+    return 'not metric: every window has a unit of its own; without poses'
+
+
 def _add_window(status: DiagnosticStatusWrapper, report: HealthReport) -> None:
     window = report.window
     if window is None:
         return
-    status.add('segment', str(window.segment))
     placement = window.placement
+    if placement.window is not None:
+        status.add('segment', str(window.segment))
     status.add('scale [m per unit of the windows]', f'{placement.scale.metres_per_unit:.4f}')
     status.add('relative sigma of the scale', f'{placement.scale.sigma:.4f}')
     if placement.rejection is not None:

@@ -35,8 +35,10 @@ class CameraPublishers:
     """One publisher per output that every camera has."""
 
     depth: LifecyclePublisher
+    compressed_depth: LifecyclePublisher
     camera_info: LifecyclePublisher
     rgb: LifecyclePublisher
+    compressed_rgb: LifecyclePublisher
     rgb_camera_info: LifecyclePublisher
     confidence: LifecyclePublisher
     points: LifecyclePublisher
@@ -84,7 +86,8 @@ def create_publishers(node: LifecycleNode, cameras: Sequence[str]) -> Publishers
         callbacks: PublisherEventCallbacks | None = None,
     ) -> LifecyclePublisher:
         return node.create_lifecycle_publisher(
-            message_type, f'~/{name}', QoSProfile(depth=_DEPTH) if qos is None else qos,
+            message_type, name if name.startswith('/') else f'~/{name}',
+            QoSProfile(depth=_DEPTH) if qos is None else qos,
             event_callbacks=callbacks,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
@@ -92,10 +95,15 @@ def create_publishers(node: LifecycleNode, cameras: Sequence[str]) -> Publishers
     kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
     def create_for(camera: str) -> CameraPublishers:
+        depth = create(Image, camera_topic(camera, 'depth/image'))
+        rgb = create(Image, camera_topic(camera, 'rgb/image'))
         return CameraPublishers(
-            depth=create(Image, camera_topic(camera, 'depth/image')),
+            depth=depth,
+            # The suffix goes behind the remapped name, as image_transport does it.
+            compressed_depth=create(CompressedImage, f'{depth.topic_name}/compressedDepth'),
             camera_info=create(CameraInfo, camera_topic(camera, 'depth/camera_info')),
-            rgb=create(Image, camera_topic(camera, 'rgb/image')),
+            rgb=rgb,
+            compressed_rgb=create(CompressedImage, f'{rgb.topic_name}/compressed'),
             rgb_camera_info=create(CameraInfo, camera_topic(camera, 'rgb/camera_info')),
             confidence=create(Image, camera_topic(camera, 'depth/confidence')),
             points=create(PointCloud2, camera_topic(camera, 'points')),

@@ -23,6 +23,7 @@ from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.loop_closure import LoopReport
 from da3_ros.mapping.update import PipelineUpdate
 from da3_ros.ros import conversions
+from da3_ros.ros.compressed_images import to_depth_message, to_jpeg_message
 from da3_ros.ros.depth_mask import mask_depth
 from da3_ros.ros.drift import Drift, unknown_covariance
 from da3_ros.ros.health import Health
@@ -204,8 +205,12 @@ class KeyframePublisher:
                 keyframe.intrinsics, width=width, height=height, header=header))
         outputs.add(publishers.depth, lambda: conversions.to_float_message(
             mask_depth(keyframe.depth, confidence, settings.depth), header))
+        outputs.add(publishers.compressed_depth, lambda: to_depth_message(
+            mask_depth(keyframe.depth, confidence, settings.depth), settings.compressed, header))
         outputs.add(publishers.rgb, lambda: conversions.to_rgb_message(
             keyframe.image, header))
+        outputs.add(publishers.compressed_rgb, lambda: to_jpeg_message(
+            keyframe.image, settings.compressed, header))
         if confidence is not None:
             outputs.add(publishers.confidence, lambda: conversions.to_float_message(
                 confidence, header))

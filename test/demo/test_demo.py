@@ -18,6 +18,7 @@
 from html.parser import HTMLParser
 import json
 from pathlib import Path
+import shutil
 import subprocess
 import sys
 
@@ -31,6 +32,7 @@ pytest.importorskip('rclpy')
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 NUM_FRAMES = 30
+MAX_ABS_REL, MIN_DELTA, MAX_ATE_SHARE = 0.08, 0.93, 0.03
 
 
 def run_demo(out, *arguments):
@@ -186,6 +188,20 @@ def test_random_weights_are_said_on_every_picture(demo):
         header = cv2.imread(str(demo[0] / f'{name}.png'))[:115]
         red = np.all(header == (0x2a, 0x2a, 0xc9), axis=-1)
         assert red.sum() > 5_000, name
+
+
+def test_the_shipped_weights_see(demo, tmp_path):
+    """The floor under what ships: depth and path of the demo's own film."""
+    for film in demo[0].glob('film-*'):
+        (shutil.copytree if film.is_dir() else shutil.copy)(film, tmp_path / film.name)
+    run = run_demo(tmp_path, '--frames', str(NUM_FRAMES))
+    assert run.returncode == 0, run.stderr
+    summary = json.loads((tmp_path / 'summary.json').read_text())
+    assert summary['weights']['is_random'] is False
+    assert summary['stream']['windows_not_joined'] == 0
+    assert summary['depth']['abs_rel'] < MAX_ABS_REL
+    assert summary['depth']['delta_1_25'] > MIN_DELTA
+    assert summary['trajectory']['ate_share_of_path'] < MAX_ATE_SHARE
 
 
 def test_the_second_run_finds_the_film_and_fails_in_one_line_without_weights(demo):

@@ -130,10 +130,10 @@ def patch_network(schedule: Schedule) -> None:
 
 def guard(engine: engine_module.InferenceEngine) -> None:
     """Run the windows of an engine as on a GPU."""
-    (branch,) = engine._executor.branches
-    engine._guard = MemoryGuard(
-        branch._network, lambda options: WindowExecutor(branch._network, options),
-        engine._executor.options, MemoryLimits(), cache=KnownCosts())
+    network = engine._network
+    engine._runner = MemoryGuard(
+        network, lambda options: WindowExecutor(network, options), engine._runner.options,
+        MemoryLimits(), cache=KnownCosts())
 
 
 def parse(text: str) -> Fault:

@@ -99,7 +99,7 @@ class NodeProcess:
         """Tell whether the process runs."""
         return self._process.poll() is None
 
-    def wait_for_output(self, text: str, timeout_s: float = 60.0) -> None:
+    def wait_for_output(self, text: str, timeout_s: float = 120.0) -> None:
         """Wait until the program prints something."""
         found = eventually(lambda: text in self.output or not self.is_alive, timeout_s)
         assert found and text in self.output, f'{text!r} is not in:\n{self.output}'

@@ -30,7 +30,7 @@ import numpy as np
 import pytest
 from rclpy.context import Context
 from rclpy.lifecycle import LifecycleNode
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 STAMP_NS = 1_700_000_000_123_456_789
 DEPTH = np.array([[1.0, 2.0], [np.nan, np.inf], [5.0, 9.0]], np.float32)
@@ -84,6 +84,17 @@ def test_only_what_somebody_listens_to_is_made(publisher, node):
     assert {type(message) for message in messages} == {Image, CameraInfo}
     assert {stamp_ns(message.header.stamp) for message in messages} == {STAMP_NS}
     assert {(message.width, message.height) for message in messages} == {(2, 3)}
+
+
+def test_compressed_images_are_made_for_who_asks_for_them(publisher, node):
+    """Under the names of image_transport; and without the raw ones."""
+    for name in ('depth/image/compressedDepth', 'rgb/image/compressed'):
+        node.create_subscription(CompressedImage, f'/da3/{name}', lambda _: None, 1)
+    assert eventually(lambda: len(publisher.prepare(keyframe()).outputs) == 2, 5.0)
+    messages = [message for _, message in publisher.prepare(keyframe()).outputs]
+    assert {message.format for message in messages} == {
+        '32FC1; compressedDepth png', 'rgb8; jpeg compressed bgr8'}
+    assert {stamp_ns(message.header.stamp) for message in messages} == {STAMP_NS}
 
 
 def test_no_pose_no_confidence(publisher, node):

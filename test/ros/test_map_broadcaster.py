@@ -105,6 +105,15 @@ def test_the_correction_is_repeated_until_a_keyframe_has_none(bench):
     assert eventually(lambda: bench.links[-1].child_frame_id == 'camera', 5.0)
 
 
+def test_other_cameras_of_the_instant_leave_the_correction(bench):
+    """They say nothing new about it."""
+    broadcaster = bench.create(mode='camera', publish_map=True, rate_hz=50.0)
+    broadcaster.sendTransform([link(*CAMERA), link(*MAP)])
+    broadcaster.sendTransform([link('odom', 'left')], leads=False)
+    broadcaster.sendTransform([], leads=False)
+    assert bench.num_repeated() > 5
+
+
 def test_nothing_of_an_old_world_is_repeated(bench):
     """Until the next world has a correction."""
     broadcaster = bench.create(mode='map_to_odom', rate_hz=50.0)

@@ -100,7 +100,7 @@ def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match='intrinsics'):
         preprocess(images, intrinsics=np.eye(3)[None])
     with pytest.raises(ValueError, match='intrinsics'):
-        preprocess(images, intrinsics=np.full((2, 3, 3), np.nan))
+        preprocess(images, intrinsics=np.diag([np.nan, 50.0, 1.0]) * np.ones((2, 1, 1)))
     with pytest.raises(ValueError, match='size'):
         preprocess(random_images(1, 10, 2000), size=504)
 
