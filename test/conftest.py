@@ -14,14 +14,18 @@
 
 """Settings of every test: a ROS domain of its own, and no GPU tests without a GPU."""
 
+from contextlib import ExitStack
 import logging
 import os
 
 import hypothesis
 import pytest
+from ros_domain import reserved_domain
 
-# Set here as well as in tools/in_env: 'colcon test' on a robot must not reach the robot's nodes.
-os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 101)
+# Set here as well as in tools/in_env: 'colcon test' on a robot must not reach the robot's nodes,
+# nor one run of the tests another. Held until the process ends.
+_domain = ExitStack()
+os.environ['ROS_DOMAIN_ID'] = str(_domain.enter_context(reserved_domain()))
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 os.environ.setdefault('ROS_PYTHON_CHECK_FIELDS', '1')
 

@@ -75,7 +75,6 @@ class DepthPipeline:
         self._posed: list[PosedKeyframe] = []
         self._dropped: list[DroppedKeyframe] = []
         self._report: WindowReport | None = None
-        self._num_oversized = 0
         self._loops = self._new_loops()
         self._loop: LoopReport | None = None
 
@@ -173,10 +172,9 @@ class DepthPipeline:
     def _take_update(self) -> PipelineUpdate:
         update = PipelineUpdate(
             tuple(self._posed), self._world.map_T_odom, self._report, tuple(self._dropped),
-            self._loop, self._num_oversized,
+            self._loop,
         )
         self._posed, self._dropped, self._report, self._loop = [], [], None, None
-        self._num_oversized = 0
         return update
 
     def _run_all(self) -> None:
@@ -243,7 +241,6 @@ class DepthPipeline:
 
     def _shrink(self, window: Window, error: MemoryBudgetError) -> None:
         num_views = len(window.keyframes)
-        self._num_oversized += 1
         if self._budget.shrink(num_views):
             _logger.warning('%d views do not fit, retrying with at most %d: %s', num_views,
                             self._budget.limit, error)

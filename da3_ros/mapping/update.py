@@ -97,8 +97,6 @@ class PipelineUpdate:
     :param window: the last window that ran, or None.
     :param dropped: keyframes that will never come out.
     :param loop: the loop that was closed, or None.
-    :param num_oversized: windows that did not fit the memory; what they held was tried again in
-        smaller ones, or is in ``dropped``.
     """
 
     keyframes: tuple[PosedKeyframe, ...]
@@ -106,4 +104,3 @@ class PipelineUpdate:
     window: WindowReport | None
     dropped: tuple[DroppedKeyframe, ...] = ()
     loop: LoopReport | None = None
-    num_oversized: int = 0

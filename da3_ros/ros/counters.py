@@ -31,7 +31,6 @@ class Event(Enum):
     SEGMENTS = 'windows that could not be joined'
     TIES = 'segments joined to an earlier one'
     LOOPS = 'loops closed'
-    OVERSIZED = 'windows that did not fit the memory'
     EXCEPTIONS = 'unexpected errors'
 
     BAD_IMAGE = 'dropped images: unusable message'

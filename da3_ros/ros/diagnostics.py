@@ -26,7 +26,7 @@ from diagnostic_updater import DiagnosticStatusWrapper, Updater
 from rclpy.node import Node
 
 _PROBLEMS = (
-    Event.EXCEPTIONS, Event.BAD_IMAGE, Event.FOREIGN, Event.INFERENCE_FAILED, Event.OVERSIZED,
+    Event.EXCEPTIONS, Event.BAD_IMAGE, Event.FOREIGN, Event.INFERENCE_FAILED,
     Event.OUT_OF_MEMORY, Event.QUEUE_FULL, Event.BAD_CAMERA_INFO, Event.TF_MISSING,
     Event.TF_CONFLICT, Event.MAP_BEHIND, Event.SAVE_FAILED,
 )

@@ -276,7 +276,6 @@ class InferenceWorker(Generic[Messages]):
     def _deliver(self, update: PipelineUpdate, epoch: int) -> None:
         for dropped in update.dropped:
             self._counters.add(_EVENT_OF_DROP[dropped.reason])
-        self._counters.add(Event.OVERSIZED, update.num_oversized)
         if update.window is not None:
             self._counters.add(Event.WINDOWS)
             if update.window.placement.rejection is not None:

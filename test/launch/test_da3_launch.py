@@ -45,10 +45,10 @@ class TestNode(unittest.TestCase):
     def test_topics_are_remapped(self):
         node, wait = self.probe.node, self.probe.wait_until
         for topic in ('/camera/image', '/camera/info', '/clock'):
-            wait(lambda topic=topic: node.count_subscribers(topic) == 1)
+            wait(lambda topic=topic: node.count_subscribers(topic) > 0)
         outputs = [f'{launched.NODE}/{name}' for name in ('points', 'depth/image', 'path')]
         for topic in ('/robot1/tf', '/diagnostics', *outputs):
-            wait(lambda topic=topic: node.count_publishers(topic) == 1)
+            wait(lambda topic=topic: node.count_publishers(topic) > 0)
         assert node.count_publishers('/tf') == 0
 
 

@@ -99,7 +99,7 @@ class NodeProcess:
         """Tell whether the process runs."""
         return self._process.poll() is None
 
-    def wait_for_output(self, text: str, timeout_s: float = 60.0) -> None:
+    def wait_for_output(self, text: str, timeout_s: float = 120.0) -> None:
         """Wait until the program prints something."""
         found = eventually(lambda: text in self.output or not self.is_alive, timeout_s)
         assert found and text in self.output, f'{text!r} is not in:\n{self.output}'
@@ -219,6 +219,12 @@ class Peer:
         """Ask for a transition and return whether it succeeded."""
         request = ChangeState.Request(transition=Transition(id=transition))
         return self.call(ChangeState, '/da3/change_state', request, timeout_s).success
+
+    def begin_transition(self, transition: int) -> None:
+        """Ask for a transition and do not wait for its end."""
+        client = self.node.create_client(ChangeState, '/da3/change_state')
+        assert client.wait_for_service(30.0)
+        client.call_async(ChangeState.Request(transition=Transition(id=transition)))
 
     def knows_node(self) -> bool:
         """Tell whether the node is in the graph."""

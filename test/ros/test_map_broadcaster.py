@@ -109,8 +109,8 @@ def test_other_cameras_of_the_instant_leave_the_correction(bench):
     """They say nothing new about it."""
     broadcaster = bench.create(mode='camera', publish_map=True, rate_hz=50.0)
     broadcaster.sendTransform([link(*CAMERA), link(*MAP)])
-    broadcaster.send_more([link('odom', 'left')])
-    broadcaster.send_more([])
+    broadcaster.sendTransform([link('odom', 'left')], leads=False)
+    broadcaster.sendTransform([], leads=False)
     assert bench.num_repeated() > 5
 
 

@@ -79,7 +79,7 @@ def test_memory_runs_out_everywhere_and_no_keyframe_is_lost_or_doubled(start_nod
     assert sizes[-1] == NUM_VIEWS
     assert 'out of GPU memory with 6 views: CUDA out of memory' in node.output
     assert '6 views do not fit, retrying with at most 4' in node.output
-    assert eventually(lambda: counts['windows that did not fit the memory'] >= 4)
+    assert eventually(lambda: counts['times that memory was short'] >= 10)
     assert counts['dropped keyframes: out of memory'] == counts['unexpected errors'] == 0
     assert counts['sessions'] == 1
 

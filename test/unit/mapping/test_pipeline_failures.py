@@ -61,7 +61,6 @@ def test_a_window_that_does_not_fit_is_retried_smaller_and_nothing_is_lost():
     assert indices(posed) == list(range(40))
     assert {keyframe.segment for keyframe in posed} == {0}
     assert updates[-1].window.max_views <= 4
-    assert sum(update.num_oversized for update in updates) >= 2
     error = trajectory_error([keyframe.odom_T_camera for keyframe in posed], truth)
     assert error < 1e-4 * length(truth)
 
