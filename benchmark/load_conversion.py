@@ -103,7 +103,7 @@ def outgoing(keyframe: PosedKeyframe) -> dict[str, float]:
     node = LifecycleNode('da3')
     settings = NodeSettings(tf=TfSettings(mode='none'))
     publisher = KeyframePublisher(
-        create_publishers(node), None, KeyframePlacer(settings.tf, None, Counters()), (),
+        create_publishers(node, ['']), None, KeyframePlacer(settings.tf, None, Counters()), (),
         Health(time.time_ns), lambda: settings)
     node.trigger_configure()
     node.trigger_activate()
