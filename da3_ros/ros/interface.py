@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from da3_ros.ros.kept_output import KeptOutput
 from nav_msgs.msg import Odometry, Path
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
@@ -53,14 +54,14 @@ class Publishers:
 
     cameras: Mapping[str, CameraPublishers]
     odometry: LifecyclePublisher
-    path: LifecyclePublisher
+    path: KeptOutput
     map: LifecyclePublisher  # noqa: A003
 
     @property
     def all(self) -> tuple[LifecyclePublisher, ...]:  # noqa: A003
         """Return every one of them."""
         of_cameras = (vars(camera).values() for camera in self.cameras.values())
-        return (*chain.from_iterable(of_cameras), self.odometry, self.path, self.map)
+        return (*chain.from_iterable(of_cameras), self.odometry, self.path.publisher, self.map)
 
 
 def camera_topic(camera: str, name: str) -> str:
@@ -86,12 +87,12 @@ def create_publishers(
     """
     def create(
         message_type: type, name: str, qos: QoSProfile | None = None,
-        events: PublisherEventCallbacks | None = None,
+        callbacks: PublisherEventCallbacks | None = None,
     ) -> LifecyclePublisher:
         return node.create_lifecycle_publisher(
             message_type, name if name.startswith('/') else f'~/{name}',
             QoSProfile(depth=_DEPTH) if qos is None else qos,
-            event_callbacks=events,
+            event_callbacks=callbacks,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
 
@@ -117,7 +118,7 @@ def create_publishers(
     return Publishers(
         cameras={camera: create_for(camera) for camera in cameras},
         odometry=create(Odometry, 'odometry'),
-        path=create(Path, 'path', kept),
+        path=KeptOutput(lambda callbacks: create(Path, 'path', kept, callbacks)),
         map=create(PointCloud2, 'map', kept, on_match),
     )
 

@@ -194,7 +194,6 @@ class KeyframePublisher:
     def _follow(self, keyframe: PosedKeyframe, placed: PlacedKeyframe) -> None:
         if placed.leads:
             self._newest = keyframe
-            # Also when nobody listens: who comes later gets the last one.
             self._path.extend(
                 keyframe, placed, self._map_T_odom, max_size=self._settings().path.max_size)
             self._publishers.path.publish(self._path.message())
