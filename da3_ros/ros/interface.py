@@ -18,7 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from da3_ros.ros.kept_output import KeptOutput
 from nav_msgs.msg import Odometry, Path
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.qos import DurabilityPolicy, QoSPresetProfiles, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -52,14 +54,14 @@ class Publishers:
 
     cameras: Mapping[str, CameraPublishers]
     odometry: LifecyclePublisher
-    path: LifecyclePublisher
+    path: KeptOutput
     map: LifecyclePublisher  # noqa: A003
 
     @property
     def all(self) -> tuple[LifecyclePublisher, ...]:  # noqa: A003
         """Return every one of them."""
         of_cameras = (vars(camera).values() for camera in self.cameras.values())
-        return (*chain.from_iterable(of_cameras), self.odometry, self.path, self.map)
+        return (*chain.from_iterable(of_cameras), self.odometry, self.path.publisher, self.map)
 
 
 def camera_topic(camera: str, name: str) -> str:
@@ -72,22 +74,30 @@ def camera_topic(camera: str, name: str) -> str:
     return f'{camera}/{name}' if camera else name
 
 
-def create_publishers(node: LifecycleNode, cameras: Sequence[str]) -> Publishers:
+def create_publishers(
+    node: LifecycleNode, cameras: Sequence[str], *,
+    on_map_subscriber: Callable[[], None] | None = None,
+) -> Publishers:
     """
     Create the outputs: reliable, path and map also for those who come later.
 
     :param node: being configured.
     :param cameras: names of the cameras.
+    :param on_map_subscriber: called when somebody subscribes to the map, or stops doing so.
     """
     def create(
-        message_type: type, name: str, qos: QoSProfile | None = None
+        message_type: type, name: str, qos: QoSProfile | None = None,
+        callbacks: PublisherEventCallbacks | None = None,
     ) -> LifecyclePublisher:
         return node.create_lifecycle_publisher(
             message_type, name if name.startswith('/') else f'~/{name}',
             QoSProfile(depth=_DEPTH) if qos is None else qos,
+            event_callbacks=callbacks,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
 
+    on_match = None if on_map_subscriber is None else PublisherEventCallbacks(
+        matched=lambda _: on_map_subscriber())
     kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
     def create_for(camera: str) -> CameraPublishers:
@@ -108,8 +118,8 @@ def create_publishers(node: LifecycleNode, cameras: Sequence[str]) -> Publishers
     return Publishers(
         cameras={camera: create_for(camera) for camera in cameras},
         odometry=create(Odometry, 'odometry'),
-        path=create(Path, 'path', kept),
-        map=create(PointCloud2, 'map', kept),
+        path=KeptOutput(lambda callbacks: create(Path, 'path', kept, callbacks)),
+        map=create(PointCloud2, 'map', kept, on_match),
     )
 
 
