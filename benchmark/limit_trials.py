@@ -25,7 +25,7 @@ from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.inference.calibration import CalibrationCache
 from da3_ros.inference.device import choose_dtype
 from da3_ros.inference.executor import WindowExecutor
-from da3_ros.inference.memory_guard import MemoryGuard, MemoryLimits
+from da3_ros.inference.memory_guard import MemoryGuard, MemoryLimits, usable_bytes
 from da3_ros.inference.placement import place
 import numpy as np
 import torch
@@ -36,6 +36,10 @@ GIB = 2**30
 
 # Neither memory nor time depends on what the images show: the same ones come again and again.
 _NUM_IMAGES = 32
+# Nothing is left to others.
+_LIMITS = MemoryLimits(reserve_mib=0)
+# For a window that is to fit beside other memory: what is allocated in whole pages.
+_ROOM = 1.01
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def make_guard(model: str, device: torch.device, cache: Path) -> MemoryGuard:
 
     torch.cuda.empty_cache()
     return MemoryGuard(
-        network, make_executor, ExecutorOptions(), MemoryLimits(reserve_mib=0),
+        network, make_executor, ExecutorOptions(), _LIMITS,
         cache=CalibrationCache(cache),
     )
 
@@ -158,7 +162,8 @@ def run_within(
         others = None
         if cost.seconds(planned) > max(seconds, whole_seconds):
             in_time = max(cost.max_views_within(seconds), 1)
-            others = take(device, cost.peak_bytes(planned) - cost.peak_bytes(in_time))
+            usable = usable_bytes(device, _LIMITS)
+            others = take(device, usable - _ROOM * cost.peak_bytes(in_time))
         try:
             num_views = guard.plan(size).num_views
             window = run_window(guard, model, size, num_views)

@@ -106,9 +106,10 @@ def _stream(options: argparse.Namespace, node: Node) -> dict[str, float]:
         if index % options.info_every == 0:
             infos.publish(info)
         images.publish(message)
+    seconds = time.monotonic() - started
     # Let the last message leave.
     time.sleep(_LINGER_S)
-    return {'sent': options.frames, 'latest_s': latest_s}
+    return {'sent': options.frames, 'seconds': seconds, 'latest_s': latest_s}
 
 
 def _tell(facts: dict[str, float]) -> None:

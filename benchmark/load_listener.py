@@ -31,8 +31,8 @@ from std_msgs.msg import Header
 
 OUTPUTS = {
     '/da3/depth/image': Image, '/da3/depth/camera_info': CameraInfo,
-    '/da3/depth/confidence': Image, '/da3/rgb/image': Image, '/da3/points': PointCloud2,
-    '/da3/odometry': Odometry,
+    '/da3/depth/confidence': Image, '/da3/rgb/image': Image, '/da3/rgb/camera_info': CameraInfo,
+    '/da3/points': PointCloud2, '/da3/odometry': Odometry,
 }
 """Everything that a keyframe becomes."""
 ECHO = '/echo'

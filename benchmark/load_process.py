@@ -45,6 +45,13 @@ class Usage:
     num_threads: int
 
 
+def machine_cpu_s() -> float:
+    """Return the processor time that all processes of the machine have used so far."""
+    fields = Path('/proc/stat').read_text().splitlines()[0].split()[1:]
+    user, nice, system, _, _, irq, softirq = (int(field) for field in fields[:7])
+    return (user + nice + system + irq + softirq) / os.sysconf('SC_CLK_TCK')
+
+
 class LoadProcess:
     """A script of this folder, in a process of its own."""
 

@@ -20,7 +20,7 @@ else: the echo's rows tell whether it was.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 import json
 import os
@@ -29,8 +29,9 @@ import platform
 import sys
 import time
 
+from da3_ros.ros.latency import Stage
 from load_listener import ECHO, echo_topic, Listener, OUTPUTS
-from load_process import LoadProcess
+from load_process import LoadProcess, machine_cpu_s
 import numpy as np
 from rclpy.node import Node
 from std_srvs.srv import SetBool
@@ -42,6 +43,45 @@ _PARAMETERS = {'autostart': True}
 
 
 @dataclass(frozen=True)
+class Load:
+    """
+    Processor time per second.
+
+    :param cores: of the process under test.
+    :param others: of all that does not belong to this benchmark, as a share of the machine.
+    """
+
+    cores: float
+    others: float
+
+
+class LoadMeter:
+    """Measure from now on."""
+
+    def __init__(self, process: LoadProcess, *others: LoadProcess) -> None:
+        """
+        Begin.
+
+        :param process: under test.
+        :param others: of this benchmark, besides this process itself.
+        """
+        self._processes = (process, *others)
+        self._before, self._started = self._used(), time.monotonic()
+
+    def stop(self) -> Load:
+        """Return what was used since the beginning."""
+        seconds = time.monotonic() - self._started
+        machine_s, own_s, *rest_s = (
+            after - before for after, before in zip(self._used(), self._before, strict=True))
+        others_s = machine_s - own_s - sum(rest_s)
+        return Load(own_s / seconds, max(0.0, others_s) / seconds / (os.cpu_count() or 1))
+
+    def _used(self) -> list[float]:
+        used = [process.usage().cpu_s for process in self._processes]
+        return [machine_cpu_s(), *used, time.process_time()]
+
+
+@dataclass(frozen=True)
 class Row:
     """
     One line of the table.
@@ -50,7 +90,7 @@ class Row:
     :param sent: images sent.
     :param received: images that reached the callback.
     :param came_out: echoes or keyframes that came out.
-    :param cores: processor time per second of the process under test.
+    :param load: what it took of the machine.
     :param latencies_s: from the camera's stamp to the arrival of what came out.
     """
 
@@ -58,7 +98,7 @@ class Row:
     sent: int
     received: int
     came_out: int
-    cores: float
+    load: Load
     latencies_s: tuple[float, ...] = ()
 
     def text(self) -> str:
@@ -69,7 +109,7 @@ class Row:
             times = ' | '.join(f'{value:.1f}' for value in values)
         return (
             f'| {self.name} | {self.sent} | {self.sent - self.received} | {self.came_out} | '
-            f'{100.0 * self.cores:.0f} % | {times} |')
+            f'{100.0 * self.load.cores:.0f} % | {100.0 * self.load.others:.0f} % | {times} |')
 
 
 class Run:
@@ -88,6 +128,8 @@ class Run:
         if is_distorted:
             self._camera_arguments.append('--distorted')
         self._environment = environment
+        self.stages: list[str] = []
+        """Lines of a table: the durations that the first node which inferred told."""
 
     def echo(self, *, of_images: bool) -> Row:
         """
@@ -100,14 +142,14 @@ class Run:
             'load_echo.py', ['--images'] if of_images else [], environment=self._environment)
         num_received = 0
         try:
-            cores = self._stream(echo)
+            load = self._stream(echo)
         finally:
             num_received = int(echo.end())
             listener.close()
         latencies_s = listener.latencies_s(ECHO)
         name = f'plain rclpy, {"images" if of_images else "headers"} back'
         return Row(
-            name, self._frames, num_received, len(latencies_s), cores, tuple(latencies_s))
+            name, self._frames, num_received, len(latencies_s), load, tuple(latencies_s))
 
     def node(self, name: str, *, way: str, seconds: float) -> Row:
         """
@@ -120,14 +162,15 @@ class Run:
         listener = Listener(OUTPUTS)
         node = self._start_node(way, seconds)
         try:
-            cores = self._stream(node)
+            load = self._stream(node)
             listener.wait_for_diagnostics()
             latencies_s = listener.latencies_s('/da3/points')
         finally:
             node.end()
             listener.close()
+        self.stages = self.stages or _stages(listener.counts)
         return Row(name, self._frames, int(listener.counts['images received']),
-                   int(listener.counts['keyframes published']), cores, tuple(latencies_s))
+                   int(listener.counts['keyframes published']), load, tuple(latencies_s))
 
     def paused(self) -> list[Row]:
         """Measure the node while it has nothing to do: without images, and paused."""
@@ -135,9 +178,9 @@ class Run:
         node = self._start_node('sleep', 0.0)
         try:
             listener.wait_for_diagnostics()
-            before = node.usage().cpu_s
+            meter = LoadMeter(node)
             time.sleep(_IDLE_S)
-            idle = (node.usage().cpu_s - before) / _IDLE_S
+            idle = meter.stop()
             _pause(listener.node)
             paused = self._stream(node)
             listener.wait_for_diagnostics()
@@ -153,18 +196,27 @@ class Run:
             'load_node.py', ['--way', way, '--seconds', str(seconds)], parameters=_PARAMETERS,
             environment=self._environment | {'OPENBLAS_NUM_THREADS': '1'})
 
-    def _stream(self, process: LoadProcess) -> float:
-        """Run the camera and return how many cores the process took meanwhile."""
+    def _stream(self, process: LoadProcess) -> Load:
+        """Run the camera, and measure meanwhile."""
         camera = LoadProcess(
             'load_camera.py', self._camera_arguments, environment=self._environment)
         camera.read_line()
-        before, started = process.usage().cpu_s, time.monotonic()
+        meter = LoadMeter(process, camera)
         result = json.loads(camera.read_line())
-        cores = (process.usage().cpu_s - before) / (time.monotonic() - started)
+        load = meter.stop()
         camera.read()
         if result['latest_s'] > 1.0 / _RATE_HZ:
             sys.stderr.write(f'the camera was {result["latest_s"]:.3f} s late\n')
-        return cores
+        return load
+
+
+def _stages(told: Mapping[str, str]) -> list[str]:
+    rows = []
+    for stage in Stage:
+        values = [told[f'{stage.value}: {name} [s]'] for name in ('median', '95 %', 'max')]
+        times = ' | '.join(f'{1000.0 * float(value):.1f}' for value in values)
+        rows.append(f'| {stage.value} | {times} |')
+    return rows
 
 
 def _pause(node: Node) -> None:
@@ -196,8 +248,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     python, load = platform.python_version(), os.getloadavg()[0]
     sys.stdout.write(f'{_machine()}, Python {python}; load before: {load:.2f}\n')
     sys.stdout.write(
-        '\n| | images | lost | came out | one core | ms median | 95 % | most |\n'
-        '|---|---|---|---|---|---|---|---|\n')
+        '\n| | images | lost | came out | of a core | others | ms median | 95 % | most |\n'
+        '|---|---|---|---|---|---|---|---|---|\n')
     rows = [
         lambda: [run.echo(of_images=False)],
         lambda: [run.echo(of_images=True)],
@@ -210,6 +262,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for row in measure():
             sys.stdout.write(f'{row.text()}\n')
             sys.stdout.flush()
+    sys.stdout.write('\n| stage, inference waits | ms median | 95 % | most |\n|---|---|---|---|\n')
+    sys.stdout.writelines(f'{line}\n' for line in run.stages)
     listener = Listener(OUTPUTS)
     conversion = LoadProcess('load_conversion.py', environment=environment)
     sys.stdout.write(conversion.read())

@@ -17,7 +17,7 @@ How far reduced precision takes a prediction from full precision: ours beside up
 
 Random weights, the same in both, and random images. The reference is upstream's own network in
 fp32, without TF32. Distances are relative to what differs between the views of the reference: what
-all have in common, random weights hardly change. Each is the mean over some windows.
+all have in common, random weights hardly change. Each is a mean over windows.
 """
 
 import argparse
@@ -68,8 +68,8 @@ class Precision:
 
 
 def compare(
-    model: str, device: torch.device, dtype: torch.dtype, *, num_windows: int, num_views: int,
-    size: tuple[int, int],
+    model: str, device: torch.device, dtype: torch.dtype, *, num_seeds: int, num_windows: int,
+    num_views: int, size: tuple[int, int],
 ) -> list[Precision]:
     """
     Measure one variant.
@@ -77,22 +77,25 @@ def compare(
     :param model: its name.
     :param device: of both networks.
     :param dtype: the reduced number format.
-    :param num_windows: to take the mean of.
+    :param num_seeds: sets of weights to take the mean of; which of two roundings is the luckier
+        one depends on the weights.
+    :param num_windows: to take the mean of, with each.
     :param num_views: of a window.
     :param size: height and width [px].
     """
-    ours, theirs = build_random(model, device), build_upstream(model, device)
-    copy_weights(ours, theirs)
-    rng = np.random.default_rng(0)
     shape = (num_windows, num_views, *size, 3)
-    windows = list(rng.integers(0, 256, shape, dtype=np.uint8))
-    with _no_tf32():
-        exact = [_run_upstream(theirs, window, device, torch.float32) for window in windows]
-        ours_fp32 = [_run_ours(ours, window) for window in windows]
-    upstream = [_run_upstream(theirs, window, device, dtype) for window in windows]
-    del theirs
-    ours.set_compute_dtype(dtype)
-    reduced = [_run_ours(ours, window) for window in windows]
+    exact, ours_fp32, upstream, reduced = [], [], [], []
+    for seed in range(num_seeds):
+        rng = np.random.default_rng(seed)
+        windows = list(rng.integers(0, 256, shape, dtype=np.uint8))
+        ours, theirs = build_random(model, device, seed=seed), build_upstream(model, device)
+        copy_weights(ours, theirs)
+        with _no_tf32():
+            exact += [_run_upstream(theirs, window, device, torch.float32) for window in windows]
+            ours_fp32 += [_run_ours(ours, window) for window in windows]
+        upstream += [_run_upstream(theirs, window, device, dtype) for window in windows]
+        ours.set_compute_dtype(dtype)
+        reduced += [_run_ours(ours, window) for window in windows]
     ways = (ours_fp32, upstream, reduced)
     return [
         Precision(model, name, *(_mean_distance(way, exact, name) for way in ways))
@@ -142,7 +145,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--models', nargs='+', choices=MODELS, default=[
         name for name, config in MODELS.items() if config.hub_id is not None])
-    parser.add_argument('--windows', type=int, default=3)
+    parser.add_argument('--seeds', type=int, default=1, help='sets of weights')
+    parser.add_argument('--windows', type=int, default=3, help='with each of them')
     parser.add_argument('--views', type=int, default=8)
     parser.add_argument('--size', nargs=2, type=int, default=[280, 504], metavar=('H', 'W'))
     parser.add_argument('--dtype', choices=['bfloat16', 'float16'],
@@ -160,8 +164,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows: list[Precision] = []
     for model in options.models:
         found = compare(
-            model, device, dtype, num_windows=options.windows, num_views=options.views,
-            size=(options.size[0], options.size[1]))
+            model, device, dtype, num_seeds=options.seeds, num_windows=options.windows,
+            num_views=options.views, size=(options.size[0], options.size[1]))
         rows += found
         for row in found:
             sys.stdout.write(

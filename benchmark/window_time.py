@@ -13,7 +13,7 @@
 # limitations under the License.
 
 """
-Time of one window on this machine, with as many cores as are named: what a laptop can keep up with.
+Time of one window on as many cores as are named: what a laptop can keep up with.
 
     PYTHONPATH=. python benchmark/window_time.py --model da3-tiny --size 168 224 --views 2 8 32
 """

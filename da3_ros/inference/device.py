@@ -61,8 +61,11 @@ def reduce_fragmentation() -> None:
     """
     if any(name in os.environ for name in _ALLOCATOR_SETTINGS):
         return
+    # The name since torch 2.9; before that, only CUDA's own.
+    general = getattr(torch._C, '_accelerator_setAllocatorSettings', None)
     try:
-        torch.cuda.memory._set_allocator_settings('expandable_segments:True')
+        set_options = general or torch.cuda.memory._set_allocator_settings
+        set_options('expandable_segments:True')
     except (AttributeError, RuntimeError, ValueError) as error:
         _logger.debug('allocator: %s', error)
 

@@ -20,7 +20,7 @@ run out all the same, because another process was faster, everything is freed an
 again in smaller pieces; only then does the caller hear of it, with its window untouched.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 import logging
 
@@ -185,14 +185,7 @@ class MemoryGuard:
         key = CalibrationKey.of(self._device, name, image_size, dtype, self._options)
 
         def probe() -> Calibration:
-            for executor in executors:
-                try:
-                    return calibrate(self._network, executor, image_size)
-                except RuntimeError as error:
-                    if not is_out_of_memory(error):
-                        raise
-                torch.cuda.empty_cache()
-            raise MemoryBudgetError("a few views do not fit the GPU's free memory")
+            return calibrate_where_it_fits(self._network, executors, image_size)
 
         calibration = self._cache.get(key, probe)
         return tuple(
@@ -201,6 +194,27 @@ class MemoryGuard:
             ))
             for executor in executors
         )
+
+
+def calibrate_where_it_fits(
+    network: Network, executors: Iterable[WindowExecutor], image_size: tuple[int, int]
+) -> Calibration:
+    """
+    Probe a network on a GPU, in smaller pieces where larger ones do not fit.
+
+    :param network: on its device.
+    :param executors: of that network, in order of preference.
+    :param image_size: height and width [px].
+    :raises MemoryBudgetError: if a few views do not fit.
+    """
+    for executor in executors:
+        try:
+            return calibrate(network, executor, image_size)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        torch.cuda.empty_cache()
+    raise MemoryBudgetError("a few views do not fit the GPU's free memory")
 
 
 def usable_bytes(device: torch.device, limits: MemoryLimits) -> float:

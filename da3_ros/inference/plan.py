@@ -20,7 +20,7 @@ import sys
 
 from da3_ros.errors import Da3Error, MemoryBudgetError
 from da3_ros.inference.branch import ExecutorOptions
-from da3_ros.inference.calibration import calibrate, CalibrationCache, CalibrationKey
+from da3_ros.inference.calibration import CalibrationCache, CalibrationKey
 from da3_ros.inference.device import (
     choose_device,
     choose_dtype,
@@ -28,7 +28,12 @@ from da3_ros.inference.device import (
     reduce_fragmentation,
 )
 from da3_ros.inference.executor import WindowExecutor
-from da3_ros.inference.memory_guard import MemoryLimits, usable_bytes
+from da3_ros.inference.memory_guard import (
+    calibrate_where_it_fits,
+    frugal_options,
+    MemoryLimits,
+    usable_bytes,
+)
 from da3_ros.inference.memory_model import Calibration, WindowModel
 from da3_ros.inference.memory_planner import Demand, Plan, plan_window
 from da3_ros.inference.placement import place
@@ -81,17 +86,21 @@ def probe_model(
         for weight in network.parameters():
             torch.nn.init.normal_(weight, std=0.02)
         place(network, device, with_rays=False)
-        return calibrate(network, WindowExecutor(network, options), image_size)
+        ways = (options, frugal_options(options, image_size))
+        executors = (WindowExecutor(network, way) for way in ways)
+        return calibrate_where_it_fits(network, executors, image_size)
 
     key = CalibrationKey.of(device, name, image_size, dtype, options)
+    calibration = None
     try:
         calibration = cache.get(key, probe)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        raise MemoryBudgetError('a few views do not fit') from error
     finally:
         torch.cuda.empty_cache()
+    if calibration is None:
+        raise MemoryBudgetError("the weights do not fit the GPU's free memory")
     return WindowModel(MODELS[name], image_size, dtype, options, calibration)
 
 

@@ -128,8 +128,8 @@ class AlignmentConfig:
     """
 
     samples_per_view: int = 4096
-    inlier_threshold: float = 0.1
-    max_residual: float = 0.1
+    inlier_threshold: float = 0.2
+    max_residual: float = 0.2
     min_inlier_share: float = 0.4
     max_scale_ratio: float = 10.0
 

@@ -15,7 +15,8 @@
 """What enters and leaves the mapping layer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+import time
 from typing import Protocol
 
 from da3_ros.inference.prediction import WindowPrediction
@@ -36,6 +37,7 @@ class Frame:
         odometry frame (wheels, legs, IMU), or None where unknown. Only ``scale.source`` tf and
         pose read it.
     :param camera: name of the camera in the rig; empty where there is only one.
+    :param received_s: when it came, by the steady clock.
     :param base_T_camera: (4, 4) float64 [m] pose of the camera on the robot, or None where
         unknown. Only ``scale.source`` rig reads it.
     """
@@ -46,6 +48,7 @@ class Frame:
     frame_id: str = 'camera_optical_frame'
     robot_T_camera: NDArray[np.float64] | None = None
     camera: str = ''
+    received_s: float = field(default_factory=time.monotonic)
     base_T_camera: NDArray[np.float64] | None = None
 
 
@@ -57,11 +60,30 @@ class Keyframe:
     :param id: unique and increasing within a process; overlaps are matched by it.
     :param frame: the frame itself.
     :param instant: number that the keyframes of one instant share, or None if it stands alone.
+    :param selected_s: when it was kept, by the steady clock.
     """
 
     id: int  # noqa: A003
     frame: Frame
     instant: int | None = None
+    selected_s: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """
+    When a keyframe passed the stages, by the steady clock.
+
+    :param received_s: its image came.
+    :param selected_s: it was kept.
+    :param started_s: the inference of its window began.
+    :param inferred_s: that inference ended.
+    """
+
+    received_s: float
+    selected_s: float
+    started_s: float
+    inferred_s: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,10 +116,11 @@ class PosedKeyframe:
     :param segment: number of the continuous piece of world it belongs to; poses of different
         segments are unrelated until a loop joins them.
     :param is_metric: whether lengths are metres.
-    :param has_pose: False where the network estimates no cameras; ``odom_T_camera`` is then the
-        same level pose at the origin for every keyframe.
+    :param has_pose: False where the network estimates no cameras or windows do not overlap;
+        ``odom_T_camera`` is then the same level pose at the origin for every keyframe.
     :param camera: the frame's.
     :param instant: the keyframe's.
+    :param times: when it passed the stages, or None where nobody measured.
     """
 
     id: int  # noqa: A003
@@ -113,6 +136,7 @@ class PosedKeyframe:
     has_pose: bool = True
     camera: str = ''
     instant: int | None = None
+    times: StageTimes | None = None
 
 
 class WindowEngine(Protocol):

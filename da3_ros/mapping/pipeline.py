@@ -20,7 +20,14 @@ import time
 
 from da3_ros.errors import Da3Error, MemoryBudgetError
 from da3_ros.mapping.config import PipelineConfig
-from da3_ros.mapping.keyframe import Frame, Instant, Keyframe, PosedKeyframe, WindowEngine
+from da3_ros.mapping.keyframe import (
+    Frame,
+    Instant,
+    Keyframe,
+    PosedKeyframe,
+    StageTimes,
+    WindowEngine,
+)
 from da3_ros.mapping.loop_closure import LoopCloser, LoopReport
 from da3_ros.mapping.rig import RigSelector
 from da3_ros.mapping.update import DroppedKeyframe, DropReason, PipelineUpdate, WindowReport
@@ -45,8 +52,9 @@ class DepthPipeline:
     change of the image size or of the frame id, and a stamp that runs backwards, begin a new
     session by themselves.
 
-    Networks that estimate no cameras (the monocular ones) give depth alone: every keyframe comes
-    out with ``has_pose`` False and the same level pose at the origin.
+    Networks that estimate no cameras (the monocular ones), and windows that do not overlap (of one
+    view, say), give depth alone: every keyframe comes out with ``has_pose`` False and the same
+    level pose at the origin, in metres or in a unit of its window.
     """
 
     def __init__(self, engine: WindowEngine, config: PipelineConfig | None = None) -> None:
@@ -61,7 +69,8 @@ class DepthPipeline:
         self._selector = RigSelector(self._config.rig, self._config.keyframe)
         self._window = SlidingWindow(self._config.window)
         self._budget = ViewBudget(self._config.window.size)
-        self._world = World(self._config.alignment, self._config.scale)
+        self._world = World(
+            self._config.alignment, self._config.scale, is_chained=self._config.window.is_chained)
         self._newest: dict[str, Frame] = {}
         self._posed: list[PosedKeyframe] = []
         self._dropped: list[DroppedKeyframe] = []
@@ -79,9 +88,14 @@ class DepthPipeline:
         Decide which frames are kept; cheap enough for every frame.
 
         :param frame: the newest frame of its camera.
-        :returns: the keyframes to hand to ``add``, or None.
+        :returns: the keyframes to hand to ``add``, or None; with several cameras, ``ready`` may
+            have more.
         """
         return self._selector.select(frame)
+
+    def ready(self) -> Instant | None:
+        """Return more keyframes to hand to ``add``, or None."""
+        return self._selector.ready()
 
     def release(self) -> Instant | None:
         """
@@ -195,12 +209,12 @@ class DepthPipeline:
         intrinsics = known_intrinsics(keyframes)
         is_calibrated = intrinsics is not None and bool(np.isfinite(intrinsics).all())
         given_poses = self._given_poses(keyframes) if is_calibrated else None
-        started = time.monotonic()
+        started_s = time.monotonic()
         prediction = self._engine.infer(
             [keyframe.frame.image for keyframe in keyframes],
             poses=given_poses, intrinsics=intrinsics,
         )
-        inference_s = time.monotonic() - started
+        inferred_s = time.monotonic()
         views = read_views(prediction, keyframes)
         is_conditioned = given_poses is not None
         placement = self._world.place(views, is_metric=prediction.is_metric or is_conditioned)
@@ -209,10 +223,14 @@ class DepthPipeline:
         new_views = views[-window.num_new:]
         if self._loops is not None:
             self._loops.note(placement, new_views)
-        self._posed.extend(_pose(view, placement) for view in new_views)
+        for view in new_views:
+            keyframe = view.keyframe
+            times = StageTimes(
+                keyframe.frame.received_s, keyframe.selected_s, started_s, inferred_s)
+            self._posed.append(_pose(view, placement, times))
         self._report = WindowReport(
-            len(keyframes), window.num_new, self._budget.limit, is_conditioned, inference_s,
-            placement,
+            len(keyframes), window.num_new, self._budget.limit, is_conditioned,
+            inferred_s - started_s, placement,
         )
 
     def _given_poses(self, keyframes: Sequence[Keyframe]) -> NDArray[np.float64] | None:
@@ -251,9 +269,10 @@ def _session_change(last: Frame | None, frame: Frame) -> str | None:
     return None
 
 
-def _pose(view: View, placement: Placement) -> PosedKeyframe:
+def _pose(view: View, placement: Placement, times: StageTimes) -> PosedKeyframe:
     """Express one view in ``odom``: the same scale for its depth and its position."""
     frame = view.keyframe.frame
+    pose = None if placement.window is None else view.window_T_camera
     return PosedKeyframe(
         id=view.keyframe.id,
         stamp_ns=frame.stamp_ns,
@@ -263,12 +282,12 @@ def _pose(view: View, placement: Placement) -> PosedKeyframe:
         confidence=view.confidence,
         intrinsics=view.intrinsics,
         odom_T_camera=(
-            FIRST_CAMERA if view.window_T_camera is None
-            else placement.odom_S_window.transform_pose(view.window_T_camera)
+            FIRST_CAMERA if pose is None else placement.odom_S_window.transform_pose(pose)
         ),
         segment=placement.segment,
         is_metric=placement.scale.is_metric,
-        has_pose=view.window_T_camera is not None,
+        has_pose=pose is not None,
         camera=frame.camera,
         instant=view.keyframe.instant,
+        times=times,
     )

@@ -65,19 +65,24 @@ class RigSelector:
         Take in the newest frame of a camera.
 
         :param frame: of a camera of the rig.
-        :returns: the instant that is complete now, which need not hold the frame, or None.
+        :returns: the instant that is complete now, which need not hold the frame, or None; if
+            there are others, ``ready`` gives them.
         :raises ValueError: if the rig has no such camera.
         """
         if frame.camera not in self._tracks:
             raise ValueError(f'camera: got {frame.camera!r}, expected one of {[*self._tracks]}')
         self._append(frame)
-        self._judge()
-        leader = self._leader
-        instant = None
-        if leader is not None and self._is_complete(leader):
-            instant = self._close(leader)
+        instant = self.ready()
         self._forget()
         return instant
+
+    def ready(self) -> Instant | None:
+        """Return the next instant that is complete, or None."""
+        self._judge()
+        leader = self._leader
+        if leader is not None and self._is_complete(leader):
+            return self._close(leader)
+        return None
 
     def release(self) -> Instant | None:
         """

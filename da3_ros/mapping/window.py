@@ -58,7 +58,7 @@ class SlidingWindow:
         :param config: sizes.
         """
         self._config = config
-        self._covered: deque[Keyframe] = deque(maxlen=config.size)
+        self._covered: deque[Keyframe] = deque(maxlen=config.size if config.is_chained else 0)
         self._waiting: list[Keyframe] = []
 
     @property

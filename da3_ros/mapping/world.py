@@ -22,6 +22,7 @@ from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.alignment import Alignment
 from da3_ros.mapping.chain import Constraint, Link, WindowChain
 from da3_ros.mapping.config import AlignmentConfig, ScaleConfig
+from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.frames import WorldFrames
 from da3_ros.mapping.samples import sample_view
 from da3_ros.mapping.scale import (
@@ -56,6 +57,7 @@ class Placement:
     :param window: number of the window in this session, or None where it has no pose.
     :param constraints: how it lies to earlier windows.
     :param measurement: what it says about metres, or None.
+    :param correction: how earlier keyframes moved in ``map`` by it, or None.
     """
 
     odom_S_window: Sim3
@@ -68,6 +70,7 @@ class Placement:
     window: int | None = None
     constraints: tuple[Constraint, ...] = ()
     measurement: ScaleMeasurement | None = None
+    correction: MapCorrection | None = None
 
 
 class World:
@@ -78,13 +81,17 @@ class World:
     the past moves ``map_T_odom`` instead.
     """
 
-    def __init__(self, alignment: AlignmentConfig, scale: ScaleConfig) -> None:
+    def __init__(
+        self, alignment: AlignmentConfig, scale: ScaleConfig, *, is_chained: bool = True
+    ) -> None:
         """
         Start an empty world.
 
         :param alignment: when two windows count as joined.
         :param scale: where metres come from.
+        :param is_chained: whether windows overlap; if not, nothing is said about poses.
         """
+        self._is_chained = is_chained
         self._alignment_config = alignment
         self._scale_config = scale
         self._begin(first_segment=0)
@@ -95,6 +102,8 @@ class World:
         self._frames: WorldFrames | None = None
         self._chain_S_window = Sim3.identity()
         self._newest: Array = np.zeros(3)
+        # Ids of the newest keyframe, and of the first one of the current segment.
+        self._newest_id = self._segment_start = -1
 
     @property
     def map_T_odom(self) -> Array:
@@ -109,13 +118,13 @@ class World:
         """
         Place the next window.
 
-        Views without poses cannot be chained: they only get the scale.
+        Views without poses, and windows that do not overlap, only get the scale.
 
         :param views: of one window, in its own frame and unit.
         :param is_metric: whether that unit is a metre.
         """
         measurement = measure_scale(views, is_metric=is_metric, config=self._scale_config)
-        if any(view.window_T_camera is None for view in views):
+        if not self._is_chained or any(view.window_T_camera is None for view in views):
             return self._place_unposed(measurement)
         samples = tuple(
             sample_view(view, self._alignment_config.samples_per_view) for view in views
@@ -125,14 +134,18 @@ class World:
             chain_S_camera = Sim3.from_rigid(samples[0].world_T_camera)
             self._frames = WorldFrames(Sim3.from_rigid(FIRST_CAMERA) @ chain_S_camera.inverse())
         elif link.rejection is not None:
+            self._segment_start = self._newest_id + 1
             self._scale.lose_unit()
         elif link.alignment is not None:
             self._scale.drift(link.alignment.scale_sigma)
         placement = self._settle(self._frames, link, measurement)
         self._newest = self._chain_S_window.transform_points(samples[-1].world_T_camera[:3, 3])
+        self._newest_id = samples[-1].id
         return placement
 
     def _place_unposed(self, measurement: ScaleMeasurement | None) -> Placement:
+        # Nothing joins such windows: each has a unit of its own.
+        self._scale.lose_unit()
         if measurement is not None:
             self._scale.update(measurement, chain_scale=1.0)
         scale = self._scale.estimate
@@ -145,6 +158,7 @@ class World:
         """Apply what a new window says about the lost segment and about the scale."""
         chain_S_window, anchor = link.chain_S_window, link.anchor
         tie = self._chain.tie()
+        believed = frames.map_S_chain @ chain_S_window
         if tie is not None:
             old_S_new = chain_S_window @ tie.chain_S_window.inverse()
             frames.move_chain(old_S_new)
@@ -157,9 +171,10 @@ class World:
         frames.set_scale(scale.metres_per_unit, anchor=anchor)
         self._chain_S_window = chain_S_window
         constraints = (link.constraint, None if tie is None else tie.constraint)
+        map_S_window = frames.map_S_chain @ chain_S_window
         return Placement(
             frames.odom_S_chain @ chain_S_window,
-            frames.map_S_chain @ chain_S_window,
+            map_S_window,
             link.segment,
             scale,
             link.alignment,
@@ -168,7 +183,13 @@ class World:
             link.window,
             tuple(constraint for constraint in constraints if constraint is not None),
             measurement,
+            None if tie is None else self._segment_moved(map_S_window @ believed.inverse()),
         )
+
+    def _segment_moved(self, move: Sim3) -> MapCorrection:
+        """Return the correction that moves the current segment and leaves what was before it."""
+        return MapCorrection.of(
+            [(self._segment_start - 1, Sim3.identity()), (self._segment_start, move)])
 
     def correct(self, map_S_window: Sim3) -> None:
         """

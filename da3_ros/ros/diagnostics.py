@@ -18,13 +18,13 @@ from collections.abc import Callable, Mapping
 
 from da3_ros.ros.counters import Counters, Event
 from da3_ros.ros.engine_loading import ModelIdentity
-from da3_ros.ros.health import Health, HealthReport, Latency, MAX_AGE_S
+from da3_ros.ros.health import Health, HealthReport
+from da3_ros.ros.latency import Stage
 from da3_ros.ros.settings import NodeSettings
 from diagnostic_msgs.msg import DiagnosticStatus
 from diagnostic_updater import DiagnosticStatusWrapper, Updater
 from rclpy.node import Node
 
-# Beyond it, image stamps and the node's clock have nothing to do with each other.
 _PROBLEMS = (
     Event.EXCEPTIONS, Event.BAD_IMAGE, Event.FOREIGN, Event.INFERENCE_FAILED,
     Event.OUT_OF_MEMORY, Event.QUEUE_FULL, Event.BAD_CAMERA_INFO, Event.TF_MISSING,
@@ -38,7 +38,7 @@ _OF_A_CAMERA = (
 
 
 class Diagnostics:
-    """Three statuses: the stream of images, the network, the world."""
+    """Four statuses: the stream of images, the network, the world, the latency."""
 
     def __init__(
         self, node: Node, counters: Counters, health: Health, *,
@@ -69,6 +69,7 @@ class Diagnostics:
         updater.add('stream', self._stream)
         updater.add('model', self._model)
         updater.add('world', self._world)
+        updater.add('latency', self._latency)
 
     def _stream(self, status: DiagnosticStatusWrapper) -> DiagnosticStatusWrapper:
         report = self._health.report()
@@ -83,7 +84,6 @@ class Diagnostics:
                 DiagnosticStatus.WARN, f'{self._num_publishers()} publishers of images')
         for name, rate_hz in rates_hz.items():
             status.add(f'{_label(name)}image rate [Hz]', f'{rate_hz:.2f}')
-        _add_latency(status, report.latency)
         for event in Event:
             status.add(event.value, str(self._counters[event]))
         for name, counters in self._cameras().items():
@@ -127,7 +127,7 @@ class Diagnostics:
 
     def _world(self, status: DiagnosticStatusWrapper) -> DiagnosticStatusWrapper:
         report = self._health.report()
-        status.summary(DiagnosticStatus.OK, 'metric' if report.is_metric else 'not metric')
+        status.summary(DiagnosticStatus.OK, _metres(report))
         if report.is_metric is None:
             status.summary(DiagnosticStatus.OK, 'no keyframe yet')
         elif not report.is_metric and self._settings().tf.mode in ('odom_to_base', 'map_to_odom'):
@@ -136,28 +136,43 @@ class Diagnostics:
         _add_window(status, report)
         return status
 
+    def _latency(self, status: DiagnosticStatusWrapper) -> DiagnosticStatusWrapper:
+        status.summary(DiagnosticStatus.OK, 'no keyframe yet')
+        for latency in self._health.report().latencies:
+            name = latency.stage.value
+            if not latency.is_of_one_clock:
+                status.add(name, 'unknown: the stamps are of another clock (use_sim_time?)')
+                continue
+            if latency.stage is Stage.TOTAL:
+                status.summary(
+                    DiagnosticStatus.OK, f'{latency.median_s:.2f} s from stamp to publication')
+            status.add(f'{name}: median [s]', f'{latency.median_s:.4f}')
+            status.add(f'{name}: 95 % [s]', f'{latency.p95_s:.4f}')
+            status.add(f'{name}: max [s]', f'{latency.max_s:.4f}')
+        return status
+
 
 def _label(camera: str) -> str:
     return f'{camera}: ' if camera else ''
 
 
-def _add_latency(status: DiagnosticStatusWrapper, latency: Latency | None) -> None:
-    if latency is None:
-        return
-    if abs(latency.median_s) > MAX_AGE_S:
-        status.add('latency', 'unknown: the stamps are of another clock (use_sim_time?)')
-        return
-    status.add('latency median [s]', f'{latency.median_s:.3f}')
-    status.add('latency 95 % [s]', f'{latency.p95_s:.3f}')
-    status.add('latency max [s]', f'{latency.max_s:.3f}')
+def _metres(report: HealthReport) -> str:
+    """Say whether lengths are metres, and whether there are poses."""
+    has_poses = report.window is None or report.window.placement.window is not None
+    if has_poses:
+        return 'metric' if report.is_metric else 'not metric'
+    if report.is_metric:
+        return 'metric, without poses'
+    return 'not metric: every window has a unit of its own; without poses'
 
 
 def _add_window(status: DiagnosticStatusWrapper, report: HealthReport) -> None:
     window = report.window
     if window is None:
         return
-    status.add('segment', str(window.segment))
     placement = window.placement
+    if placement.window is not None:
+        status.add('segment', str(window.segment))
     status.add('scale [m per unit of the windows]', f'{placement.scale.metres_per_unit:.4f}')
     status.add('relative sigma of the scale', f'{placement.scale.sigma:.4f}')
     if placement.rejection is not None:

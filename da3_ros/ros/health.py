@@ -22,29 +22,9 @@ import time
 
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.update import WindowReport
-import numpy as np
+from da3_ros.ros.latency import Latency, LatencyTrace
 
-MAX_AGE_S = 3600.0
-"""Stamps farther from now are of another clock."""
-
-_NUM_LATENCIES = 200
 _NUM_ARRIVALS = 100
-_NS_PER_S = 10**9
-
-
-@dataclass(frozen=True)
-class Latency:
-    """
-    Time from the stamp of an image to its publication, over the last keyframes.
-
-    :param median_s: half are faster.
-    :param p95_s: all but one in twenty are faster.
-    :param max_s: the slowest.
-    """
-
-    median_s: float
-    p95_s: float
-    max_s: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,13 +33,13 @@ class HealthReport:
     The state at one time.
 
     :param image_rates_hz: of received images, by the name of the camera.
-    :param latency: None before the first keyframe.
+    :param latencies: of the stages that images have passed.
     :param window: the last one, or None.
     :param is_metric: whether the last keyframe is in metres, or None before the first.
     """
 
     image_rates_hz: Mapping[str, float]
-    latency: Latency | None
+    latencies: tuple[Latency, ...]
     window: WindowReport | None
     is_metric: bool | None
 
@@ -73,20 +53,25 @@ class Health:
 
         :param now_ns: the node's clock, the one that stamps are of.
         """
-        self._now_ns = now_ns
+        self._trace = LatencyTrace(now_ns)
         self._lock = threading.Lock()
-        self._latencies_s: deque[float] = deque(maxlen=_NUM_LATENCIES)
         self._arrivals_s: defaultdict[str, deque[float]] = defaultdict(
             lambda: deque(maxlen=_NUM_ARRIVALS))
         self._window: WindowReport | None = None
         self._is_metric: bool | None = None
 
-    def note_image(self, camera: str) -> None:
+    def begin_session(self) -> None:
+        """Take note that a new world begins."""
+        self._trace.begin_session()
+
+    def note_image(self, camera: str, stamp_ns: int) -> None:
         """
         Take note of a received image.
 
         :param camera: name of the camera.
+        :param stamp_ns: of its header.
         """
+        self._trace.note_image(stamp_ns)
         with self._lock:
             self._arrivals_s[camera].append(time.monotonic())
 
@@ -105,24 +90,18 @@ class Health:
 
         :param keyframe: the keyframe.
         """
-        latency_s = (self._now_ns() - keyframe.stamp_ns) / _NS_PER_S
+        self._trace.note_published(keyframe)
         with self._lock:
-            self._latencies_s.append(latency_s)
             self._is_metric = keyframe.is_metric
 
     def report(self) -> HealthReport:
         """Summarise."""
+        latencies = self._trace.latencies()
         with self._lock:
             return HealthReport(
                 {camera: _rate_hz(times) for camera, times in self._arrivals_s.items()},
-                self._latency(), self._window, self._is_metric,
+                latencies, self._window, self._is_metric,
             )
-
-    def _latency(self) -> Latency | None:
-        if not self._latencies_s:
-            return None
-        median_s, p95_s, max_s = np.percentile(list(self._latencies_s), (50, 95, 100))
-        return Latency(float(median_s), float(p95_s), float(max_s))
 
 
 def _rate_hz(arrivals_s: deque[float]) -> float:

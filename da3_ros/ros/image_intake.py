@@ -107,7 +107,7 @@ class ImageIntake:
         :param message: of the camera.
         """
         self._counters.add(Event.RECEIVED)
-        self._health.note_image(self._camera)
+        self._health.note_image(self._camera, stamp_ns(message.header.stamp))
         if self.is_paused:
             self._counters.add(Event.PAUSED)
             return
@@ -126,15 +126,18 @@ class ImageIntake:
             self._process(held)
 
     def _process(self, message: Image | CompressedImage) -> None:
+        received_s = time.monotonic()
         try:
             is_raw = isinstance(message, Image)
             image = decode_image(message) if is_raw else decode_compressed(message)
-            self._pass_on(message, image)
+            self._pass_on(message, image, received_s)
         except MessageError as error:
             self._counters.add(Event.BAD_IMAGE)
             self._logger.error(f'image dropped: {error}', throttle_duration_sec=_THROTTLE_S)
 
-    def _pass_on(self, message: Image | CompressedImage, image: RgbImage) -> None:
+    def _pass_on(
+        self, message: Image | CompressedImage, image: RgbImage, received_s: float
+    ) -> None:
         rectifier = self._rectifier(image)
         height, width = image.shape[:2]
         encoding = message.encoding if isinstance(message, Image) else message.format
@@ -150,6 +153,7 @@ class ImageIntake:
             intrinsics=None if rectifier is None else rectifier.intrinsics,
             frame_id=message.header.frame_id or self._nameless(),
             camera=self._camera,
+            received_s=received_s,
         ))
 
     def _nameless(self) -> str:

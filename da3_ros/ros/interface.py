@@ -18,7 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from da3_ros.ros.kept_output import KeptOutput
 from nav_msgs.msg import Odometry, Path
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.qos import DurabilityPolicy, QoSPresetProfiles, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -33,8 +35,10 @@ class CameraPublishers:
     """One publisher per output that every camera has."""
 
     depth: LifecyclePublisher
+    compressed_depth: LifecyclePublisher
     camera_info: LifecyclePublisher
     rgb: LifecyclePublisher
+    compressed_rgb: LifecyclePublisher
     rgb_camera_info: LifecyclePublisher
     confidence: LifecyclePublisher
     points: LifecyclePublisher
@@ -50,14 +54,14 @@ class Publishers:
 
     cameras: Mapping[str, CameraPublishers]
     odometry: LifecyclePublisher
-    path: LifecyclePublisher
+    path: KeptOutput
     map: LifecyclePublisher  # noqa: A003
 
     @property
     def all(self) -> tuple[LifecyclePublisher, ...]:  # noqa: A003
         """Return every one of them."""
         of_cameras = (vars(camera).values() for camera in self.cameras.values())
-        return (*chain.from_iterable(of_cameras), self.odometry, self.path, self.map)
+        return (*chain.from_iterable(of_cameras), self.odometry, self.path.publisher, self.map)
 
 
 def camera_topic(camera: str, name: str) -> str:
@@ -70,28 +74,42 @@ def camera_topic(camera: str, name: str) -> str:
     return f'{camera}/{name}' if camera else name
 
 
-def create_publishers(node: LifecycleNode, cameras: Sequence[str]) -> Publishers:
+def create_publishers(
+    node: LifecycleNode, cameras: Sequence[str], *,
+    on_map_subscriber: Callable[[], None] | None = None,
+) -> Publishers:
     """
     Create the outputs: reliable, path and map also for those who come later.
 
     :param node: being configured.
     :param cameras: names of the cameras.
+    :param on_map_subscriber: called when somebody subscribes to the map, or stops doing so.
     """
     def create(
-        message_type: type, name: str, qos: QoSProfile | None = None
+        message_type: type, name: str, qos: QoSProfile | None = None,
+        callbacks: PublisherEventCallbacks | None = None,
     ) -> LifecyclePublisher:
         return node.create_lifecycle_publisher(
-            message_type, f'~/{name}', QoSProfile(depth=_DEPTH) if qos is None else qos,
+            message_type, name if name.startswith('/') else f'~/{name}',
+            QoSProfile(depth=_DEPTH) if qos is None else qos,
+            event_callbacks=callbacks,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
 
+    on_match = None if on_map_subscriber is None else PublisherEventCallbacks(
+        matched=lambda _: on_map_subscriber())
     kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
     def create_for(camera: str) -> CameraPublishers:
+        depth = create(Image, camera_topic(camera, 'depth/image'))
+        rgb = create(Image, camera_topic(camera, 'rgb/image'))
         return CameraPublishers(
-            depth=create(Image, camera_topic(camera, 'depth/image')),
+            depth=depth,
+            # The suffix goes behind the remapped name, as image_transport does it.
+            compressed_depth=create(CompressedImage, f'{depth.topic_name}/compressedDepth'),
             camera_info=create(CameraInfo, camera_topic(camera, 'depth/camera_info')),
-            rgb=create(Image, camera_topic(camera, 'rgb/image')),
+            rgb=rgb,
+            compressed_rgb=create(CompressedImage, f'{rgb.topic_name}/compressed'),
             rgb_camera_info=create(CameraInfo, camera_topic(camera, 'rgb/camera_info')),
             confidence=create(Image, camera_topic(camera, 'depth/confidence')),
             points=create(PointCloud2, camera_topic(camera, 'points')),
@@ -100,8 +118,8 @@ def create_publishers(node: LifecycleNode, cameras: Sequence[str]) -> Publishers
     return Publishers(
         cameras={camera: create_for(camera) for camera in cameras},
         odometry=create(Odometry, 'odometry'),
-        path=create(Path, 'path', kept),
-        map=create(PointCloud2, 'map', kept),
+        path=KeptOutput(lambda callbacks: create(Path, 'path', kept, callbacks)),
+        map=create(PointCloud2, 'map', kept, on_match),
     )
 
 

@@ -23,6 +23,7 @@ from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.loop_closure import LoopReport
 from da3_ros.mapping.update import PipelineUpdate
 from da3_ros.ros import conversions
+from da3_ros.ros.compressed_images import to_depth_message, to_jpeg_message
 from da3_ros.ros.depth_mask import mask_depth
 from da3_ros.ros.drift import Drift, unknown_covariance
 from da3_ros.ros.health import Health
@@ -110,6 +111,7 @@ class KeyframePublisher:
 
     def begin_session(self) -> None:
         """Forget the world so far."""
+        self._health.begin_session()
         self._placer.begin_session()
         if self._broadcaster is not None:
             self._broadcaster.forget()
@@ -129,6 +131,9 @@ class KeyframePublisher:
         if update.window is not None:
             self._drift.note_window(update.window)
             self._health.note_window(update.window)
+            correction = update.window.placement.correction
+            if correction is not None:
+                self._correct(correction, None)
 
     def prepare(self, keyframe: PosedKeyframe) -> KeyframeMessages:
         """
@@ -156,7 +161,7 @@ class KeyframePublisher:
         """
         placed = messages.placed
         if placed is not None and self._broadcaster is not None:
-            self._broadcaster.sendTransform(placed.transforms)
+            self._broadcaster.sendTransform(placed.transforms, leads=placed.leads)
         for publisher, message in messages.outputs:
             publisher.publish(message)
         if placed is not None:
@@ -171,21 +176,24 @@ class KeyframePublisher:
         """
         placed = None if self._newest is None else self._placer.place(
             self._newest, self._map_T_odom)
-        for follower in self._followers:
-            follower.correct(loop.correction, placed)
+        self._correct(loop.correction, placed)
         if placed is None:
             return
         odom_frame = self._settings().tf.odom_frame
         corrections = [link for link in placed.transforms if link.child_frame_id == odom_frame]
         if corrections and self._broadcaster is not None:
             self._broadcaster.sendTransform(corrections)
-        self._path.correct(loop.path, placed)
+        self._path.show(placed)
         self._publishers.path.publish(self._path.message())
+
+    def _correct(self, correction: MapCorrection, placed: PlacedKeyframe | None) -> None:
+        self._path.correct(correction)
+        for follower in self._followers:
+            follower.correct(correction, placed)
 
     def _follow(self, keyframe: PosedKeyframe, placed: PlacedKeyframe) -> None:
         if placed.leads:
             self._newest = keyframe
-            # Also when nobody listens: who comes later gets the last one.
             self._path.extend(
                 keyframe, placed, self._map_T_odom, max_size=self._settings().path.max_size)
             self._publishers.path.publish(self._path.message())
@@ -204,8 +212,12 @@ class KeyframePublisher:
                 keyframe.intrinsics, width=width, height=height, header=header))
         outputs.add(publishers.depth, lambda: conversions.to_float_message(
             mask_depth(keyframe.depth, confidence, settings.depth), header))
+        outputs.add(publishers.compressed_depth, lambda: to_depth_message(
+            mask_depth(keyframe.depth, confidence, settings.depth), settings.compressed, header))
         outputs.add(publishers.rgb, lambda: conversions.to_rgb_message(
             keyframe.image, header))
+        outputs.add(publishers.compressed_rgb, lambda: to_jpeg_message(
+            keyframe.image, settings.compressed, header))
         if confidence is not None:
             outputs.add(publishers.confidence, lambda: conversions.to_float_message(
                 confidence, header))

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 import threading
 
 from da3_ros.ros.conversions import stamp_ns, to_stamp
-from da3_ros.ros.health import MAX_AGE_S
+from da3_ros.ros.latency import MAX_AGE_S
 from da3_ros.ros.settings import TfSettings
 from geometry_msgs.msg import TransformStamped
 from rclpy.clock import JumpThreshold
@@ -61,20 +61,24 @@ class MapBroadcaster(TransformBroadcaster):
             post_callback=lambda _: self.forget())
 
     def sendTransform(
-        self, transform: TransformStamped | Iterable[TransformStamped]
+        self, transform: TransformStamped | Iterable[TransformStamped], *, leads: bool = True
     ) -> None:
         """
         Send a keyframe's transforms.
 
-        :param transform: without ``map -> odom``, that is not sent any more.
+        :param transform: one or more.
+        :param leads: without ``map -> odom``, that is not sent any more; the other keyframes of an
+            instant need not have it.
         """
         transforms = [transform] if isinstance(transform, TransformStamped) else list(transform)
         found = [
             link for link in transforms
             if (link.header.frame_id, link.child_frame_id) == self._link
         ]
-        with self._lock:
-            self._correction = found[-1] if found and self._is_of_this_clock(found[-1]) else None
+        if found or leads:
+            with self._lock:
+                is_repeated = bool(found) and self._is_of_this_clock(found[-1])
+                self._correction = found[-1] if is_repeated else None
         if transforms:
             super().sendTransform(transforms)
 

@@ -83,6 +83,21 @@ class PointSettings:
 
 
 @dataclass(frozen=True)
+class CompressedSettings:
+    """
+    How images are compressed, for those who subscribe to compressed ones.
+
+    :param jpeg_quality: of the picture, 1 to 100.
+    :param depth_quantization: Z; depth is rounded to steps of about its square over Z(Z + 1).
+    :param depth_max_m: depth beyond it is lost.
+    """
+
+    jpeg_quality: int = 90
+    depth_quantization: float = 100.0
+    depth_max_m: float = 100.0
+
+
+@dataclass(frozen=True)
 class SaveSettings:
     """
     What ``~/save`` writes, and what is remembered for it.

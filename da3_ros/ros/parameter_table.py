@@ -236,8 +236,13 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     _live('points.max_m', 'Leave points of a larger depth out; 0 is no limit.', 'm', (0.0, 1e6)),
     _live('points.voxel_m', 'Leave one point, the weighted mean, in each cube with such edges; 0 '
           'is off, the smallest edge is 0.001. Not with points.organized.', 'm', (0.0, 1000.0)),
-    _live('map.enabled', 'Fuse the map also while nobody subscribes to it, so that who comes '
-          'later gets all of it.'),
+    _live('compressed.jpeg_quality', 'Quality of the JPEG on ~/rgb/image/compressed.',
+          limits=(1, 100)),
+    _live('compressed.depth_quantization', 'Z: depth z on ~/depth/image/compressedDepth is exact '
+          'to half of z^2 / (Z (Z + 1)).', limits=(1.0, 1000.0)),
+    _live('compressed.depth_max_m', 'Depth beyond it is lost on ~/depth/image/compressedDepth.',
+          'm', (0.1, 1e6)),
+    _live('map.enabled', 'Fuse the map also while nobody subscribes to it.'),
     _live('map.voxel_m', 'Edge of a voxel of the map; in the unit of the world where that is '
           'not metric.', 'm', (0.001, 1000.0)),
     _live('map.max_voxels', 'Most voxels of the map; those not seen for longest go first, then '

@@ -39,6 +39,9 @@ class Selector(Protocol):
     def select(self, frame: Frame) -> Instant | None:
         """Take in a frame; return the instant that is complete now."""
 
+    def ready(self) -> Instant | None:
+        """Return another instant that is complete."""
+
     def release(self) -> Instant | None:
         """Return the instant that waits for frames."""
 
@@ -158,8 +161,9 @@ class RigIntake:
     def _take(self, frame: Frame) -> None:
         self._is_idle = False
         instant = self._selector.select(frame)
-        if instant is not None:
+        while instant is not None:
             self._offer(instant)
+            instant = self._selector.ready()
 
     def _offer(self, instant: Instant) -> None:
         for keyframe in instant.keyframes:

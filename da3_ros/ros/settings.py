@@ -18,7 +18,7 @@ Settings of the node: what the parameters become once they are read and checked.
 Every default is here or in ``mapping.config``; ``ros.parameters`` adds descriptions and ranges.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from da3_ros.inference.automatic_model import PlanConfig
 from da3_ros.inference.levels import Placement
@@ -34,6 +34,7 @@ from da3_ros.mapping.config import (
 )
 from da3_ros.ros.camera_settings import CameraSettings
 from da3_ros.ros.output_settings import (
+    CompressedSettings,
     DepthSettings,
     PathSettings,
     PointSettings,
@@ -117,8 +118,12 @@ class WindowSettings:
         :param num_cameras: views of one instant.
         :raises ValueError: if the settings contradict each other.
         """
-        return WindowConfig(
-            num_views, self.stride, self.min_views, self.max_age_s, num_cameras)
+        config = WindowConfig(
+            num_views, stride=1, min_views=1, max_age_s=self.max_age_s, num_cameras=num_cameras)
+        if not config.is_chained:
+            # Every instant is a window of its own, whatever the other settings say.
+            return config
+        return replace(config, stride=self.stride, min_views=self.min_views)
 
 
 @dataclass(frozen=True)
@@ -205,6 +210,7 @@ class NodeSettings:
     queue: QueueSettings = field(default_factory=QueueSettings)
     depth: DepthSettings = field(default_factory=DepthSettings)
     points: PointSettings = field(default_factory=PointSettings)
+    compressed: CompressedSettings = field(default_factory=CompressedSettings)
     map: MapConfig = field(default_factory=MapConfig)  # noqa: A003
     tf: TfSettings = field(default_factory=TfSettings)
     path: PathSettings = field(default_factory=PathSettings)
@@ -219,7 +225,7 @@ class NodeSettings:
         """
         num_cameras = len(self.camera.rig.cameras)
         if not self.window.is_automatic:
-            self.window.config(self.window.size, num_cameras)
+            self._check_window(self.window.config(self.window.size, num_cameras))
         frames = self.tf.frames
         if not all(frames) or len(set(frames)) < len(frames):
             raise ValueError(f'tf frames: got {frames}, expected three different names')
@@ -250,8 +256,23 @@ class NodeSettings:
         :param num_views: most views in one inference.
         :raises ValueError: if the window is too small for its other settings.
         """
+        window = self.window.config(num_views, len(self.camera.names))
+        self._check_window(window)
         return PipelineConfig(
-            keyframe=self.keyframe,
-            window=self.window.config(num_views, len(self.camera.names)),
+            keyframe=self.keyframe, window=window,
             alignment=self.alignment, scale=self.scale, loop=self.loop, rig=self.camera.rig,
         )
+
+    def _check_window(self, window: WindowConfig) -> None:
+        """Refuse what needs poses, where windows do not overlap and have none."""
+        if window.is_chained:
+            return
+        for name, value, allowed in (
+            ('tf.mode', self.tf.mode, ('camera', 'none')),
+            ('scale.source', self.scale.source, ('none', 'fixed', 'model', 'rig')),
+            ('points.frame', self.points.frame, ('camera',)),
+        ):
+            if value not in allowed:
+                raise ValueError(
+                    f'{name}: got {value!r}, which needs poses, with windows of {window.size} '
+                    f'that do not overlap, which have none; expected {" or ".join(allowed)}')

@@ -18,7 +18,13 @@ import logging
 
 from da3_ros.inference.automatic_model import PlanConfig
 from da3_ros.ros.engine_loading import load_engine, release_memory
-from da3_ros.ros.settings import ModelSettings, NodeSettings, PreprocessSettings, WindowSettings
+from da3_ros.ros.settings import (
+    MemorySettings,
+    ModelSettings,
+    NodeSettings,
+    PreprocessSettings,
+    WindowSettings,
+)
 import pytest
 import torch
 
@@ -37,7 +43,7 @@ def cache_folder(tmp_path, monkeypatch):
     release_memory()
 
 
-@pytest.mark.parametrize(('limit_mib', 'expected'), [(None, 'da3-base'), (400, 'da3-small')])
+@pytest.mark.parametrize(('limit_mib', 'expected'), [(None, 'da3-base'), (340, 'da3-small')])
 def test_the_best_that_fits_runs_with_a_window_as_planned(caplog, limit_mib, expected):
     release_memory()
     if limit_mib is not None:
@@ -48,6 +54,7 @@ def test_the_best_that_fits_runs_with_a_window_as_planned(caplog, limit_mib, exp
         preprocess=PreprocessSettings(size=252),
         window=WindowSettings(size=0, max_latency_s=0.3),
         plan=PlanConfig(min_views=8, min_size=252),
+        memory=MemorySettings(reserve_mib=0),
     )
     with caplog.at_level(logging.INFO, 'da3_ros'):
         loaded = load_engine(settings)

@@ -21,7 +21,7 @@ from da3_ros.inference.device import choose_dtype
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.placement import place
 from da3_ros.inference.preprocessing import normalize
-from da3_ros.model import build_network, MODELS
+from da3_ros.model import build_network
 from da3_ros.model.transformer import Rotation
 import numpy as np
 import pytest
@@ -115,17 +115,19 @@ def test_half_precision_is_no_farther_off_than_the_plain_forwards():
     assert distance(found.depth, exact.depth) < 1.25 * distance(rounded.depth, exact.depth)
 
 
-@pytest.mark.parametrize('name', ['da3-small', 'da3-large', 'da3metric-large'])
+@pytest.mark.parametrize('name', ['da3-small', 'da3-base'])
 def test_half_precision_is_no_farther_off_than_upstreams(name):
+    """Both round; over several sets of weights neither is the luckier one."""
     pytest.importorskip('depth_anything_3', reason="needs upstream's package to compare with")
     from precision import compare
 
-    dtype = choose_dtype(_DEVICE)
-    rows = compare(name, _DEVICE, dtype, num_windows=3, num_views=5, size=(140, 252))
-    assert len(rows) == (2 if MODELS[name].has_cameras else 1)
+    rows = compare(
+        name, _DEVICE, choose_dtype(_DEVICE), num_seeds=8, num_windows=2, num_views=5,
+        size=(140, 252))
+    assert [row.output for row in rows] == ['depth', 'extrinsics']
     for row in rows:
-        # Both round; which of them is luckier differs from window to window.
-        assert row.ours < 1.1 * row.upstream, row
+        # Of one set of weights, either may be a quarter nearer.
+        assert row.ours < 1.15 * row.upstream, row
         assert row.ours > 10 * row.ours_fp32, row
 
 

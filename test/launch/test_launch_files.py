@@ -99,6 +99,16 @@ def test_the_camera_is_remapped_by_arguments():
         assert remappings[topic].args == (topic,)
 
 
+def test_a_rig_remaps_the_topics_of_all_its_cameras():
+    rig = launch('rig')
+    parameters = yaml.safe_load((ROOT / 'config' / 'da3_rig.yaml').read_text())
+    names = parameters['/**']['ros__parameters']['camera']['names']
+    remaps = {call.args[0]: call.args[1].args[0] for call in rig.find('SetRemap')}
+    assert remaps == {
+        f'{name}/{topic}': f'{name}_{topic}'
+        for name in names for topic in ('image', 'camera_info')}
+
+
 def test_the_node_is_an_entry_point_of_the_package():
     node = da3_node()
     assert node.kwargs['package'] == 'da3_ros'
@@ -110,9 +120,10 @@ def test_log_lines_come_out_as_they_are_written():
     assert ('RCUTILS_LOGGING_BUFFERED_STREAM', '1') in variables
 
 
-@pytest.mark.parametrize('name', ['params_file', 'rviz_config'])
-def test_default_files_exist(name):
-    argument = next(call for call in launch('da3').find('DeclareLaunchArgument')
+@pytest.mark.parametrize(('launcher', 'name'), [
+    ('da3', 'params_file'), ('da3', 'rviz_config'), ('rig', 'params_file')])
+def test_default_files_exist(launcher, name):
+    argument = next(call for call in launch(launcher).find('DeclareLaunchArgument')
                     if call.args[0] == name)
     config, file = argument.kwargs['default_value'].args[0]
     package, folder = config.args[0]

@@ -132,7 +132,7 @@ def guard(engine: engine_module.InferenceEngine) -> None:
     """Run the windows of an engine as on a GPU."""
     network = engine._network
     engine._runner = MemoryGuard(
-        network, lambda options: WindowExecutor(network, options), engine._options,
+        network, lambda options: WindowExecutor(network, options), engine._runner.options,
         MemoryLimits(), cache=KnownCosts())
 
 

@@ -60,6 +60,10 @@ class Camera:
         self.frames.append(frame)
         return self._selector.select(frame)
 
+    def ready(self):
+        """Have no more."""
+        return self._selector.ready()
+
     def release(self):
         """Wait for no one."""
         return self._selector.release()

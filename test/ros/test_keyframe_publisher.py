@@ -24,13 +24,14 @@ from da3_ros.ros.interface import create_publishers
 from da3_ros.ros.keyframe_publisher import KeyframePublisher
 from da3_ros.ros.map_publisher import MapPublisher
 from da3_ros.ros.placement import KeyframePlacer
+from da3_ros.ros.session_archive import SessionArchive
 from da3_ros.ros.settings import DepthSettings, NodeSettings, TfSettings
 from node_harness import eventually
 import numpy as np
 import pytest
 from rclpy.context import Context
 from rclpy.lifecycle import LifecycleNode
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 STAMP_NS = 1_700_000_000_123_456_789
 DEPTH = np.array([[1.0, 2.0], [np.nan, np.inf], [5.0, 9.0]], np.float32)
@@ -64,9 +65,11 @@ def publisher(node):
     settings = NodeSettings(tf=TfSettings(mode='none'))
     placer = KeyframePlacer(settings.tf, None, Counters())
     publishers = create_publishers(node, [''])
-    fused = MapPublisher(publishers.map, Counters(), lambda: settings)
+    archive = SessionArchive(lambda: settings)
+    fused = MapPublisher(
+        publishers.map, Counters(), lambda: settings, remembered=archive.session)
     yield KeyframePublisher(
-        publishers, None, placer, (fused,), Health(lambda: STAMP_NS), lambda: settings)
+        publishers, None, placer, (archive, fused), Health(lambda: STAMP_NS), lambda: settings)
     assert fused.stop(5.0)
 
 
@@ -84,6 +87,17 @@ def test_only_what_somebody_listens_to_is_made(publisher, node):
     assert {type(message) for message in messages} == {Image, CameraInfo}
     assert {stamp_ns(message.header.stamp) for message in messages} == {STAMP_NS}
     assert {(message.width, message.height) for message in messages} == {(2, 3)}
+
+
+def test_compressed_images_are_made_for_who_asks_for_them(publisher, node):
+    """Under the names of image_transport; and without the raw ones."""
+    for name in ('depth/image/compressedDepth', 'rgb/image/compressed'):
+        node.create_subscription(CompressedImage, f'/da3/{name}', lambda _: None, 1)
+    assert eventually(lambda: len(publisher.prepare(keyframe()).outputs) == 2, 5.0)
+    messages = [message for _, message in publisher.prepare(keyframe()).outputs]
+    assert {message.format for message in messages} == {
+        '32FC1; compressedDepth png', 'rgb8; jpeg compressed bgr8'}
+    assert {stamp_ns(message.header.stamp) for message in messages} == {STAMP_NS}
 
 
 def test_no_pose_no_confidence(publisher, node):

@@ -44,6 +44,10 @@ class Counts:
         """Return a counter, 0 before the first message."""
         return int(self._values.get(name, 0))
 
+    def seconds(self, name: str) -> float:
+        """Return a duration, which must have been told."""
+        return float(self._values[name])
+
 
 def assert_works(peer, *, first: int) -> None:
     """Check that new frames still come out, in full."""

@@ -91,6 +91,20 @@ def test_file_equals_the_defaults():
         assert type(flat[spec.name]) is type(spec.default), spec.name
 
 
+def test_the_example_of_a_rig_is_taken():
+    """config/da3_rig.yaml sets known parameters to values that fit together."""
+    content = yaml.safe_load((ROOT / 'config/da3_rig.yaml').read_text())
+    values = flatten(content['/**']['ros__parameters'])
+    assert set(values) <= {spec.name for spec in PARAMETERS}
+    snapshot = build_settings(values)
+    assert len(snapshot.camera.names) == 3
+    assert snapshot.pipeline(snapshot.window.size).window.is_chained
+    for name, value in values.items():
+        group, _, field = name.partition('.')
+        read = getattr(getattr(snapshot, group), field)
+        assert (list(read) if isinstance(read, tuple) else read) == value, name
+
+
 def test_page_equals_the_table():
     """docs/interface.md has every parameter with type, default, range, unit and meaning."""
     rows = []
@@ -161,6 +175,13 @@ def test_read_gives_what_was_set(own):
     assert snapshot.pipeline(20).window.size == 20
 
 
+def test_one_view_needs_no_other_setting(own):
+    """For single frames, window.size 1 is enough."""
+    snapshot = own({'window.size': 1}).parameters.read()
+    window = snapshot.pipeline(1).window
+    assert (window.size, window.stride, window.min_views) == (1, 1, 1)
+
+
 @pytest.mark.parametrize(('overrides', 'complaint'), [
     ({'window.size': -1}, 'window.size out of range'),
     ({'window.max_age_s': 2}, "'window.max_age_s' to '2' of type 'INTEGER', expecting type"),
@@ -173,6 +194,10 @@ def test_read_gives_what_was_set(own):
     ({'camera.names': ['a', 'b', 'c']}, 'window.stride: got 4, expected 1 to 3'),
     ({'camera.names': ['a', 'b', 'c'], 'window.size': 2}, 'expected at least 3, one view per'),
     ({'scale.source': 'tf'}, 'expected tf.mode map_to_odom or none'),
+    ({'scale.source': 'rig'}, "got 'rig' with camera.names [''], expected several cameras"),
+    ({'window.size': 1, 'tf.mode': 'odom_to_base'}, "tf.mode: got 'odom_to_base', which needs"),
+    ({'window.size': 1, 'points.frame': 'world'}, "points.frame: got 'world', which needs poses"),
+    ({'window.size': 1, 'scale.source': 'pose', 'tf.mode': 'none'}, "scale.source: got 'pose'"),
 ])
 def test_bad_start_values_are_named_by_read(own, overrides, complaint):
     """The node lives; configure says what is wrong."""

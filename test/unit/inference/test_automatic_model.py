@@ -14,14 +14,20 @@
 
 """What 'auto' stands for: memory, licence and what can be had decide, in a stated order."""
 
+import gc
+import weakref
+
 from da3_ros.errors import MemoryBudgetError, WeightsError
+from da3_ros.inference import memory_guard, plan
 from da3_ros.inference.automatic_model import choose_model, PlanConfig, resolutions
 from da3_ros.inference.branch import ExecutorOptions
+from da3_ros.inference.calibration import CalibrationCache
 from da3_ros.inference.memory_model import Calibration, WindowModel
 from da3_ros.inference.memory_planner import Demand
 from da3_ros.inference.preprocessing import plan_processing
-from da3_ros.model import MODELS
+from da3_ros.model import build_network, MODELS
 import pytest
+from simulated_gpu import SimulatedGpu
 import torch
 
 GIB = 2**30
@@ -142,6 +148,34 @@ def test_what_is_in_the_package_runs_where_nothing_else_can(machine, gib, word):
     choice = machine.choose(gib)
     assert choice.model == 'da3-tiny' and choice.is_fallback
     assert word in ' '.join(choice.obstacles)
+
+
+@pytest.mark.parametrize('place', ['weights', 'views'])
+def test_a_probe_that_does_not_fit_leaves_nothing_behind(monkeypatch, tmp_path, place):
+    """What is left of one variant would be missing for the next."""
+    networks = []
+
+    def run_out(*_args, **_kwargs):
+        raise torch.cuda.OutOfMemoryError('CUDA out of memory (injected)')
+
+    def build(name, device):
+        networks.append(weakref.ref(network := build_network(name, device=device)))
+        return network
+
+    SimulatedGpu(GIB).install(monkeypatch)
+    monkeypatch.setattr(plan, 'build_network', build)
+    if place == 'weights':
+        monkeypatch.setattr(plan, 'place', run_out)
+    else:
+        monkeypatch.setattr(memory_guard, 'calibrate', run_out)
+    gc.disable()
+    try:
+        with pytest.raises(MemoryBudgetError, match='do not fit'):
+            plan.probe_model(
+                'da3-tiny', (28, 28), torch.device('cpu'), cache=CalibrationCache(tmp_path / 'c'))
+        assert networks[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_without_a_gpu_the_smallest_published_one_is_taken():

@@ -142,9 +142,9 @@ def test_a_stream_keeps_every_keyframe_while_memory_comes_and_goes(gpu, guard, n
             others = leave(gpu, guard, 5, (28, 28))
         if i == 45:
             others = None
-        keyframe = pipeline.select(Frame(stamp_ns=i * 10**8, image=image))
-        kept.append(keyframe.id)
-        update = pipeline.add(keyframe)
+        instant = pipeline.select(Frame(stamp_ns=i * 10**8, image=image))
+        kept += [keyframe.id for keyframe in instant.keyframes]
+        update = pipeline.add(instant)
         assert not update.dropped
         posed += [result.id for result in update.keyframes]
         if update.window is not None:

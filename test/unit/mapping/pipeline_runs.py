@@ -27,8 +27,9 @@ def run(pipeline, stream):
     updates = []
     for frame in stream:
         instant = pipeline.select(frame)
-        if instant is not None:
+        while instant is not None:
             updates.append(pipeline.add(instant))
+            instant = pipeline.ready()
     while (instant := pipeline.release()) is not None:
         updates.append(pipeline.add(instant))
     updates.append(pipeline.flush())

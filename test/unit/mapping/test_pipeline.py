@@ -141,6 +141,26 @@ def test_a_network_without_cameras_gives_depth_alone():
         np.testing.assert_allclose(keyframe.depth, engine.room.depth(pose), rtol=1e-6)
 
 
+@pytest.mark.parametrize('is_metric', [False, True])
+def test_windows_of_one_view_give_depth_at_once_and_claim_no_poses(is_metric):
+    engine = PerfectEngine(curve(9), random_gauge=not is_metric, is_metric=is_metric)
+    window = WindowConfig(size=1, stride=1, min_views=1)
+    pipeline = DepthPipeline(engine, replace(EVERY_FRAME, window=window))
+    units = set()
+    for index, frame in enumerate(frames(9)):
+        update = pipeline.add(pipeline.select(frame))
+        (keyframe,) = update.keyframes
+        assert keyframe.stamp_ns == frame.stamp_ns
+        assert (keyframe.has_pose, keyframe.is_metric) == (False, is_metric)
+        assert update.window.placement.rejection is None
+        np.testing.assert_array_equal(keyframe.odom_T_camera[:3, 3], 0.0)
+        ratio = keyframe.depth / engine.room.depth(engine.poses[index])
+        np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-5)
+        units.add(round(float(ratio[0, 0]), 4))
+    assert len(units) == 1 if is_metric else len(units) == 9
+    assert not is_metric or units == {1.0}
+
+
 def test_memory_stays_flat():
     engine = PerfectEngine(curve(160, step_m=0.01))
     pipeline = DepthPipeline(engine, EVERY_FRAME)

@@ -1,0 +1,98 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Who comes late gets the newest message, and who is there gets every one."""
+
+import threading
+
+from da3_ros.ros.conversions import stamp_ns, to_header
+from da3_ros.ros.interface import create_publishers
+from nav_msgs.msg import Path
+from node_harness import eventually
+import pytest
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+
+
+class Graph:
+    """The node's path, and those who look at it."""
+
+    def __init__(self, domain_id) -> None:
+        """Spin."""
+        self._context = Context()
+        self._context.init(domain_id=domain_id)
+        self.node = LifecycleNode('da3', context=self._context)
+        self._watcher = Node('watcher', context=self._context)
+        self.path = create_publishers(self.node, ['']).path
+        self.node.trigger_configure()
+        self.node.trigger_activate()
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._executor.add_node(self._watcher)
+        self._thread = threading.Thread(target=self._executor.spin)
+        self._thread.start()
+
+    def publish(self, number):
+        """Publish a path that is known by its stamp."""
+        self.path.publish(Path(header=to_header(number, 'odom')))
+
+    def watch(self):
+        """Subscribe as RViz does; give the list of what comes."""
+        seen = []
+        qos = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._watcher.create_subscription(
+            Path, '/da3/path', lambda path: seen.append(stamp_ns(path.header.stamp)), qos)
+        return seen
+
+    def close(self) -> None:
+        """End everything."""
+        self._executor.shutdown()
+        self._thread.join()
+        self.node.destroy_node()
+        self._watcher.destroy_node()
+        self._context.try_shutdown()
+
+
+@pytest.fixture
+def graph(domain_id):
+    """Give a graph that ends with the test."""
+    graph = Graph(domain_id)
+    yield graph
+    graph.close()
+
+
+def test_late_listeners_get_the_newest_and_no_older_one(graph):
+    """The first makes it leave, the second gets it from the middleware."""
+    for number in (1, 2, 3):
+        graph.publish(number)
+    first = graph.watch()
+    assert eventually(lambda: first == [3])
+    second = graph.watch()
+    assert eventually(lambda: second == [3])
+    graph.publish(4)
+    assert eventually(lambda: first == second == [3, 4])
+
+
+def test_nothing_leaves_an_inactive_node(graph):
+    """Whoever comes."""
+    graph.node.trigger_deactivate()
+    graph.publish(1)
+    seen = graph.watch()
+    assert eventually(lambda: graph.path.publisher.get_subscription_count() > 0)
+    graph.node.trigger_activate()
+    graph.publish(2)
+    assert eventually(lambda: seen == [2])

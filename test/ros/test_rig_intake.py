@@ -1,0 +1,162 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""One session and one size of view for all cameras of a rig, whatever one of them does."""
+
+from da3_ros.mapping.config import KeyframeConfig
+from da3_ros.mapping.rig import RigSelector
+from da3_ros.mapping.rig_config import RigConfig
+from da3_ros.ros.camera_settings import CameraSettings
+from da3_ros.ros.conversions import to_bytes, to_header
+from da3_ros.ros.counters import Counters, Event
+from da3_ros.ros.health import Health
+from da3_ros.ros.rig_intake import RigIntake
+from da3_ros.ros.settings import PreprocessSettings
+import numpy as np
+import pytest
+from rclpy.logging import get_logger
+from sensor_msgs.msg import Image
+
+CAMERAS = ('front', 'left')
+MS = 1_000_000
+
+
+class Rig:
+    """Two cameras and the keyframes that they give."""
+
+    def __init__(self, **options) -> None:
+        """Wait for images; none is calibrated."""
+        names = CameraSettings(CAMERAS, info_wait_s=0.0, **options)
+        self.total = Counters()
+        self.counters = {name: Counters(self.total) for name in CAMERAS}
+        self.offered = []
+        self.intake = RigIntake(
+            names, PreprocessSettings(size=56),
+            selector=RigSelector(
+                RigConfig(CAMERAS), KeyframeConfig(mode='time', min_interval_s=0.0)),
+            offer=lambda instant, reason: self.offered.append((instant, reason)),
+            counters=self.counters, health=Health(lambda: 0), logger=get_logger('rig'))
+
+    def send(self, camera, stamp_ms, *, size=(64, 48), encoding='rgb8', frame_id='optical'):
+        """Send an image."""
+        image = Image(header=to_header(stamp_ms * MS, frame_id), encoding=encoding)
+        image.width, image.height = size
+        image.step = 3 * image.width
+        image.data = to_bytes(np.zeros((image.height, image.width, 3), np.uint8))
+        self.intake.cameras[camera].on_image(image)
+
+    def send_both(self, *stamps_ms, **fields):
+        """Send images of both cameras."""
+        for stamp_ms in stamps_ms:
+            for camera in CAMERAS:
+                self.send(camera, stamp_ms, **fields)
+
+    @property
+    def sizes(self):
+        """Return how many cameras each instant has."""
+        return [len(instant.keyframes) for instant, _ in self.offered]
+
+    @property
+    def reasons(self):
+        """Return why sessions began."""
+        return [reason for _, reason in self.offered if reason is not None]
+
+
+def test_the_second_camera_joins_the_session_of_the_first():
+    """It is one session, announced with its first instant."""
+    rig = Rig()
+    rig.send_both(0, 100, 200)
+    assert rig.sizes == [2, 2, 2]
+    assert rig.reasons == ['camera front: the first image']
+    assert rig.total[Event.SESSIONS] == 1
+    assert (rig.counters['left'][Event.RECEIVED], rig.total[Event.RECEIVED]) == (3, 6)
+
+
+def test_a_camera_that_was_away_comes_back_into_the_session():
+    """Only a gap of all cameras ends it."""
+    rig = Rig(max_gap_s=1.0)
+    rig.send_both(0, 100)
+    for stamp_ms in range(200, 4000, 100):
+        rig.send('front', stamp_ms)
+    rig.send_both(4000, 4100)
+    assert rig.total[Event.SESSIONS] == 1
+    # Until it was back, nobody waited for it.
+    assert rig.sizes == [2, 2] + [1] * 38 + [1, 1, 2]
+    assert rig.counters['left'][Event.ABSENT] == 39
+    rig.send_both(6000, 6100)
+    assert rig.reasons[1:] == ['camera front: no image for 1.9 s']
+
+
+def test_a_bag_that_loops_begins_one_session_for_all():
+    """Although every camera sees the time go back."""
+    rig = Rig()
+    for _ in range(3):
+        rig.send_both(5000, 5100, 5200)
+    assert rig.total[Event.SESSIONS] == 3
+    assert rig.sizes == [2] * 9
+
+
+@pytest.mark.parametrize('change', [{'encoding': 'bgr8'}, {'frame_id': 'other'}])
+def test_a_camera_that_changes_begins_a_session(change):
+    """The reason names the camera; what waited is offered before."""
+    rig = Rig()
+    rig.send_both(0, 100)
+    rig.send('front', 200)
+    rig.send('left', 200, **change)
+    rig.send('front', 300)
+    rig.send('left', 300, **change)
+    rig.intake.release()
+    assert len(rig.reasons) == 2
+    assert rig.reasons[1].startswith('camera left: ')
+    assert rig.sizes == [2, 2, 1, 1, 2]
+
+
+def test_a_camera_whose_views_have_another_size_is_refused():
+    """The network sees one size; 128x96 is the same to it as 64x48, and 64x64 is not."""
+    rig = Rig()
+    rig.send('front', 0)
+    rig.send('left', 0, size=(128, 96))
+    rig.send('front', 100)
+    rig.send('left', 100, size=(64, 64))
+    rig.intake.release()
+    assert rig.counters['left'][Event.BAD_IMAGE] == 1
+    assert rig.sizes == [2, 1]
+
+
+def test_all_cameras_may_change_their_size_one_after_the_other():
+    """After a while, a size that nobody sends any more does not count."""
+    rig = Rig(max_gap_s=1.0)
+    rig.send_both(0, 100)
+    for stamp_ms in range(200, 3000, 100):
+        rig.send_both(stamp_ms, size=(64, 64))
+    assert rig.sizes[-10:] == [2] * 10
+    assert rig.total[Event.BAD_IMAGE] < 30
+
+
+def test_what_waits_comes_out_when_the_images_stop():
+    """Unless one has come since the last look."""
+    rig = Rig()
+    rig.send('front', 0)
+    rig.intake.release_if_idle()
+    assert rig.offered == []
+    rig.intake.release_if_idle()
+    assert rig.sizes == [1]
+
+
+def test_a_pause_is_of_all_cameras():
+    """Counted for each."""
+    rig = Rig()
+    rig.intake.set_paused(True)
+    rig.send_both(0)
+    assert [rig.counters[camera][Event.PAUSED] for camera in CAMERAS] == [1, 1]
