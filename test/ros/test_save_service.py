@@ -148,7 +148,7 @@ def test_a_second_call_meanwhile_is_refused(side, monkeypatch):
     gate.go.set()
     assert eventually(first.done)
     assert first.result().success
-    assert eventually(lambda: side.answer().success)
+    assert side.answer().success
 
 
 def test_an_idle_executor_is_woken_by_the_answer(side, monkeypatch):
