@@ -191,6 +191,11 @@ def test_an_end_of_the_node_gives_a_saving_up(side, monkeypatch):
 
 def test_calls_that_cannot_be_served_are_refused(side):
     """With the reason."""
+    side.settings = NodeSettings(save=SaveSettings(directory='~nobody-of-this-name/sessions'))
+    response = side.answer()
+    assert not response.success
+    assert response.message.startswith("save.directory: got '~nobody-of-this-name/sessions' (")
+    assert side.counters[Event.SAVE_FAILED] == 1
     side.settings = NodeSettings(save=SaveSettings(max_keyframes=0))
     assert side.answer().message.startswith('save.max_keyframes: got 0, expected more')
     side.session = None
