@@ -98,6 +98,10 @@ def test_every_camera_comes_out_whole_and_once_in_one_world(start_node, rig):
         assert eventually(lambda c=camera, s=stamps: sorted(
             rig.transform_stamps(frame_of(c))) == s)
     assert_one_world(rig, came_out)
+    outputs = {
+        name for name, _ in rig.node.get_publisher_names_and_types_by_node('da3', '/')}
+    assert {'/da3/right/points', '/da3/right/rgb/camera_info', '/da3/odometry'} <= outputs
+    assert not {'/da3/points', '/da3/depth/image', '/da3/rgb/image'} & outputs
     assert node.output.count('da3.right]: no CameraInfo') == 1
     # Of each instant the first camera only.
     assert sorted(rig.stamps('odometry')) == sent['front']
