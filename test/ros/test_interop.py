@@ -15,61 +15,26 @@
 """Subscribers with the topics and rules of the packages in docs/interop get what they need."""
 
 from collections import defaultdict
-from dataclasses import dataclass
 import threading
 import time
 
 from da3_ros.ros.conversions import stamp_ns
 from nav_msgs.msg import Odometry
 from node_harness import eventually, FRAME_ID, ROOT
+from peer_contracts import Contract, CONTRACTS
 from perfect_engine import frames
 import pytest
 from rclpy.context import Context
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile
 from rclpy.time import Time
 from recorder import record
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 
 NUM_FRAMES = 12
 DEPTH_ENCODINGS = {'32FC1', '16UC1'}
-
-
-@dataclass(frozen=True)
-class Contract:
-    """
-    What a package subscribes to, by its own names, and which encodings it takes.
-
-    :param package: as named in our launch file of that name.
-    :param topics: its topics, all to be synchronised exactly.
-    :param colours: encodings that it takes for colour.
-    :param reliability: that it asks for.
-    """
-
-    package: str
-    launch_file: str
-    topics: dict[str, type]
-    colours: frozenset[str] = frozenset()
-    reliability: ReliabilityPolicy = ReliabilityPolicy.RELIABLE
-
-
-CONTRACTS = [
-    Contract('depth_image_proc', 'depth_image_proc', {
-        'depth_registered/image_rect': Image, 'rgb/image_rect_color': Image,
-        'da3/rgb/camera_info': CameraInfo,
-    }, frozenset({'rgb8', 'rgba8', 'bgr8', 'bgra8', 'mono8'})),
-    Contract('rtabmap_slam', 'rtabmap', {
-        'depth/image': Image, 'rgb/image': Image, 'rgb/camera_info': CameraInfo, 'odom': Odometry,
-    }, frozenset({'rgb8', 'rgba8', 'bgr8', 'bgra8', 'mono8', 'mono16'})),
-    Contract('nvblox_ros', 'nvblox', {
-        'camera_0/depth/image': Image, 'camera_0/depth/camera_info': CameraInfo,
-        'camera_0/color/image': Image, 'camera_0/color/camera_info': CameraInfo,
-    }, frozenset({'rgb8', 'bgra8'})),
-    Contract('nav2_costmap_2d', 'nav2_costmap', {'da3/points': PointCloud2},
-             reliability=ReliabilityPolicy.BEST_EFFORT),
-]
 
 
 class Subscriber:
