@@ -38,7 +38,7 @@ from std_srvs.srv import SetBool
 
 _PROFILE = Path(__file__).resolve().parents[1] / 'config/fastdds_large_images.xml'
 _RATE_HZ = 30.0
-_IDLE_S = 5.0
+_IDLE_S = 10.0
 _PARAMETERS = {'autostart': True}
 
 
@@ -109,7 +109,7 @@ class Row:
             times = ' | '.join(f'{value:.1f}' for value in values)
         return (
             f'| {self.name} | {self.sent} | {self.sent - self.received} | {self.came_out} | '
-            f'{100.0 * self.load.cores:.0f} % | {100.0 * self.load.others:.0f} % | {times} |')
+            f'{100.0 * self.load.cores:.3g} % | {100.0 * self.load.others:.0f} % | {times} |')
 
 
 class Run:

@@ -92,6 +92,7 @@ class Da3Node(LifecycleNode):
             num_publishers=lambda: self._line.num_image_publishers if self._line else 0,
             cameras=lambda: self._line.camera_counters if self._line else {},
             identity=self._identity,
+            busy_s=lambda: self._line.busy_s if self._line else 0.0,
         )
         self._own_services = Services(
             self, self._active_line, self._counters, lambda: self._params.settings)

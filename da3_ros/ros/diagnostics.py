@@ -30,6 +30,7 @@ _PROBLEMS = (
     Event.OUT_OF_MEMORY, Event.QUEUE_FULL, Event.BAD_CAMERA_INFO, Event.TF_MISSING,
     Event.TF_NOT_FINITE, Event.TF_CONFLICT, Event.MAP_BEHIND, Event.SAVE_FAILED,
 )
+_LONG_INFERENCE_S = 30.0
 # What is told of every camera of a rig.
 _OF_A_CAMERA = (
     Event.RECEIVED, Event.KEYFRAMES, Event.ABSENT, Event.BAD_IMAGE, Event.DUPLICATE, Event.LATE,
@@ -44,7 +45,7 @@ class Diagnostics:
         self, node: Node, counters: Counters, health: Health, *,
         settings: Callable[[], NodeSettings], num_publishers: Callable[[], int],
         cameras: Callable[[], Mapping[str, Counters]],
-        identity: Callable[[], ModelIdentity | None],
+        identity: Callable[[], ModelIdentity | None], busy_s: Callable[[], float],
     ) -> None:
         """
         Begin to publish, for the life of the node.
@@ -56,6 +57,7 @@ class Diagnostics:
         :param num_publishers: how many publish images of one camera to this node.
         :param cameras: counters of every camera by its name; none while not configured.
         :param identity: the network, or None while there is none.
+        :param busy_s: how long the inference under way has taken so far.
         """
         self._counters = counters
         self._health = health
@@ -63,6 +65,7 @@ class Diagnostics:
         self._num_publishers = num_publishers
         self._cameras = cameras
         self._identity = identity
+        self._busy_s = busy_s
         self._told: dict[tuple[str, Event], int] = {}
         updater = Updater(node)
         updater.setHardwareID('none')
@@ -111,6 +114,10 @@ class Diagnostics:
         status.summary(DiagnosticStatus.OK, f'{identity.name} on {identity.device}')
         if identity.is_random:
             status.summary(DiagnosticStatus.WARN, 'RANDOM WEIGHTS: the outputs mean nothing')
+        busy_s = self._busy_s()
+        if busy_s > _LONG_INFERENCE_S:
+            status.mergeSummary(
+                DiagnosticStatus.WARN, f'an inference has not ended for {busy_s:.0f} s')
         for name in ('name', 'weights', 'licence', 'device'):
             status.add(name, getattr(identity, name))
         status.add('times that memory was short', str(identity.num_shortages()))

@@ -37,6 +37,7 @@ from da3_ros.ros.rig_intake import RigIntake
 from da3_ros.ros.robot_frames import RobotFrames, RobotPoses
 from da3_ros.ros.session_archive import SessionArchive
 from da3_ros.ros.settings import NodeSettings
+from da3_ros.ros.watched_engine import WatchedEngine
 from da3_ros.ros.worker import InferenceWorker
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
@@ -81,8 +82,9 @@ class ProcessingLine:
         self._needs_poses = self._settings.needs_robot_poses or self._settings.needs_mounts
         self._frames = RobotFrames(node) if has_tf or self._needs_poses else None
         self._broadcaster = MapBroadcaster(node, self._settings.tf) if has_tf else None
+        self._engine = WatchedEngine(loaded.engine)
         self._pipeline = DepthPipeline(
-            loaded.engine, self._settings.pipeline(loaded.identity.num_views))
+            self._engine, self._settings.pipeline(loaded.identity.num_views))
         self._archive = SessionArchive(settings)
         self._map = MapPublisher(
             self._publishers.map, counters, settings, remembered=self._archive.session)
@@ -123,6 +125,11 @@ class ProcessingLine:
     def num_image_publishers(self) -> int:
         """Return how many publish images of one camera to the node, at most."""
         return max(map(self._node.count_publishers, self.image_topics), default=0)
+
+    @property
+    def busy_s(self) -> float:
+        """Return how long the inference under way has taken so far."""
+        return self._engine.busy_s
 
     def activate(self) -> None:
         """Begin to receive images."""
@@ -214,6 +221,6 @@ class ProcessingLine:
             self._frames.close()
         if self._broadcaster is not None:
             self._broadcaster.close()
-        del self._pipeline, self._worker
+        del self._engine, self._pipeline, self._worker
         release_memory()
         return True

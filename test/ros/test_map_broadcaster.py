@@ -17,7 +17,7 @@
 import threading
 import time
 
-from da3_ros.ros.conversions import stamp_ns, to_transform
+from da3_ros.ros.conversions import stamp_ns, to_stamp, to_transform
 from da3_ros.ros.map_broadcaster import MapBroadcaster
 from da3_ros.ros.settings import TfSettings
 from node_harness import eventually
@@ -26,6 +26,8 @@ import pytest
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rosgraph_msgs.msg import Clock
 from tf2_msgs.msg import TFMessage
 
 HOUR_NS = 3600 * 10**9
@@ -34,12 +36,14 @@ HOUR_NS = 3600 * 10**9
 class Bench:
     """A broadcaster, and all that it sent."""
 
-    def __init__(self, domain_id) -> None:
+    def __init__(self, domain_id, *, use_sim_time=False) -> None:
         """Spin its node."""
         self.links = []
         self._context = Context()
         self._context.init(domain_id=domain_id)
-        self._node = Node('da3', context=self._context)
+        self._node = Node('da3', context=self._context, parameter_overrides=[
+            Parameter('use_sim_time', value=use_sim_time)])
+        self._clock = self._node.create_publisher(Clock, '/clock', 10)
         self._node.create_subscription(
             TFMessage, '/tf', lambda message: self.links.extend(message.transforms), 100)
         self._executor = SingleThreadedExecutor(context=self._context)
@@ -53,6 +57,12 @@ class Bench:
         self.broadcaster = MapBroadcaster(self._node, TfSettings(**settings))
         assert eventually(lambda: self.broadcaster.pub_tf.get_subscription_count() > 0)
         return self.broadcaster
+
+    def replay(self, first_s, last_s):
+        """Let simulated time pass, ten times as fast as real."""
+        for hundredths in range(round(100 * first_s), round(100 * last_s)):
+            self._clock.publish(Clock(clock=to_stamp(hundredths * 10**7)))
+            time.sleep(0.001)
 
     def num_repeated(self, seconds=0.3):
         """Count what comes in some time."""
@@ -79,10 +89,19 @@ def bench(domain_id):
     bench.close()
 
 
-def link(parent, child, *, age_ns=0):
+@pytest.fixture
+def simulated_bench(domain_id):
+    """Give one whose time is simulated."""
+    bench = Bench(domain_id, use_sim_time=True)
+    yield bench
+    bench.close()
+
+
+def link(parent, child, *, age_ns=0, time_ns=None):
     """Make a transform of now, or of another time."""
-    return to_transform(
-        np.eye(4), time_ns=time.time_ns() - age_ns, parent=parent, child=child)
+    if time_ns is None:
+        time_ns = time.time_ns() - age_ns
+    return to_transform(np.eye(4), time_ns=time_ns, parent=parent, child=child)
 
 
 CAMERA = ('odom', 'camera')
@@ -137,3 +156,20 @@ def test_it_is_not_repeated(bench, settings, age_h):
     broadcaster.sendTransform([link(*MAP, age_ns=age_h * HOUR_NS)])
     assert eventually(lambda: len(bench.links) == 1)
     assert bench.num_repeated() == 0
+
+
+def test_in_a_replay_the_present_is_that_of_the_recording(simulated_bench):
+    """Ahead of simulated time, at its pace; not while it stands, and not after it went back."""
+    bench = simulated_bench
+    broadcaster = bench.create(mode='map_to_odom', rate_hz=10.0, tolerance_s=0.5)
+    bench.replay(100.0, 101.0)
+    broadcaster.sendTransform([link(*MAP, time_ns=100 * 10**9)])
+    bench.replay(101.0, 104.0)
+    assert eventually(lambda: len(bench.links) > 20)
+    ahead_s = [stamp_ns(found.header.stamp) / 10**9 for found in bench.links[1:]]
+    assert min(ahead_s) > 101.4
+    assert max(ahead_s) < 104.6
+    assert bench.num_repeated() == 0
+    bench.replay(50.0, 52.0)
+    time.sleep(0.2)
+    assert not [found for found in bench.links if stamp_ns(found.header.stamp) < 60 * 10**9]

@@ -35,21 +35,20 @@ NS_PER_S = 10**9
 
 
 class Robot:
-    """A robot whose stamps are of now, with what its ``tf.mode`` takes; and what is on /tf."""
+    """A robot with wheels and a camera whose stamps are of now; and what is on /tf."""
 
-    def __init__(self, peer, mode='map_to_odom') -> None:
+    def __init__(self, peer) -> None:
         """Mount the camera."""
         self._peer = peer
         self._mounting = mount_camera(peer)
-        self._wheels = TransformBroadcaster(peer.node) if mode == 'map_to_odom' else None
+        self._wheels = TransformBroadcaster(peer.node)
 
     def tell_wheels(self, position_m=0.0) -> int:
         """Say where the base is now; return the stamp."""
         time_ns = time.time_ns()
-        if self._wheels is not None:
-            odom_T_base = rigid.from_rotation_translation(np.eye(3), [position_m, 0.0, 0.0])
-            self._wheels.sendTransform(to_transform(
-                odom_T_base, time_ns=time_ns, parent='odom', child='base_link'))
+        odom_T_base = rigid.from_rotation_translation(np.eye(3), [position_m, 0.0, 0.0])
+        self._wheels.sendTransform(to_transform(
+            odom_T_base, time_ns=time_ns, parent='odom', child='base_link'))
         return time_ns
 
     def drive(self, *, first=0):
@@ -114,14 +113,3 @@ def test_the_newest_correction_is_repeated_for_the_present(start_node, peer):
     assert robot.arrivals(0.4) == []
     assert peer.change_state(Transition.TRANSITION_ACTIVATE)
     assert robot.arrivals(0.4) == []
-
-
-def test_the_pose_of_the_robot_is_not_repeated(start_node, peer):
-    """What moves with the camera has the stamps of the images, and no others."""
-    robot = Robot(peer, 'odom_to_base')
-    start_node(MODE | {'tf.mode': 'odom_to_base', 'tf.publish_map': True})
-    peer.wait_for_camera()
-    sent = robot.drive()
-    robot.wait_for_keyframes(sent)
-    assert len(robot.arrivals(0.5)) > 5
-    assert peer.transform_stamps('base_link') == sent

@@ -1,0 +1,121 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What /diagnostics says of the latency, and of an inference that does not end."""
+
+import threading
+import time
+
+from da3_ros.mapping.keyframe import PosedKeyframe, StageTimes
+from da3_ros.ros.counters import Counters
+from da3_ros.ros.diagnostics import Diagnostics
+from da3_ros.ros.engine_loading import ModelIdentity
+from da3_ros.ros.health import Health
+from da3_ros.ros.settings import NodeSettings
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from node_harness import eventually
+import numpy as np
+import pytest
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+NS_PER_S = 10**9
+IDENTITY = ModelIdentity('tiny', 'none', 'Apache-2.0', 'cpu', False, 12)
+
+
+class Bench:
+    """A node with nothing but diagnostics, and what it says."""
+
+    def __init__(self, domain_id) -> None:
+        """Spin it."""
+        self.busy_s = 0.0
+        self.health = Health(time.time_ns)
+        self._statuses = {}
+        self._context = Context()
+        self._context.init(domain_id=domain_id)
+        self._node = Node('da3', context=self._context)
+        self._node.create_subscription(DiagnosticArray, '/diagnostics', self._store, 10)
+        Diagnostics(
+            self._node, Counters(), self.health, settings=NodeSettings, num_publishers=lambda: 1,
+            cameras=dict, identity=lambda: IDENTITY, busy_s=lambda: self.busy_s)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._executor.spin)
+        self._thread.start()
+
+    def _store(self, message) -> None:
+        self._statuses.update({status.name: status for status in message.status})
+
+    def status(self, name):
+        """Return the last message's status of some name, or an empty one."""
+        return self._statuses.get(f'da3: {name}', DiagnosticStatus())
+
+    def values(self, name):
+        """Return what a status tells."""
+        return {value.key: value.value for value in self.status(name).values}
+
+    def close(self) -> None:
+        """End everything."""
+        self._executor.shutdown()
+        self._thread.join()
+        self._node.destroy_node()
+        self._context.try_shutdown()
+
+
+@pytest.fixture
+def bench(domain_id):
+    """Give a bench that ends with the test."""
+    bench = Bench(domain_id)
+    yield bench
+    bench.close()
+
+
+def keyframe(age_s):
+    """Give a keyframe whose window has just been inferred, for half a second."""
+    now_s = time.monotonic()
+    times = StageTimes(now_s - 2.03, now_s - 2.0, now_s - 0.5, now_s)
+    return PosedKeyframe(
+        0, time.time_ns() - round(age_s * NS_PER_S), 'camera', np.zeros((2, 2, 3), np.uint8),
+        np.ones((2, 2), np.float32), None, np.eye(3), np.eye(4), 0, True, times=times)
+
+
+def test_the_latency_is_told_stage_by_stage(bench):
+    """In seconds; stages of which nothing is known are left out."""
+    bench.health.note_published(keyframe(2.5))
+    assert eventually(lambda: bench.values('latency'))
+    values = bench.values('latency')
+    assert float(values['inference: median [s]']) == pytest.approx(0.5, abs=1e-3)
+    assert float(values['selection to inference: max [s]']) == pytest.approx(1.5, abs=1e-3)
+    assert float(values['stamp to publication: 95 % [s]']) == pytest.approx(2.5, abs=0.1)
+    assert not [name for name in values if 'stamp to receipt' in name]
+    assert bench.status('latency').message.endswith(' s from stamp to publication')
+
+
+def test_stamps_of_another_clock_are_no_latency(bench):
+    """The stages inside the node are known all the same."""
+    bench.health.note_published(keyframe(1e6))
+    assert eventually(lambda: bench.values('latency'))
+    values = bench.values('latency')
+    assert values['stamp to publication'].startswith('unknown: the stamps are of another clock')
+    assert 'inference: max [s]' in values
+
+
+def test_an_inference_that_does_not_end_is_a_warning(bench):
+    """It says for how long, until it ends."""
+    bench.busy_s = 75.0
+    assert eventually(lambda: bench.status('model').level == DiagnosticStatus.WARN)
+    assert 'an inference has not ended for 75 s' in bench.status('model').message
+    bench.busy_s = 0.0
+    assert eventually(lambda: bench.status('model').level == DiagnosticStatus.OK)
