@@ -47,6 +47,7 @@ class Event(Enum):
 
     BAD_CAMERA_INFO = 'images with unusable CameraInfo'
     TF_MISSING = 'keyframes without the robot transform'
+    TF_NOT_FINITE = 'keyframes with a pose that is not finite'
     SAVED = 'sessions saved'
     SAVE_FAILED = 'sessions that could not be saved'
     MAP_BEHIND = 'keyframes missing in the map: fusing takes too long'
