@@ -35,6 +35,8 @@ from numpy.typing import NDArray
 _HEIGHT, _WIDTH = 24, 32
 _INTRINSICS = np.array([[30.0, 0.0, 15.5], [0.0, 30.0, 11.5], [0.0, 0.0, 1.0]])
 _STEP_M = 0.1
+# As many numbers as da3-small has for a view.
+_APPEARANCE = 768
 _MIB = 1024.0
 
 
@@ -71,6 +73,7 @@ class Corridor:
             sky=None,
             intrinsics=camera.to_network(np.stack([_INTRINSICS] * count)),
             poses=poses_in_window,
+            appearance=np.float32([image.ravel()[:_APPEARANCE] for image in images]),
         )
 
 

@@ -78,11 +78,13 @@ class Limits:
         """Run the models one after the other."""
         names = self._options.models
         for i, name in enumerate(names):
-            start, left = time.monotonic(), len(names) - i
-            share = (self._end - start - max(self._whole_s, 0.0)) / left
-            if share <= 0.0:
+            if time.monotonic() > self._end - max(self._whole_s, 0.0):
                 return
             guard = make_guard(name, self._device, self._cache)
+            guard.window_model(SIZES[0])
+            # Kernels are compiled by now, which is not to be taken from the first model's trials.
+            start, left = time.monotonic(), len(names) - i
+            share = (self._end - start - max(self._whole_s, 0.0)) / left
             yield from self._draws(guard, name, start + _DRAWS_UNTIL * share)
             whole_before = self._whole_s
             yield from self._limits(guard, name, start + _LIMITS_UNTIL * share)

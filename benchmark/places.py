@@ -49,8 +49,10 @@ _STRIDE = 4
 _FRAMES_PER_DRIVE = 24
 _DRIVES = (Motion.LOOP, Motion.ARC, Motion.LOOP)
 _THRESHOLDS = (0.4, 0.5, 0.6)
-# Of the office: images at most so far from the one that matches best still show the same.
+# Of the office: images at most so far from the one that matches best still show the same, from
+# the one on that sees the beginning again.
 _OFFICE_REACH = 8
+_OFFICE_RETURN = 226
 
 Image = NDArray[np.uint8]
 
@@ -130,13 +132,12 @@ def room(seed: int, width: int) -> Walk:
 
 def office_walk(folder: Path) -> Walk:
     """Read the walk through the office."""
-    every = 2
-    images = tuple(frame.image for frame in office(folder, every=every).frames)
+    images = tuple(frame.image for frame in office(folder, every=1).frames)
     first, second = OFFICE_SAME_PLACE
-    numbers = every * np.arange(len(images) // _STRIDE * _STRIDE)
-    ahead = numbers[:, None] - numbers[None]
-    is_same = np.abs(ahead - (second - first)) <= _OFFICE_REACH
-    num_places = len(numbers) // _STRIDE
+    num_places = len(images) // _STRIDE
+    number = np.arange(num_places * _STRIDE)
+    offset = number[:, None] - number[None] - (second - first)
+    is_same = (np.abs(offset) <= _OFFICE_REACH) & (number[:, None] >= _OFFICE_RETURN)
     is_same = is_same.reshape(num_places, _STRIDE, num_places, _STRIDE).any(axis=(1, 3))
     return Walk('office', images, LoopConfig().min_gap // _STRIDE, is_same)
 

@@ -27,7 +27,7 @@ _TITLES = {
     'ate_m': 'ATE m', 'ate_percent': 'ATE %', 'rpe_m': 'RPE m', 'rpe_deg': 'RPE deg',
     'abs_rel': 'AbsRel', 'delta': 'delta < 1.25', 'scale_drift': 'scale drift',
     'gap_percent': 'gap %', 'gap_deg': 'gap deg', 'closed': 'loops closed',
-    's_per_keyframe': 's per keyframe', 'path_m': 'path m',
+    'cpu_s_per_keyframe': 'CPU s per keyframe', 'path_m': 'path m',
     'standing_ate_m': 'ATE m of standing still',
 }
 

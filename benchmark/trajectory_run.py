@@ -40,13 +40,13 @@ class Recording:
     :param keyframes: all of them, in order.
     :param map_poses: (K, 4, 4) of the keyframes, each with the best correction known at the end.
     :param num_loops: loops closed.
-    :param seconds: of the whole run.
+    :param cpu_s: of the whole run.
     """
 
     keyframes: tuple[PosedKeyframe, ...]
     map_poses: Array
     num_loops: int
-    seconds: float
+    cpu_s: float
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Row:
     keyframes: int
     segments: int
     closed: int
-    s_per_keyframe: float
+    cpu_s_per_keyframe: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ class Outcome:
 def record(stream: Stream, engine: WindowEngine, config: PipelineConfig) -> Recording:
     """Run a stream through a pipeline."""
     pipeline = DepthPipeline(engine, config)
-    started = time.perf_counter()
+    started = time.process_time()
     updates = []
     for frame in stream.frames:
         instant = pipeline.select(frame)
@@ -99,7 +99,7 @@ def record(stream: Stream, engine: WindowEngine, config: PipelineConfig) -> Reco
         tuple(keyframe for update in updates for keyframe in update.keyframes),
         _map_poses(updates),
         sum(update.loop is not None for update in updates),
-        time.perf_counter() - started,
+        time.process_time() - started,
     )
 
 
@@ -132,7 +132,7 @@ def evaluate(stream: Stream, recording: Recording, config: PipelineConfig) -> Ou
         'on' if config.loop.enabled else 'off', ate_m, ate_percent, rpe_m, rpe_deg,
         *_depth_errors(stream, recording, numbers), *_gap(stream, poses, numbers),
         count, len({keyframe.segment for keyframe in recording.keyframes}), recording.num_loops,
-        recording.seconds / count,
+        recording.cpu_s / count,
     )
     return Outcome(row, poses[:, :3, 3])
 

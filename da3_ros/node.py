@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 import functools
 import os
 import sys
+import time
 import traceback
 
 from da3_ros.errors import Da3Error
@@ -40,6 +41,7 @@ _SUCCESS = TransitionCallbackReturn.SUCCESS
 _FAILURE = TransitionCallbackReturn.FAILURE
 _CLEANUP_TIMEOUT_S = 60.0
 _EXIT_TIMEOUT_S = 4.0
+_CLOSING_STEP_S = 0.2
 
 Transition = Callable[['Da3Node', LifecycleState], TransitionCallbackReturn]
 
@@ -184,12 +186,16 @@ class Da3Node(LifecycleNode):
         return is_done
 
     def _close_line(self, timeout_s: float) -> TransitionCallbackReturn:
-        if self._line is None:
-            return _SUCCESS
-        if not self._line.close(timeout_s):
-            self.get_logger().error(f'the inference under way did not end within {timeout_s} s')
-            return _FAILURE
-        self._line = None
+        deadline_s = time.monotonic() + timeout_s
+        was_ok = self.context.ok()
+        while self._line is not None:
+            if self._line.close(min(timeout_s, _CLOSING_STEP_S)):
+                self._line = None
+            elif time.monotonic() >= deadline_s or (was_ok and not self.context.ok()):
+                # Too long, or a signal came meanwhile.
+                self.get_logger().error(
+                    f'the inference under way did not end within {timeout_s} s')
+                return _FAILURE
         return _SUCCESS
 
     def _identity(self) -> ModelIdentity | None:

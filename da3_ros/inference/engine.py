@@ -33,7 +33,7 @@ from da3_ros.inference.memory_guard import MemoryGuard, MemoryLimits
 from da3_ros.inference.memory_planner import Plan
 from da3_ros.inference.placement import place
 from da3_ros.inference.prediction import WindowPrediction
-from da3_ros.inference.preprocessing import plan_processing, preprocess, ProcessedImages
+from da3_ros.inference.preprocessing import plan_processing, Preprocessor, ProcessedImages
 from da3_ros.model.build import Network
 from da3_ros.model.camera_head import Cameras
 from da3_ros.model.network import NetworkOutput
@@ -86,6 +86,7 @@ class InferenceEngine:
         self._network = network.eval()
         self._size = size
         self._method = method
+        self._preprocessor = Preprocessor(size, method)
         self._use_ray_pose = use_ray_pose
         self._ref_view_strategy = ref_view_strategy
         self._options = ExecutorOptions() if options is None else options
@@ -128,7 +129,8 @@ class InferenceEngine:
         the poses come back as they were given. Without, the network does not see the intrinsics:
         they come back in place of estimated ones, and give the metric variant its metres.
 
-        :param images: N RGB images (H, W, 3) uint8.
+        :param images: N RGB images (H, W, 3) uint8, which must not change afterwards: what they
+            become is kept for the next window.
         :param poses: (N, 4, 4) world_T_camera to condition on, together with ``intrinsics``.
         :param intrinsics: (N, 3, 3) [px] of ``images``, corner-origin; NaN for unknown ones, but
             not with poses.
@@ -137,9 +139,7 @@ class InferenceEngine:
         :raises MemoryBudgetError: if the window does not fit the GPU's free memory; fewer views,
             as many as the error says, can be tried at once.
         """
-        window = preprocess(
-            images, intrinsics=intrinsics, size=self._size, method=self._method
-        )
+        window = self._preprocessor.process(images, intrinsics)
         conditioning = None if poses is None else self._condition(poses, window)
         cameras = None if conditioning is None else _cameras(conditioning)
         prediction = self._predict(window, cameras)

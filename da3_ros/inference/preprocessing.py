@@ -97,6 +97,53 @@ def plan_processing(
     return ProcessPlan((bounded,) if method.endswith('crop') else (bounded, final), final)
 
 
+class Preprocessor:
+    """
+    Resizes and crops the images of windows.
+
+    Windows overlap: most images of one come again in the next. What they become is kept while
+    they do, and an image is known by being the same object.
+
+    :param size: as in ``plan_processing``.
+    :param method: as in ``plan_processing``.
+    """
+
+    def __init__(self, size: int = 504, method: str = 'upper_bound_resize') -> None:
+        self._size = size
+        self._method = method
+        # With the images themselves, or their ids might come again.
+        self._last: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
+
+    def process(
+        self, images: Sequence[NDArray[np.uint8]], intrinsics: NDArray[np.float64] | None = None
+    ) -> ProcessedImages:
+        """
+        Process the images of a window; different sizes are cropped to the smallest.
+
+        :param images: N RGB images (H, W, 3) uint8, which must not change afterwards.
+        :param intrinsics: (N, 3, 3) [px] of ``images``, corner-origin, NaN where unknown, or None.
+        :raises ValueError: if an argument has the wrong shape or type.
+        """
+        _check(images, intrinsics)
+        plans = [self._plan(image) for image in images]
+        self._last = {
+            id(image): self._last.get(id(image)) or (image, _process_image(image, plan))
+            for image, plan in zip(images, plans, strict=True)
+        }
+        height, width = (min(plan.size[axis] for plan in plans) for axis in (0, 1))
+        processed = [_crop_center(self._last[id(image)][1], height, width) for image in images]
+        cameras = None
+        if intrinsics is not None:
+            cameras = np.stack([
+                _process_camera(*view, (height, width))
+                for view in zip(intrinsics, images, plans, strict=True)
+            ])
+        return ProcessedImages(np.stack(processed), cameras)
+
+    def _plan(self, image: NDArray[np.uint8]) -> ProcessPlan:
+        return plan_processing(*image.shape[:2], size=self._size, method=self._method)
+
+
 def preprocess(
     images: Sequence[NDArray[np.uint8]],
     *,
@@ -105,7 +152,7 @@ def preprocess(
     method: str = 'upper_bound_resize',
 ) -> ProcessedImages:
     """
-    Resize and crop the images of a window; different sizes are cropped to the smallest.
+    Resize and crop the images of one window, see ``Preprocessor``.
 
     :param images: N RGB images (H, W, 3) uint8.
     :param intrinsics: (N, 3, 3) [px] of ``images``, corner-origin, NaN where unknown, or None.
@@ -113,26 +160,7 @@ def preprocess(
     :param method: as in ``plan_processing``.
     :raises ValueError: if an argument has the wrong shape or type.
     """
-    _check(images, intrinsics)
-    processed = []
-    cameras = []
-    for i, image in enumerate(images):
-        plan = plan_processing(*image.shape[:2], size=size, method=method)
-        camera = np.eye(3) if intrinsics is None else np.array(intrinsics[i], dtype=np.float64)
-        for height, width in plan.resized:
-            camera[0] *= width / image.shape[1]
-            camera[1] *= height / image.shape[0]
-            image = _resize(image, height, width)
-        image, camera = _crop_center(image, camera, *plan.size)
-        processed.append(image)
-        cameras.append(camera)
-
-    height, width = (min(image.shape[axis] for image in processed) for axis in (0, 1))
-    cropped = [_crop_center(*view, height, width) for view in zip(processed, cameras, strict=True)]
-    return ProcessedImages(
-        images=np.stack([image for image, _ in cropped]),
-        intrinsics=None if intrinsics is None else np.stack([camera for _, camera in cropped]),
-    )
+    return Preprocessor(size, method).process(images, intrinsics)
 
 
 def normalize(images: Tensor) -> Tensor:
@@ -157,15 +185,39 @@ def _resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uin
     return np.asarray(resized, dtype=np.uint8)
 
 
-def _crop_center(
-    image: NDArray[np.uint8], camera: NDArray[np.float64], height: int, width: int
-) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Cut an image to a size about its middle, and shift its principal point."""
-    top = (image.shape[0] - height) // 2
-    left = (image.shape[1] - width) // 2
+def _process_image(image: NDArray[np.uint8], plan: ProcessPlan) -> NDArray[np.uint8]:
+    for height, width in plan.resized:
+        image = _resize(image, height, width)
+    return _crop_center(image, *plan.size)
+
+
+def _process_camera(
+    intrinsics: NDArray[np.float64], image: NDArray[np.uint8], plan: ProcessPlan,
+    size: tuple[int, int],
+) -> NDArray[np.float64]:
+    """Return the intrinsics of an image that was processed and then cropped to a size."""
+    camera = np.array(intrinsics, dtype=np.float64)
+    current = image.shape[:2]
+    for height, width in plan.resized:
+        camera[0] *= width / current[1]
+        camera[1] *= height / current[0]
+        current = (height, width)
+    for target in (plan.size, size):
+        top, left = _margins(current, target)
+        camera = np.array([[1.0, 0.0, -left], [0.0, 1.0, -top], [0.0, 0.0, 1.0]]) @ camera
+        current = target
+    return camera
+
+
+def _crop_center(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Cut an image to a size about its middle."""
+    top, left = _margins(image.shape[:2], (height, width))
     bottom, right = top + height, left + width
-    shift = np.array([[1.0, 0.0, -left], [0.0, 1.0, -top], [0.0, 0.0, 1.0]])
-    return image[top:bottom, left:right], shift @ camera
+    return image[top:bottom, left:right]
+
+
+def _margins(size: tuple[int, ...], target: tuple[int, int]) -> tuple[int, int]:
+    return (size[0] - target[0]) // 2, (size[1] - target[1]) // 2
 
 
 def _check(

@@ -77,6 +77,14 @@ class ArchivedKeyframe:
     depth: NDArray[np.float16]
     confidence: NDArray[np.float16] | None
 
+    def moved(self, correction: MapCorrection) -> 'ArchivedKeyframe':
+        """
+        Correct the pose.
+
+        :param correction: of the map.
+        """
+        return replace(self, pose=self.pose.moved(correction))
+
     def restored(self, frame_S_camera: Sim3) -> PosedKeyframe:
         """
         Unpack the keyframe.
@@ -161,9 +169,7 @@ class Archive:
 
         :param correction: of the map.
         """
-        self._keyframes = [
-            replace(keyframe, pose=keyframe.pose.moved(correction))
-            for keyframe in self._keyframes]
+        self._keyframes = [keyframe.moved(correction) for keyframe in self._keyframes]
         self._poses = [pose.moved(correction) for pose in self._poses]
 
 

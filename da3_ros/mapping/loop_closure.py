@@ -126,6 +126,8 @@ class LoopCloser:
         """
         if placement.window is None or any(view.appearance is None for view in new_views):
             return
+        if placement.correction is not None:
+            self._graph.move(placement.correction)
         place = remember(placement.window, new_views)
         self._graph.add(
             place, placement.map_S_window, placement.constraints, placement.measurement

@@ -21,6 +21,7 @@ import math
 from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.alignment import Alignment
 from da3_ros.mapping.chain import Constraint
+from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.place import Place
 from da3_ros.mapping.pose_graph import Edge, optimise, ScalePrior
 from da3_ros.mapping.scale import ScaleMeasurement
@@ -69,6 +70,16 @@ class PlaceGraph:
         :param place: a remembered one.
         """
         return self._map_S_place[place.window]
+
+    def move(self, correction: MapCorrection) -> None:
+        """
+        Move the remembered places; how they are related stays as it is.
+
+        :param correction: of the map.
+        """
+        for window, place in self._places.items():
+            move = correction.move_of(place.views[-1].samples.id)
+            self._map_S_place[window] = move @ self._map_S_place[window]
 
     def add(
         self,

@@ -42,6 +42,7 @@ class VoxelMap:
         self._fused = WeightedPoints.none()
         self._waiting: list[WeightedPoints] = []
         self._camera = np.zeros(3)
+        self._newest_id = -1
 
     def add(
         self, points: WeightedPoints, camera: NDArray[np.float64], config: MapConfig
@@ -49,12 +50,13 @@ class VoxelMap:
         """
         Add the points of a keyframe.
 
-        :param points: in ``map``.
+        :param points: in ``map``, all seen by it.
         :param camera: (3,) where they were seen from.
         :param config: size and number of the voxels.
         """
         self._waiting.append(fuse(points, config.voxel_m))
-        self._camera = camera
+        if len(points) and points.seen_by[0] >= self._newest_id:
+            self._camera, self._newest_id = camera, int(points.seen_by[0])
         if sum(map(len, self._waiting)) > _MAX_WAITING_SHARE * config.max_voxels:
             self.points(config)
 

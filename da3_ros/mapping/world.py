@@ -22,6 +22,7 @@ from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.alignment import Alignment
 from da3_ros.mapping.chain import Constraint, Link, WindowChain
 from da3_ros.mapping.config import AlignmentConfig, ScaleConfig
+from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.frames import WorldFrames
 from da3_ros.mapping.samples import sample_view
 from da3_ros.mapping.scale import (
@@ -56,6 +57,7 @@ class Placement:
     :param window: number of the window in this session, or None where it has no pose.
     :param constraints: how it lies to earlier windows.
     :param measurement: what it says about metres, or None.
+    :param correction: how earlier keyframes moved in ``map`` by it, or None.
     """
 
     odom_S_window: Sim3
@@ -68,6 +70,7 @@ class Placement:
     window: int | None = None
     constraints: tuple[Constraint, ...] = ()
     measurement: ScaleMeasurement | None = None
+    correction: MapCorrection | None = None
 
 
 class World:
@@ -99,6 +102,8 @@ class World:
         self._frames: WorldFrames | None = None
         self._chain_S_window = Sim3.identity()
         self._newest: Array = np.zeros(3)
+        # Ids of the newest keyframe, and of the first one of the current segment.
+        self._newest_id = self._segment_start = -1
 
     @property
     def map_T_odom(self) -> Array:
@@ -129,11 +134,13 @@ class World:
             chain_S_camera = Sim3.from_rigid(samples[0].world_T_camera)
             self._frames = WorldFrames(Sim3.from_rigid(FIRST_CAMERA) @ chain_S_camera.inverse())
         elif link.rejection is not None:
+            self._segment_start = self._newest_id + 1
             self._scale.lose_unit()
         elif link.alignment is not None:
             self._scale.drift(link.alignment.scale_sigma)
         placement = self._settle(self._frames, link, measurement)
         self._newest = self._chain_S_window.transform_points(samples[-1].world_T_camera[:3, 3])
+        self._newest_id = samples[-1].id
         return placement
 
     def _place_unposed(self, measurement: ScaleMeasurement | None) -> Placement:
@@ -151,6 +158,7 @@ class World:
         """Apply what a new window says about the lost segment and about the scale."""
         chain_S_window, anchor = link.chain_S_window, link.anchor
         tie = self._chain.tie()
+        believed = frames.map_S_chain @ chain_S_window
         if tie is not None:
             old_S_new = chain_S_window @ tie.chain_S_window.inverse()
             frames.move_chain(old_S_new)
@@ -163,9 +171,10 @@ class World:
         frames.set_scale(scale.metres_per_unit, anchor=anchor)
         self._chain_S_window = chain_S_window
         constraints = (link.constraint, None if tie is None else tie.constraint)
+        map_S_window = frames.map_S_chain @ chain_S_window
         return Placement(
             frames.odom_S_chain @ chain_S_window,
-            frames.map_S_chain @ chain_S_window,
+            map_S_window,
             link.segment,
             scale,
             link.alignment,
@@ -174,7 +183,13 @@ class World:
             link.window,
             tuple(constraint for constraint in constraints if constraint is not None),
             measurement,
+            None if tie is None else self._segment_moved(map_S_window @ believed.inverse()),
         )
+
+    def _segment_moved(self, move: Sim3) -> MapCorrection:
+        """Return the correction that moves the current segment and leaves what was before it."""
+        return MapCorrection.of(
+            [(self._segment_start - 1, Sim3.identity()), (self._segment_start, move)])
 
     def correct(self, map_S_window: Sim3) -> None:
         """

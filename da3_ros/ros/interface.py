@@ -74,12 +74,16 @@ def camera_topic(camera: str, name: str) -> str:
     return f'{camera}/{name}' if camera else name
 
 
-def create_publishers(node: LifecycleNode, cameras: Sequence[str]) -> Publishers:
+def create_publishers(
+    node: LifecycleNode, cameras: Sequence[str], *,
+    on_map_subscriber: Callable[[], None] | None = None,
+) -> Publishers:
     """
     Create the outputs: reliable, path and map also for those who come later.
 
     :param node: being configured.
     :param cameras: names of the cameras.
+    :param on_map_subscriber: called when somebody subscribes to the map, or stops doing so.
     """
     def create(
         message_type: type, name: str, qos: QoSProfile | None = None,
@@ -92,6 +96,8 @@ def create_publishers(node: LifecycleNode, cameras: Sequence[str]) -> Publishers
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
 
+    on_match = None if on_map_subscriber is None else PublisherEventCallbacks(
+        matched=lambda _: on_map_subscriber())
     kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
     def create_for(camera: str) -> CameraPublishers:
@@ -113,7 +119,7 @@ def create_publishers(node: LifecycleNode, cameras: Sequence[str]) -> Publishers
         cameras={camera: create_for(camera) for camera in cameras},
         odometry=create(Odometry, 'odometry'),
         path=KeptOutput(lambda callbacks: create(Path, 'path', kept, callbacks)),
-        map=create(PointCloud2, 'map', kept),
+        map=create(PointCloud2, 'map', kept, on_match),
     )
 
 

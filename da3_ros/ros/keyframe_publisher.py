@@ -131,6 +131,9 @@ class KeyframePublisher:
         if update.window is not None:
             self._drift.note_window(update.window)
             self._health.note_window(update.window)
+            correction = update.window.placement.correction
+            if correction is not None:
+                self._correct(correction, None)
 
     def prepare(self, keyframe: PosedKeyframe) -> KeyframeMessages:
         """
@@ -173,16 +176,20 @@ class KeyframePublisher:
         """
         placed = None if self._newest is None else self._placer.place(
             self._newest, self._map_T_odom)
-        for follower in self._followers:
-            follower.correct(loop.correction, placed)
+        self._correct(loop.correction, placed)
         if placed is None:
             return
         odom_frame = self._settings().tf.odom_frame
         corrections = [link for link in placed.transforms if link.child_frame_id == odom_frame]
         if corrections and self._broadcaster is not None:
             self._broadcaster.sendTransform(corrections)
-        self._path.correct(loop.path, placed)
+        self._path.show(placed)
         self._publishers.path.publish(self._path.message())
+
+    def _correct(self, correction: MapCorrection, placed: PlacedKeyframe | None) -> None:
+        self._path.correct(correction)
+        for follower in self._followers:
+            follower.correct(correction, placed)
 
     def _follow(self, keyframe: PosedKeyframe, placed: PlacedKeyframe) -> None:
         if placed.leads:

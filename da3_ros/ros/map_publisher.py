@@ -15,14 +15,16 @@
 """The fused map, made and sent by a thread of its own."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 import functools
 import logging
 import threading
 import time
 
+from da3_ros.export.session import Session
 from da3_ros.geometry.sim3 import Sim3
+from da3_ros.mapping.archive import ArchivedKeyframe
 from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.points import observe
@@ -60,14 +62,15 @@ class MapPublisher:
     """
     Fuse keyframes while somebody listens, or always where ``map.enabled`` says so.
 
-    All methods return at once and may come from any thread. A map goes out at most once per
-    ``map.period_s``, and only when it changed and somebody listens; the middleware keeps the last
-    one for those who come later.
+    What was published while nobody listened is fused when somebody does, as far as it is
+    remembered. All methods return at once and may come from any thread. A map goes out at most
+    once per ``map.period_s``, and only when it changed and somebody listens; the middleware keeps
+    the last one for those who come later.
     """
 
     def __init__(
         self, publisher: LifecyclePublisher, counters: Counters,
-        settings: Callable[[], NodeSettings],
+        settings: Callable[[], NodeSettings], *, remembered: Callable[[], Session],
     ) -> None:
         """
         Start the thread, which sleeps until there is something to fuse.
@@ -75,18 +78,24 @@ class MapPublisher:
         :param publisher: of the map.
         :param counters: of the node.
         :param settings: gives the newest snapshot.
+        :param remembered: gives the session so far; holds a keyframe before ``add`` is called.
         """
         self._publisher = publisher
         self._counters = counters
         self._settings = settings
-        self._condition = threading.Condition()
+        self._remembered = remembered
+        self._condition = threading.Condition(threading.RLock())
+        # Whether keyframes are fused as they come, and the newest one that is or will be fused.
+        self._is_following = False
+        self._newest_id = -1
         self._steps: deque[_Step] = deque()
         self._is_stopping = False
         # Of the thread alone.
         self._map = VoxelMap()
+        self._backlog: deque[ArchivedKeyframe] = deque()
         self._frame = ''
         self._frame_T_map = np.eye(4)
-        self._stamp_ns = 0
+        self._stamped_id, self._stamp_ns = -1, 0
         self._is_new = False
         self._next_s = 0.0
         self._thread = threading.Thread(target=self._run, name='da3_map', daemon=True)
@@ -102,10 +111,26 @@ class MapPublisher:
         :param map_T_odom: (4, 4) the pipeline's correction of its ``odom``.
         :param placed: tells where the map is shown from now on.
         """
-        if self._settings().map.enabled or self._publisher.get_subscription_count() > 0:
-            pose = map_T_odom @ keyframe.odom_T_camera
-            fuse = functools.partial(self._fuse, keyframe, pose, placed)
-            self._do(_Step(fuse, is_keyframe=True))
+        with self._condition:
+            self.catch_up()
+            if self._is_following and keyframe.id > self._newest_id:
+                self._newest_id = keyframe.id
+                pose = map_T_odom @ keyframe.odom_T_camera
+                fuse = functools.partial(self._fuse, keyframe, pose, placed)
+                self._do(_Step(fuse, is_keyframe=True))
+
+    def catch_up(self) -> None:
+        """Find out whether a map is wanted, and fuse what is remembered but was not fused."""
+        is_wanted = self._settings().map.enabled or self._publisher.get_subscription_count() > 0
+        with self._condition:
+            is_new, self._is_following = is_wanted and not self._is_following, is_wanted
+            if not is_new:
+                return
+            session = self._remembered()
+            missed = [kept for kept in session.keyframes if kept.pose.id > self._newest_id]
+            if missed:
+                self._newest_id = missed[-1].pose.id
+                self._do(_Step(functools.partial(self._look_back, session, missed)))
 
     def correct(self, correction: MapCorrection, placed: PlacedKeyframe | None) -> None:
         """
@@ -120,7 +145,7 @@ class MapPublisher:
         """Forget the world so far."""
         with self._condition:
             self._steps.clear()
-        self._do(_Step(self._clear))
+            self._do(_Step(self._clear))
 
     def stop(self, timeout_s: float) -> bool:
         """
@@ -161,27 +186,48 @@ class MapPublisher:
                     return self._publish
                 if self._steps:
                     return self._steps.popleft().run
+                if self._backlog:
+                    return self._fuse_remembered
                 self._condition.wait(wait_s if self._is_new else None)
             return None
 
     def _fuse(
         self, keyframe: PosedKeyframe, map_T_camera: NDArray[np.float64], placed: PlacedKeyframe
     ) -> None:
-        settings = self._settings()
-        points = observe(
-            keyframe, mask_depth(keyframe.depth, keyframe.confidence, settings.depth),
-            frame_S_camera=Sim3.from_rigid(map_T_camera),
-            min_confidence=settings.map.min_confidence, limit=settings.map.limit_m)
-        self._map.add(points, map_T_camera[:3, 3], settings.map)
-        self._stamp_ns = keyframe.stamp_ns
+        depth = mask_depth(keyframe.depth, keyframe.confidence, self._settings().depth)
+        self._observe(keyframe, depth, map_T_camera)
         self._show(placed)
+
+    def _look_back(self, session: Session, missed: Sequence[ArchivedKeyframe]) -> None:
+        self._backlog.extend(missed)
+        self._frame, self._frame_T_map = session.frame, session.frame_T_map
+
+    def _fuse_remembered(self) -> None:
+        packed = self._backlog.popleft()
+        keyframe = packed.restored(packed.pose.map_S_camera)
+        self._observe(keyframe, keyframe.depth, keyframe.odom_T_camera)
+        self._is_new = True
+
+    def _observe(
+        self, keyframe: PosedKeyframe, depth: NDArray[np.float32],
+        map_T_camera: NDArray[np.float64],
+    ) -> None:
+        config = self._settings().map
+        points = observe(
+            keyframe, depth, frame_S_camera=Sim3.from_rigid(map_T_camera),
+            min_confidence=config.min_confidence, limit=config.limit_m)
+        self._map.add(points, map_T_camera[:3, 3], config)
+        if keyframe.id > self._stamped_id:
+            self._stamped_id, self._stamp_ns = keyframe.id, keyframe.stamp_ns
 
     def _correct(self, correction: MapCorrection, placed: PlacedKeyframe | None) -> None:
         self._map.correct(correction)
+        self._backlog = deque(kept.moved(correction) for kept in self._backlog)
         self._show(placed)
 
     def _clear(self) -> None:
         self._map.clear()
+        self._backlog.clear()
         # Who sees the old world must not take it for the new one.
         self._is_new = self._stamp_ns > 0
 

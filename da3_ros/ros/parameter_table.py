@@ -242,8 +242,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
           'to half of z^2 / (Z (Z + 1)).', limits=(1.0, 1000.0)),
     _live('compressed.depth_max_m', 'Depth beyond it is lost on ~/depth/image/compressedDepth.',
           'm', (0.1, 1e6)),
-    _live('map.enabled', 'Fuse the map also while nobody subscribes to it, so that who comes '
-          'later gets all of it.'),
+    _live('map.enabled', 'Fuse the map also while nobody subscribes to it.'),
     _live('map.voxel_m', 'Edge of a voxel of the map; in the unit of the world where that is '
           'not metric.', 'm', (0.001, 1000.0)),
     _live('map.max_voxels', 'Most voxels of the map; those not seen for longest go first, then '

@@ -15,12 +15,11 @@
 """The last poses of a session, kept as the map knows them now."""
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from da3_ros.geometry import rigid
+from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.keyframe import PosedKeyframe
-from da3_ros.mapping.loop_closure import MapPose
 from da3_ros.ros import conversions
 from da3_ros.ros.conversions import Array
 from da3_ros.ros.placement import PlacedKeyframe
@@ -77,43 +76,39 @@ class PathHistory:
         camera_T_body = rigid.inverse(placed.world_T_camera) @ placed.world_T_body
         step = _Step(
             keyframe.id, keyframe.stamp_ns, map_T_odom @ keyframe.odom_T_camera, camera_T_body)
-        self._move_to(placed)
+        self.show(placed)
         self._steps.append(step)
         self._poses.append(self._to_message(step))
         while len(self._steps) > max_size:
             self._steps.popleft()
             self._poses.popleft()
 
-    def correct(self, path: Sequence[MapPose], placed: PlacedKeyframe) -> None:
+    def correct(self, correction: MapCorrection) -> None:
         """
-        Move every pose to where a closed loop says that it was.
+        Move every pose to where it is known to be now; ``show`` or ``extend`` must follow.
 
-        Keyframes that the loop does not remember move along with the one before them.
-
-        :param path: the remembered keyframes in the corrected map, oldest first.
-        :param placed: poses of the newest keyframe since then.
+        :param correction: of the map.
         """
-        known = {pose.id: pose.map_T_camera for pose in path}
-        old = {step.id: step.map_T_camera for step in self._steps if step.id in known}
-        corrections = {number: known[number] @ rigid.inverse(old[number]) for number in old}
-        correction = next(iter(corrections.values()), np.eye(4))
         for i, step in enumerate(self._steps):
-            correction = corrections.get(step.id, correction)
-            self._steps[i] = replace(step, map_T_camera=correction @ step.map_T_camera)
+            move = correction.move_of(step.id)
+            self._steps[i] = replace(step, map_T_camera=move.transform_pose(step.map_T_camera))
         self._frame = ''
-        self._move_to(placed)
 
-    def message(self) -> Path:
-        """Make the message, with the stamp of the newest pose; there must be one."""
-        return Path(header=self._poses[-1].header, poses=list(self._poses))
+    def show(self, placed: PlacedKeyframe) -> None:
+        """
+        Bring the path to the frame that it is published in.
 
-    def _move_to(self, placed: PlacedKeyframe) -> None:
-        """Make all messages anew, if they lie elsewhere in the frame of the path now."""
+        :param placed: poses of the newest keyframe.
+        """
         is_same = np.allclose(self._frame_T_map, placed.path_T_map, rtol=0.0, atol=_SAME)
         if is_same and self._frame == placed.path_frame:
             return
         self._frame, self._frame_T_map = placed.path_frame, placed.path_T_map
         self._poses = deque(self._to_message(step) for step in self._steps)
+
+    def message(self) -> Path:
+        """Make the message, with the stamp of the newest pose; there must be one."""
+        return Path(header=self._poses[-1].header, poses=list(self._poses))
 
     def _to_message(self, step: _Step) -> PoseStamped:
         pose = self._frame_T_map @ step.map_T_camera @ step.camera_T_body

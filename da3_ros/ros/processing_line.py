@@ -75,7 +75,8 @@ class ProcessingLine:
         # The publishers come first: where a signal has ended the context meanwhile they fail, and
         # not a half-made TransformListener, whose destructor would complain.
         names = self._settings.camera.names
-        self._publishers = create_publishers(node, names)
+        self._publishers = create_publishers(
+            node, names, on_map_subscriber=lambda: self._map.catch_up())
         self.camera_counters = {name: Counters(counters) for name in names}
         has_tf = self._settings.tf.mode != 'none'
         self._needs_poses = self._settings.needs_robot_poses or self._settings.needs_mounts
@@ -84,12 +85,14 @@ class ProcessingLine:
         self._engine = WatchedEngine(loaded.engine)
         self._pipeline = DepthPipeline(
             self._engine, self._settings.pipeline(loaded.identity.num_views))
-        self._map = MapPublisher(self._publishers.map, counters, settings)
         self._archive = SessionArchive(settings)
+        self._map = MapPublisher(
+            self._publishers.map, counters, settings, remembered=self._archive.session)
         outlet = KeyframePublisher(
             self._publishers, self._broadcaster,
             KeyframePlacer(self._settings.tf, self._frames if has_tf else None, counters),
-            (self._map, self._archive), health, settings,
+            # The archive first: the map looks in it for what it missed.
+            (self._archive, self._map), health, settings,
         )
         self._worker: InferenceWorker[KeyframeMessages] = InferenceWorker(
             self._pipeline, outlet, counters, queue_size=self._settings.queue.size,

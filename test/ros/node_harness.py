@@ -220,6 +220,12 @@ class Peer:
         request = ChangeState.Request(transition=Transition(id=transition))
         return self.call(ChangeState, '/da3/change_state', request, timeout_s).success
 
+    def begin_transition(self, transition: int) -> None:
+        """Ask for a transition and do not wait for its end."""
+        client = self.node.create_client(ChangeState, '/da3/change_state')
+        assert client.wait_for_service(30.0)
+        client.call_async(ChangeState.Request(transition=Transition(id=transition)))
+
     def knows_node(self) -> bool:
         """Tell whether the node is in the graph."""
         return 'da3' in self.node.get_node_names()

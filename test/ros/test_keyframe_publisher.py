@@ -24,6 +24,7 @@ from da3_ros.ros.interface import create_publishers
 from da3_ros.ros.keyframe_publisher import KeyframePublisher
 from da3_ros.ros.map_publisher import MapPublisher
 from da3_ros.ros.placement import KeyframePlacer
+from da3_ros.ros.session_archive import SessionArchive
 from da3_ros.ros.settings import DepthSettings, NodeSettings, TfSettings
 from node_harness import eventually
 import numpy as np
@@ -64,9 +65,11 @@ def publisher(node):
     settings = NodeSettings(tf=TfSettings(mode='none'))
     placer = KeyframePlacer(settings.tf, None, Counters())
     publishers = create_publishers(node, [''])
-    fused = MapPublisher(publishers.map, Counters(), lambda: settings)
+    archive = SessionArchive(lambda: settings)
+    fused = MapPublisher(
+        publishers.map, Counters(), lambda: settings, remembered=archive.session)
     yield KeyframePublisher(
-        publishers, None, placer, (fused,), Health(lambda: STAMP_NS), lambda: settings)
+        publishers, None, placer, (archive, fused), Health(lambda: STAMP_NS), lambda: settings)
     assert fused.stop(5.0)
 
 

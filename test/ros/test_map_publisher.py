@@ -27,7 +27,9 @@ from da3_ros.ros.conversions import stamp_ns
 from da3_ros.ros.counters import Counters, Event
 from da3_ros.ros.interface import create_publishers
 from da3_ros.ros.map_publisher import MapPublisher
+from da3_ros.ros.output_settings import SaveSettings
 from da3_ros.ros.placement import PlacedKeyframe
+from da3_ros.ros.session_archive import SessionArchive
 from da3_ros.ros.settings import NodeSettings
 from node_harness import eventually
 import numpy as np
@@ -64,13 +66,16 @@ class Side:
         self._context = Context()
         self._context.init(domain_id=domain_id)
         self.node = LifecycleNode('da3', context=self._context)
-        self._publishers = create_publishers(self.node, [''])
+        self._publishers = create_publishers(
+            self.node, [''], on_map_subscriber=lambda: self.publisher.catch_up())
         self.node.trigger_configure()
         self.node.trigger_activate()
         self.counters = Counters()
         self.settings = NodeSettings(map=MapConfig(voxel_m=0.01, period_s=0.1))
+        self.archive = SessionArchive(lambda: self.settings)
         self.publisher = MapPublisher(
-            self._publishers.map, self.counters, lambda: self.settings)
+            self._publishers.map, self.counters, lambda: self.settings,
+            remembered=self.archive.session)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin)
@@ -88,6 +93,11 @@ class Side:
         self.node.create_subscription(PointCloud2, '/da3/map', clouds.append, LATCHED)
         assert eventually(lambda: self._publishers.map.get_subscription_count() > 0)
         return clouds
+
+    @property
+    def num_listeners(self) -> int:
+        """Return how many subscribe to the map."""
+        return self._publishers.map.get_subscription_count()
 
     def close(self) -> None:
         """End."""
@@ -111,8 +121,46 @@ def positions(cloud):
     return point_cloud2.read_points_numpy(cloud, ['x', 'y', 'z'])
 
 
+def test_what_is_remembered_is_fused_for_who_comes_late(side):
+    """At once, also where no keyframe comes any more; and only once."""
+    for index in range(3):
+        side.archive.add(keyframe(index, x=5.0 * index), np.eye(4), PLACED)
+        side.publisher.add(keyframe(index, x=5.0 * index), np.eye(4), PLACED)
+    clouds = side.listen()
+    assert eventually(lambda: clouds and clouds[-1].width == 3 * HEIGHT * WIDTH)
+    assert stamp_ns(clouds[-1].header.stamp) == keyframe(2).stamp_ns
+    assert set(point_cloud2.read_points(clouds[-1], ['confidence'])['confidence']) == {4.0}
+    for index in (2, 3):
+        side.archive.add(keyframe(index, x=5.0 * index), np.eye(4), PLACED)
+        side.publisher.add(keyframe(index, x=5.0 * index), np.eye(4), PLACED)
+    assert eventually(lambda: clouds[-1].width == 4 * HEIGHT * WIDTH)
+
+
+def test_what_was_missed_while_nobody_listened_is_fused_later(side):
+    """A listener that comes back sees no gap; corrections hold for what waits, too."""
+    clouds = side.listen()
+    for index in range(6):
+        if index == 2:
+            side.node.destroy_subscription(next(iter(
+                subscription for subscription in side.node.subscriptions
+                if subscription.topic_name == '/da3/map')))
+            assert eventually(lambda: side.num_listeners == 0)
+        side.archive.add(keyframe(index, x=5.0 * index), np.eye(4), PLACED)
+        side.publisher.add(keyframe(index, x=5.0 * index), np.eye(4), PLACED)
+        if index == 1:
+            assert eventually(lambda: clouds and clouds[-1].width == 2 * HEIGHT * WIDTH)
+    correction = MapCorrection.of([(0, Sim3(1.0, np.eye(3), np.array([0.0, 7.0, 0.0])))])
+    side.archive.correct(correction, PLACED)
+    side.publisher.correct(correction, PLACED)
+    clouds = side.listen()
+    assert eventually(lambda: clouds and clouds[-1].width == 6 * HEIGHT * WIDTH)
+    assert positions(clouds[-1])[:, 1].min() > 6.0
+
+
 def test_what_nobody_asks_for_is_not_fused(side):
-    """Who comes then gets only what is seen from now on."""
+    """Where nothing is remembered, who comes gets only what is seen from then on."""
+    side.settings = dataclasses.replace(side.settings, save=SaveSettings(max_keyframes=0))
+    side.archive.add(keyframe(0), np.eye(4), PLACED)
     side.publisher.add(keyframe(0), np.eye(4), PLACED)
     clouds = side.listen()
     side.publisher.add(keyframe(1, x=5.0), np.eye(4), PLACED)

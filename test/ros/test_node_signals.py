@@ -22,16 +22,18 @@ from node_harness import eventually
 import pytest
 from test_node_outputs import stream
 
-STATES = ('unconfigured', 'configuring', 'inactive', 'active', 'inferring')
+STATES = (
+    'unconfigured', 'configuring', 'inactive', 'active', 'inferring', 'cleaning up', 'finalized')
 LOAD_S = 3.0
 
 
 def reach(state, start_node, peer):
     """Start a node and bring it into a state."""
+    slow = ['--delay-s', '30']
     arguments = {
-        'configuring': ['--load-s', str(LOAD_S)], 'inferring': ['--delay-s', '30'],
+        'configuring': ['--load-s', str(LOAD_S)], 'inferring': slow, 'cleaning up': slow,
     }.get(state, [])
-    autostart = state in ('configuring', 'active', 'inferring')
+    autostart = state not in ('unconfigured', 'inactive', 'finalized')
     node = start_node({'autostart': autostart}, arguments=arguments)
     if state == 'configuring':
         node.wait_for_output('loading')
@@ -41,8 +43,14 @@ def reach(state, start_node, peer):
         assert eventually(lambda: peer.state() == 'unconfigured')
     if state == 'inactive':
         assert peer.change_state(Transition.TRANSITION_CONFIGURE)
-    if state == 'inferring':
+    if state == 'finalized':
+        assert peer.change_state(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
+    if state in ('inferring', 'cleaning up'):
         stream(peer, 6)
+        time.sleep(0.5)
+    if state == 'cleaning up':
+        assert peer.change_state(Transition.TRANSITION_DEACTIVATE)
+        peer.begin_transition(Transition.TRANSITION_CLEANUP)
         time.sleep(0.5)
     return node
 

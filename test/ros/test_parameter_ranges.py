@@ -33,7 +33,7 @@ CHOICES = [spec for spec in PARAMETERS if spec.choices]
 # Values that others must follow, set beforehand so that each range can be used to its ends.
 ROOM = {
     'window.size': 4096, 'tf.mode': 'none', 'keyframe.min_interval_s': 0.0,
-    'keyframe.max_interval_s': 86400.0}
+    'keyframe.max_interval_s': 86400.0, 'camera.names': ['left', 'right']}
 # rclpy lets in what lies past a limit by less than a millionth.
 TOLERANCE = 1e-5
 

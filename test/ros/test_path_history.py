@@ -15,7 +15,8 @@
 """The path is what the map knows now: loops rewrite it, and frames show it where it lies."""
 
 from da3_ros.geometry import rigid
-from da3_ros.mapping.loop_closure import MapPose
+from da3_ros.geometry.sim3 import Sim3
+from da3_ros.mapping.correction import MapCorrection
 from da3_ros.ros.conversions import stamp_ns
 from da3_ros.ros.counters import Counters
 from da3_ros.ros.path_history import PathHistory
@@ -80,22 +81,21 @@ def test_the_oldest_pose_is_dropped_first(frames):
 
 
 def moved(correction):
-    """Give what a loop says that moved the last two keyframes and forgot the second."""
+    """Give what a loop says that moved the last keyframe and forgot the second."""
     first, _, last = keyframes()
-    return (
-        MapPose(first.id, first.stamp_ns, first.odom_T_camera),
-        MapPose(last.id, last.stamp_ns, correction @ last.odom_T_camera),
-    )
+    return MapCorrection.of(
+        [(first.id, Sim3.identity()), (last.id, Sim3.from_rigid(correction))])
 
 
 @pytest.mark.parametrize('mode', ['odom_to_base', 'map_to_odom'])
 def test_a_loop_rewrites_the_path_in_the_map(frames, mode):
-    """What the loop remembers lies as it says; the rest goes along with the one before."""
+    """What the loop remembers lies as it says; the rest goes along with the nearest."""
     start_T_map = keyframes_start()
     correction = planar(0.0, 2.0, 0.3)
     history, placed = follow(
         TfSettings(mode=mode, publish_map=True), frames, map_T_odom=correction)
-    history.correct(moved(correction), placed)
+    history.correct(moved(correction))
+    history.show(placed)
     in_map = rigid.inverse(start_T_map) @ correction @ start_T_map
     np.testing.assert_allclose(
         poses(history), [BASES[0], BASES[1], in_map @ BASES[2]], atol=1e-9)
@@ -106,7 +106,8 @@ def test_where_nobody_publishes_the_map_the_path_is_seen_from_odom(frames):
     correction = planar(0.0, 2.0, 0.3)
     history, placed = follow(TfSettings(mode='none'), frames, map_T_odom=correction)
     before = poses(history)
-    history.correct(moved(correction), placed)
+    history.correct(moved(correction))
+    history.show(placed)
     after = poses(history)
     assert placed.path_frame == 'odom'
     np.testing.assert_allclose(after[2], before[2], atol=1e-9)

@@ -14,7 +14,15 @@
 
 """Preprocessing: upstream's sizes, pixels and intrinsics."""
 
-from da3_ros.inference.preprocessing import normalize, plan_processing, preprocess
+import weakref
+
+import cv2
+from da3_ros.inference.preprocessing import (
+    normalize,
+    plan_processing,
+    preprocess,
+    Preprocessor,
+)
 import numpy as np
 import pytest
 import torch
@@ -113,3 +121,38 @@ def test_views_of_a_larger_array_are_taken():
     assert np.array_equal(
         preprocess([padded[:, :80, ::-1]], size=98).images, preprocess([image], size=98).images
     )
+
+
+def test_images_that_come_again_are_not_resized_again(monkeypatch):
+    """A window that slides costs its new images only, and is the same to the last bit."""
+    resized = []
+    resize = cv2.resize
+
+    def count(image, *args, **kwargs):
+        resized.append(image.shape)
+        return resize(image, *args, **kwargs)
+
+    monkeypatch.setattr(cv2, 'resize', count)
+    images = random_images(6, 60, 80) + random_images(1, 80, 80, seed=1)
+    rng = np.random.default_rng(2)
+    intrinsics = np.tile(np.diag([70.0, 72.0, 1.0]), (7, 1, 1))
+    intrinsics[:, :2, 2] = rng.uniform(20, 60, (7, 2))
+    preprocessor = Preprocessor(size=28)
+    for start, stop, num_new in ((0, 4, 4), (1, 5, 1), (1, 5, 0), (3, 7, 2), (0, 2, 2)):
+        resized.clear()
+        found = preprocessor.process(images[start:stop], intrinsics[start:stop])
+        # Two resizes each, but for squares, where the first one is enough.
+        assert len(resized) in (2 * num_new, 2 * num_new - 1)
+        expected = preprocess(images[start:stop], intrinsics=intrinsics[start:stop], size=28)
+        assert np.array_equal(found.images, expected.images)
+        assert np.array_equal(found.intrinsics, expected.intrinsics)
+
+
+def test_images_that_do_not_come_again_are_forgotten():
+    preprocessor = Preprocessor(size=28)
+    images = random_images(3, 60, 80)
+    gone = weakref.ref(images[0])
+    preprocessor.process(images)
+    del images[0]
+    preprocessor.process(images)
+    assert gone() is None

@@ -17,11 +17,14 @@
 from dataclasses import replace
 
 from da3_ros.geometry.sim3 import fit_sim3, Sim3
+from da3_ros.mapping.config import WindowConfig
 from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.mapping.points import observe, WeightedPoints
 import numpy as np
+from paths import curve, trajectory_error
 from perfect_engine import frames, PerfectEngine, Room
+from pipeline_runs import EVERY_FRAME, posed_keyframes, reports, run
 import pytest
 from test_loop_closure import LOOPS, two_laps
 
@@ -83,6 +86,45 @@ def test_corrections_agree_with_the_corrected_path_and_straighten_the_walls():
     before = surface_error(drifted.points, drifted.poses, truth)
     after = surface_error(corrected.points, corrected.poses, truth)
     assert after < 0.5 * before
+
+
+class LostForTwoWindows(PerfectEngine):
+    """Answer the sixth window with nonsense, and the next so that only half of it can be used."""
+
+    def infer(self, images, *, poses=None, intrinsics=None):
+        prediction = super().infer(images, poses=poses, intrinsics=intrinsics)
+        depth = prediction.depth.copy()
+        spoilt = {6: depth, 7: depth[:8]}.get(len(self.windows), depth[:0])
+        spoilt *= self.random.uniform(0.1, 3.0, spoilt.shape).astype(np.float32)
+        return replace(prediction, depth=depth)
+
+
+def test_a_lost_segment_that_is_tied_again_takes_its_keyframes_along():
+    """Those that came out before it was known how the segment lies."""
+    truth = curve(60)
+    config = replace(EVERY_FRAME, window=WindowConfig(size=16, stride=4))
+    updates = run(DepthPipeline(LostForTwoWindows(truth), config), frames(60))
+    ties = [report.placement.correction for report in reports(updates)
+            if report.placement.correction is not None]
+    assert len(ties) == 1
+    # The keyframes of the nonsense itself are a segment that nothing can save.
+    nonsense = {keyframe.id for keyframe in posed_keyframes(updates) if keyframe.segment == 1}
+    assert len(nonsense) == config.window.stride
+    before, after = {}, {}
+    for update in updates:
+        if update.window is not None and update.window.placement.correction is not None:
+            after = {id_: ties[0].move_of(id_) @ pose for id_, pose in after.items()}
+        for keyframe in update.keyframes:
+            pose = Sim3.from_rigid(update.map_T_odom @ keyframe.odom_T_camera)
+            before[keyframe.id] = after[keyframe.id] = pose
+
+    def error(poses):
+        kept = [id_ for id_ in poses if id_ not in nonsense]
+        return trajectory_error(
+            [poses[id_].rigid_part() for id_ in kept], [truth[id_] for id_ in kept])
+
+    assert error(after) < 1e-6
+    assert error(before) > 0.01
 
 
 @pytest.mark.parametrize(('keyframe_id', 'moved_by'), [(0, 1.0), (4, 1.0), (6, 3.0), (99, 3.0)])
