@@ -41,6 +41,9 @@ _SUCCESS = TransitionCallbackReturn.SUCCESS
 _FAILURE = TransitionCallbackReturn.FAILURE
 _CLEANUP_TIMEOUT_S = 60.0
 _EXIT_TIMEOUT_S = 4.0
+# A tenth of Python's own: callbacks ask for its lock many times per image, and each time wait so
+# long while the worker runs Python.
+_SWITCH_INTERVAL_S = 5e-4
 _CLOSING_STEP_S = 0.2
 
 Transition = Callable[['Da3Node', LifecycleState], TransitionCallbackReturn]
@@ -205,6 +208,10 @@ class Da3Node(LifecycleNode):
         self._autostart_timer.cancel()
         if self.trigger_configure() == _SUCCESS:
             self.trigger_activate()
+        elif self.context.ok():
+            self.get_logger().error(
+                'autostart failed; when the cause is mended: ros2 lifecycle set '
+                f'{self.get_fully_qualified_name()} configure, and activate')
 
     def _active_line(self) -> ProcessingLine | None:
         return self._line if self._line is not None and self._line.is_active else None
@@ -218,6 +225,7 @@ def run(create_node: Callable[[], Da3Node], args: Sequence[str] | None = None) -
     :param args: of the command line.
     """
     reuse_large_buffers()
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
         rclpy.init(args=None if args is None else list(args))
     except RuntimeError as error:
