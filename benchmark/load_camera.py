@@ -34,6 +34,7 @@ FRAME_ID = 'camera_optical_frame'
 _SHARE_PER_FRAME = 0.008
 _NUM_PICTURES = 30
 _DISCOVERY_S = 3.0
+_PATIENCE_S = 60.0
 _LINGER_S = 0.5
 _NS_PER_S = 10**9
 
@@ -87,7 +88,10 @@ def _stream(options: argparse.Namespace, node: Node) -> dict[str, float]:
     infos = node.create_publisher(CameraInfo, 'camera_info', qos_profile_sensor_data)
     messages = image_messages(options.width, options.height)
     info = camera_info(options.width, options.height, is_distorted=options.distorted)
+    deadline = time.monotonic() + _PATIENCE_S
     while images.get_subscription_count() == 0:
+        if time.monotonic() > deadline:
+            raise RuntimeError('nobody subscribes')
         time.sleep(0.05)
     # Discovery is not symmetric: the other side may see us later.
     time.sleep(_DISCOVERY_S)

@@ -38,6 +38,7 @@ OUTPUTS = {
 ECHO = '/echo'
 
 _DEPTH = 100
+_PATIENCE_S = 60.0
 _NS_PER_S = 10**9
 # Behind the four bytes that tell the encoding: seconds and nanoseconds of the stamp.
 _STAMP = struct.Struct('<4xiI')
@@ -89,9 +90,12 @@ class Listener:
         Wait until the node has told its counts, so that they hold all that was before.
 
         :param count: messages to wait for; the first may be older.
+        :raises RuntimeError: if the node tells nothing.
         """
-        wanted = self._num_diagnostics + count
+        wanted, deadline = self._num_diagnostics + count, time.monotonic() + _PATIENCE_S
         while self._num_diagnostics < wanted:
+            if time.monotonic() > deadline:
+                raise RuntimeError('the node tells nothing')
             time.sleep(0.05)
 
     def _spin(self) -> None:

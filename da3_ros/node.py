@@ -41,6 +41,9 @@ _SUCCESS = TransitionCallbackReturn.SUCCESS
 _FAILURE = TransitionCallbackReturn.FAILURE
 _CLEANUP_TIMEOUT_S = 60.0
 _EXIT_TIMEOUT_S = 4.0
+# A tenth of Python's own: callbacks ask for its lock many times per image, and each time wait so
+# long while the worker runs Python.
+_SWITCH_INTERVAL_S = 5e-4
 _CLOSING_STEP_S = 0.2
 
 Transition = Callable[['Da3Node', LifecycleState], TransitionCallbackReturn]
@@ -222,6 +225,7 @@ def run(create_node: Callable[[], Da3Node], args: Sequence[str] | None = None) -
     :param args: of the command line.
     """
     reuse_large_buffers()
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
         rclpy.init(args=None if args is None else list(args))
     except RuntimeError as error:

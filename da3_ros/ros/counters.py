@@ -23,7 +23,7 @@ class Event(Enum):
     """Everything that is counted; the value is the name in the diagnostics."""
 
     RECEIVED = 'images received'
-    ABSENT = 'keyframes that other cameras had no image for'
+    ABSENT = 'missed instants'
     KEYFRAMES = 'keyframes'
     PUBLISHED = 'keyframes published'
     WINDOWS = 'windows'
