@@ -20,6 +20,7 @@ Time of one window on as many cores as are named: what a laptop can keep up with
 
 import argparse
 import os
+from pathlib import Path
 import statistics
 import sys
 import time
@@ -64,8 +65,8 @@ def _seconds(engine: InferenceEngine, images: list[np.ndarray]) -> float:
 
 
 def _processor() -> str:
-    with open('/proc/cpuinfo') as lines:
-        names = [line.split(':')[1].strip() for line in lines if line.startswith('model name')]
+    lines = Path('/proc/cpuinfo').read_text().splitlines()
+    names = [line.split(':')[1].strip() for line in lines if line.startswith('model name')]
     return names[0] if names else 'unknown processor'
 
 

@@ -24,7 +24,8 @@ from dataclasses import dataclass, replace
 import sys
 from unittest import mock
 
-from da3_ros.inference import engine as engine_module, memory_guard
+from da3_ros.inference import engine as engine_module
+from da3_ros.inference import memory_guard
 from da3_ros.inference.calibration import Calibration, CalibrationCache
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.memory_guard import MemoryGuard, MemoryLimits
@@ -84,7 +85,7 @@ class Schedule:
 class KnownCosts(CalibrationCache):
     """Nothing is measured on a CPU."""
 
-    def get(self, key, probe):
+    def get(self, _key, _probe):
         """Answer without a probe."""
         return Calibration(0, 0, 0.0, 0.0)
 

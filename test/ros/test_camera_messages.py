@@ -44,7 +44,7 @@ def test_every_size_step_and_length(encoding):
     for (width, height), padding, lacking in product(SIZES, (-1, 0, 1, 5), (-3, 0, 1, 4, 6)):
         message = sound_image(encoding, width, height, padding=padding, lacking=lacking)
         needed = (num_rows(encoding, height) - 1) * message.step + row_bytes(encoding, width)
-        is_whole = not (half_wide and width % 2 or half_high and height % 2)
+        is_whole = not ((half_wide and width % 2) or (half_high and height % 2))
         if padding >= 0 and len(message.data) >= needed and is_whole:
             image = decode_image(message)
             assert image.shape == (height, width, 3)
