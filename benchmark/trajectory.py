@@ -137,7 +137,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--select', action='store_true', help='select keyframes by motion')
     parser.add_argument('--windows', nargs='+', help='size/stride or size/stride/loops',
-                        default=['4/2', '8/4', '12/4', '12/8', '16/4', '12/4/loops'])
+                        default=['4/2', '8/4', '12/4', '16/8', '12/4/loops'])
     parser.add_argument('--noise', type=float, default=0.01, help='of the truth')
     parser.add_argument('--outliers', type=float, default=0.2, help='of the truth')
     parser.add_argument('--camera-noise', type=float, default=0.0, help='of the truth')

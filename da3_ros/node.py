@@ -208,6 +208,10 @@ class Da3Node(LifecycleNode):
         self._autostart_timer.cancel()
         if self.trigger_configure() == _SUCCESS:
             self.trigger_activate()
+        elif self.context.ok():
+            self.get_logger().error(
+                'autostart failed; when the cause is mended: ros2 lifecycle set '
+                f'{self.get_fully_qualified_name()} configure, and activate')
 
     def _active_line(self) -> ProcessingLine | None:
         return self._line if self._line is not None and self._line.is_active else None

@@ -16,9 +16,10 @@
 
 from dataclasses import dataclass
 
+from da3_ros.inference.conditioning import condition_on
 from da3_ros.model.camera_head import build_intrinsics, invert_rigid
 from da3_ros.model.network import DepthAnything3
-from da3_ros.model.pose_input import normalize_extrinsics
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -76,8 +77,12 @@ def evaluate(
 
 
 def _cameras(held_out: HeldOut, part: slice, device: torch.device) -> tuple[Tensor, Tensor]:
-    poses = held_out.truth.world_T_camera[part].to(device)
+    poses = held_out.truth.world_T_camera[part].numpy().astype(np.float64)
     height, width = held_out.images.shape[-2:]
     focal = held_out.focal_px[part].to(device)[:, None, None].expand(-1, poses.shape[1], 2)
     middle = focal.new_tensor((width / 2, height / 2)).expand_as(focal)
-    return normalize_extrinsics(invert_rigid(poses)), build_intrinsics(focal, middle)
+    intrinsics = build_intrinsics(focal, middle)
+    extrinsics = np.stack([
+        condition_on(p, k).extrinsics for p, k in zip(poses, intrinsics.cpu().numpy(), strict=True)
+    ])
+    return torch.from_numpy(extrinsics).float().to(device), intrinsics

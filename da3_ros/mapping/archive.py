@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Poses are small: they are kept for long after their pictures had to go.
-_MAX_POSES = 20_000
+_MAX_POSES = 10_000
 _JPEG_QUALITY = 95
 
 

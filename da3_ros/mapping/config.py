@@ -238,7 +238,7 @@ class MapConfig:
 
     enabled: bool = False
     voxel_m: float = 0.05
-    max_voxels: int = 300_000
+    max_voxels: int = 500_000
     period_s: float = 2.0
     min_confidence: float = 1.0
     max_m: float = 0.0

@@ -117,12 +117,14 @@ def observe(
     if keyframe.confidence is not None:
         valid &= keyframe.confidence >= min_confidence
         weights = np.clip(keyframe.confidence - np.float32(_NO_CONFIDENCE), *_WEIGHTS)
-    points = camera.unproject(depth, keyframe.intrinsics)[valid]
-    positions = _transformed(frame_S_camera, points)
+    # Several times as fast as indexing with the mask.
+    kept = np.flatnonzero(valid)
+    points = camera.unproject(depth, keyframe.intrinsics).reshape(-1, 3).take(kept, axis=0)
+    colours = keyframe.image.reshape(-1, 3).take(kept, axis=0)
     return WeightedPoints(
-        positions, keyframe.image[valid].astype(np.float32),
-        weights[valid].astype(np.float32, copy=False),
-        np.ones(len(positions), np.int32), np.full(len(positions), keyframe.id, np.int64))
+        _transformed(frame_S_camera, points), colours.astype(np.float32),
+        weights.ravel().take(kept).astype(np.float32, copy=False),
+        np.ones(len(kept), np.int32), np.full(len(kept), keyframe.id, np.int64))
 
 
 def fuse(points: WeightedPoints, voxel: float) -> WeightedPoints:
@@ -136,8 +138,9 @@ def fuse(points: WeightedPoints, voxel: float) -> WeightedPoints:
     :returns: in the order of the cubes.
     """
     cells = np.floor(points.positions / np.float32(voxel))
-    near = (np.abs(cells) < _HALF).all(axis=1)
-    if not near.all():
+    is_near = np.abs(cells) < _HALF
+    if not is_near.all():
+        near = is_near.all(axis=1)
         points, cells = points.only(near), cells[near]
     if len(points) == 0:
         return points

@@ -131,7 +131,9 @@ def _from_hub(hub_id: str, *, offline: bool) -> Path:
         return Path(hf_hub_download(hub_id, FILE_NAME, local_files_only=offline))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         where = 'in the local cache (offline)' if offline else 'on the hub or in its local cache'
-        raise WeightsError(f'{hub_id}: {FILE_NAME} is not {where}: {error}') from error
+        raise WeightsError(
+            f'{hub_id}: {FILE_NAME} is not {where}; give a file, or take da3-tiny, which lies in '
+            f'the package: {error}') from error
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:

@@ -23,7 +23,7 @@ class Event(Enum):
     """Everything that is counted; the value is the name in the diagnostics."""
 
     RECEIVED = 'images received'
-    ABSENT = 'keyframes that other cameras had no image for'
+    ABSENT = 'missed instants'
     KEYFRAMES = 'keyframes'
     PUBLISHED = 'keyframes published'
     WINDOWS = 'windows'
@@ -47,6 +47,7 @@ class Event(Enum):
 
     BAD_CAMERA_INFO = 'images with unusable CameraInfo'
     TF_MISSING = 'keyframes without the robot transform'
+    TF_NOT_FINITE = 'keyframes with a pose that is not finite'
     SAVED = 'sessions saved'
     SAVE_FAILED = 'sessions that could not be saved'
     MAP_BEHIND = 'keyframes missing in the map: fusing takes too long'

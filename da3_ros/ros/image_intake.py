@@ -35,6 +35,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 _THROTTLE_S = 5.0
 # Pixels that the network will not see cost most; half as many as these would be too few.
 _SPARE = 2
+# More than one: two cameras may publish CameraInfo on one topic, and maps take time to compute.
+_MAX_RECTIFIERS = 3
 _DEFAULT_FRAME_ID = 'camera_optical_frame'
 
 
@@ -195,7 +197,9 @@ class ImageIntake:
             self._logger.warning(f'{error}; the network estimates the intrinsics',
                                  throttle_duration_sec=_THROTTLE_S)
             return None
-        self._rectifiers = {key: rectifier}
+        if len(self._rectifiers) == _MAX_RECTIFIERS:
+            del self._rectifiers[next(iter(self._rectifiers))]
+        self._rectifiers[key] = rectifier
         return rectifier
 
 

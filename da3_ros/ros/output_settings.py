@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import math
 from pathlib import Path
 
+from da3_ros.errors import SaveError
 from da3_ros.export.save import FORMATS
 
 # Smaller ones could not be numbered within the range of a camera.
@@ -118,16 +119,25 @@ class SaveSettings:
 
         :raises ValueError: if a value cannot be used.
         """
-        if not self.directory:
-            raise ValueError("save.directory: got '', expected a folder")
+        if not self.directory or '\0' in self.directory:
+            raise ValueError(f'save.directory: got {self.directory!r}, expected a folder')
         if not self.formats or not set(self.formats) <= set(FORMATS):
             raise ValueError(
                 f'save.formats: got {self.formats}, expected some of {", ".join(FORMATS)}')
 
     @property
     def folder(self) -> Path:
-        """Return the directory, from the root of the file system."""
-        return Path(self.directory).expanduser().absolute()
+        """
+        Return the directory, from the root of the file system.
+
+        :raises SaveError: if it lies in the home of a user who has none.
+        """
+        try:
+            return Path(self.directory).expanduser().absolute()
+        except RuntimeError as error:
+            raise SaveError(
+                f'save.directory: got {self.directory!r} ({error}), expected a folder that can '
+                'be found') from error
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ class KeyframePlacer:
         :param map_T_odom: (4, 4) the pipeline's correction of its ``odom``.
         :returns: None where the network gave no pose or the robot no transform.
         """
-        if not keyframe.has_pose:
+        if not keyframe.has_pose or not self._is_finite(keyframe.odom_T_camera, map_T_odom):
             return None
         # After a loop the keyframe that led is placed once more, in the corrected map.
         leads = (
@@ -255,6 +255,14 @@ class KeyframePlacer:
         reason = 'a frame is not its own parent' if parent == child else (
             f'{child} has the parent {", ".join(sorted(others))} already; choose another tf.mode')
         self._tell_once(f'{parent} -> {child} is not published: {reason}', key=child)
+        return False
+
+    def _is_finite(self, *poses: Array) -> bool:
+        """Hold back what would spoil every tree of frames that hears of it."""
+        if all(np.isfinite(pose).all() for pose in poses):
+            return True
+        self._counters.add(Event.TF_NOT_FINITE)
+        self._tell_once('no pose is published: it is not finite', key='not finite')
         return False
 
     def _tell_once(self, text: str, *, key: str) -> None:

@@ -51,10 +51,12 @@ class _View:
     """
     What the network sees of a camera.
 
+    :param frame_id: of its last image.
     :param size: height and width of its view [px].
     :param stamp_ns: of its last image.
     """
 
+    frame_id: str
     size: tuple[int, int]
     stamp_ns: int
 
@@ -123,7 +125,7 @@ class RigIntake:
 
     def _admit(self, camera: str, signature: StreamSignature, stamp_ns: int) -> bool:
         """Tell whether an image is one to go on with, and notice that a session begins."""
-        size = self._view_size(camera, signature, stamp_ns)
+        view = self._view(camera, signature, stamp_ns)
         observation = self._watch.observe(signature, stamp_ns, camera=camera)
         if observation.arrival is Arrival.DUPLICATE:
             self._counters[camera].add(Event.DUPLICATE)
@@ -141,22 +143,26 @@ class RigIntake:
             self.release()
             self._counters[camera].add(Event.SESSIONS)
             self._new_session = observation.reason
-        self._views[camera] = _View(size, stamp_ns)
+        self._views[camera] = view
         return True
 
-    def _view_size(
-        self, camera: str, signature: StreamSignature, stamp_ns: int
-    ) -> tuple[int, int]:
-        """Return the size of the camera's views, which must be that of the other cameras."""
-        view = plan_view(self._preprocess, signature.width, signature.height)
+    def _view(self, camera: str, signature: StreamSignature, stamp_ns: int) -> _View:
+        """Foresee the view of an image, which must go together with those of the other cameras."""
+        size = plan_view(self._preprocess, signature.width, signature.height).size
         for other, theirs in self._views.items():
             age_s = abs(stamp_ns - theirs.stamp_ns) / _NS_PER_S
-            if other != camera and theirs.size != view.size and age_s < self._settings.max_gap_s:
+            if other == camera or age_s >= self._settings.max_gap_s:
+                continue
+            if theirs.size != size:
                 raise MessageError(
                     f'image size: got {signature.width}x{signature.height}, which the network '
-                    f'sees as {view.size[1]}x{view.size[0]}, expected {theirs.size[1]}x'
-                    f'{theirs.size[0]}, as it sees camera {other}')
-        return view.size
+                    f'sees as {size[1]}x{size[0]}, expected {theirs.size[1]}x{theirs.size[0]}, '
+                    f'as it sees camera {other}')
+            if theirs.frame_id == signature.frame_id != '':
+                raise MessageError(
+                    f'frame_id: got {signature.frame_id!r}, expected another than that of '
+                    f'camera {other}')
+        return _View(signature.frame_id, size, stamp_ns)
 
     def _take(self, frame: Frame) -> None:
         self._is_idle = False

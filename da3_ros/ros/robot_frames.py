@@ -85,6 +85,7 @@ class RobotFrames:
         """
         # Not the buffer's own watch on the clock: with a node it would offer a service as well.
         self._buffer = _WatchfulBuffer()
+        self._unconnected: dict[tuple[str, str], str] = {}
         self._listener = TransformListener(self._buffer, node)
         self._jump_handle = node.get_clock().create_jump_callback(
             JumpThreshold(
@@ -120,19 +121,30 @@ class RobotFrames:
         """
         Look ``target_T_source`` up at a time.
 
+        Frames that nothing connects are waited for once, not with every keyframe.
+
         :param target: name of a frame.
         :param source: name of a frame.
         :param stamp_ns: [ns].
         :param timeout_s: longest wait.
         :returns: (4, 4), or why there is none.
         """
+        link = (target, source)
+        if link in self._unconnected and not self._is_connected(*link):
+            return self._unconnected[link]
         try:
             found = self._buffer.lookup_transform(
                 target, source, Time(nanoseconds=stamp_ns), Duration(seconds=timeout_s)
             )
         except TransformException as error:
+            if not self._is_connected(*link):
+                self._unconnected[link] = str(error)
             return str(error)
         return from_transform(found.transform)
+
+    def _is_connected(self, target: str, source: str) -> bool:
+        """Tell whether there is a transform at any time."""
+        return self._buffer.can_transform(target, source, Time())
 
 
 class RobotPoses:

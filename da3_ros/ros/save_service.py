@@ -59,6 +59,7 @@ class SaveService:
         self._session = session
         self._is_ending = threading.Event()
         self._thread: threading.Thread | None = None
+        self._is_saving = False
         # Of its own: while an answer is awaited, the callbacks of the node's group would wait too.
         node.create_service(
             Trigger, '~/save', self._save, callback_group=ReentrantCallbackGroup())
@@ -79,7 +80,7 @@ class SaveService:
         session = self._session()
         if session is None:
             response.message = 'the node is not active'
-        elif self._thread is not None and self._thread.is_alive():
+        elif self._is_saving:
             response.message = 'save: got a call while another is under way, expected its end'
         elif self._settings().save.max_keyframes == 0:
             response.message = (
@@ -90,7 +91,9 @@ class SaveService:
             self._thread = threading.Thread(
                 target=self._run, args=(session, done), name='da3_save', daemon=True)
             self._thread.start()
+            self._is_saving = True
             response.success, response.message = await done
+            self._is_saving = False
         return response
 
     def _run(self, session: Session, done: Future) -> None:

@@ -14,13 +14,14 @@
 
 """The package as ament finds it, made of the sources, and a view of what a launch started."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import os
 from pathlib import Path
 import sys
 import tempfile
 import time
 
+from da3_ros.ros.conversions import to_bytes
 from launch import LaunchDescription
 from launch.actions import IncludeLaunchDescription, RegisterEventHandler
 from launch.event_handlers import OnProcessStart
@@ -28,10 +29,14 @@ from launch.events.process import ProcessStarted
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_testing.actions import ReadyToTest
 from lifecycle_msgs.srv import GetState
+import numpy as np
 from rcl_interfaces.srv import GetParameters
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import parameter_value_to_python
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+from standin_peer import install
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE = '/robot1/da3'
@@ -45,15 +50,28 @@ PARAMETERS = """
       weights: random
     preprocess:
       size: 56
+    camera:
+      info_wait_s: 0.0
+    keyframe:
+      mode: time
+      min_sharpness: 0.0
+    window:
+      size: 4
+      stride: 2
+      max_age_s: 0.3
     path:
       max_size: 7
 """
 
 
-def describe(name: str, **arguments: str) -> tuple[LaunchDescription, dict]:
+def describe(
+    name: str, *, standins: Sequence[str] = (), **arguments: str
+) -> tuple[LaunchDescription, dict]:
     """
     Describe a test of one of our launch files, in namespace robot1 and with small work.
 
+    :param name: of the launch file.
+    :param standins: packages for which something else starts.
     :returns: the description, and for the tests ``started``: an event of each process.
     """
     started: list[ProcessStarted] = []
@@ -62,15 +80,16 @@ def describe(name: str, **arguments: str) -> tuple[LaunchDescription, dict]:
             on_start=lambda event, _context: started.append(event))),
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(str(ROOT / 'launch' / f'{name}.launch.py')),
-            launch_arguments={**link_package(), **arguments}.items()),
+            launch_arguments={**link_package(standins), **arguments}.items()),
         ReadyToTest(),
-    ]), {'started': started}
+    ]), {'started': started, 'name': name}
 
 
-def link_package() -> dict[str, str]:
+def link_package(standins: Sequence[str] = ()) -> dict[str, str]:
     """
     Make an install space of links to the sources, and let ament find it first.
 
+    :param standins: packages that are put into it too.
     :returns: launch arguments: a namespace, and parameters for small work.
     """
     prefix = Path(tempfile.mkdtemp(prefix='da3_launch_'))
@@ -85,6 +104,8 @@ def link_package() -> dict[str, str]:
     script = prefix / 'lib' / 'da3_ros' / 'node'
     script.write_text(f'#!{sys.executable}\nfrom da3_ros.node import main\nmain()\n')
     script.chmod(0o755)
+    for package in standins:
+        install(prefix, package)
     os.environ['AMENT_PREFIX_PATH'] = f'{prefix}{os.pathsep}{os.environ["AMENT_PREFIX_PATH"]}'
     params_file = prefix / 'test.yaml'
     params_file.write_text(PARAMETERS)
@@ -100,6 +121,20 @@ class Probe:
         self.node = rclpy.create_node('probe', context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
+        self._images = None
+        self._random = np.random.default_rng(0)
+
+    def send_images(self, count: int = 5) -> None:
+        """Publish noise as the camera's images, for half a second."""
+        if self._images is None:
+            self._images = self.node.create_publisher(Image, '/robot1/image', QoSProfile(depth=10))
+        for _ in range(count):
+            message = Image(encoding='rgb8', height=48, width=64, step=192, data=to_bytes(
+                self._random.integers(0, 256, (48, 192), np.uint8)))
+            message.header.frame_id = 'camera_optical_frame'
+            message.header.stamp = self.node.get_clock().now().to_msg()
+            self._images.publish(message)
+            time.sleep(0.1)
 
     def close(self) -> None:
         """Leave."""

@@ -12,46 +12,69 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The launch files of docs/interop for real, where the other package is installed."""
+"""
+The launch files of docs/interop for real, and RViz: what they start gets whole keyframes.
+
+Where the other package is not installed, a stand-in with its subscriptions takes its place.
+"""
 
 from importlib import import_module
-import signal
-import subprocess
+import unittest
 
 from ament_index_python.packages import get_packages_with_prefixes
 import pytest
 
-pytest.importorskip('launch_testing', reason='launch_testing has no wheel')
+launch_testing = pytest.importorskip('launch_testing', reason='launch_testing has no wheel')
 launched = import_module('launched')
+standin_peer = import_module('standin_peer')
 
+INSTALLED = frozenset(get_packages_with_prefixes())
+# The packages that each launch file starts beside the node; the first one listens to it.
 PEERS = {
-    # It subscribes only while somebody takes its points.
-    'depth_image_proc': ('depth_image_proc', None),
-    'rtabmap': ('rtabmap_slam', 'depth/image'),
-    'nvblox': ('nvblox_ros', 'depth/image'),
-    'nav2_costmap': ('nav2_costmap_2d', 'points'),
+    'depth_image_proc': ('rclcpp_components',),
+    'rtabmap': ('rtabmap_slam',),
+    'nvblox': ('nvblox_ros',),
+    'nav2_costmap': ('nav2_costmap_2d', 'nav2_lifecycle_manager'),
 }
+LISTENS_TO = {'nav2_costmap': 'points'}
 
 
-@pytest.fixture
-def probe():
-    probe = launched.Probe()
-    yield probe
-    probe.close()
+@pytest.mark.launch_test
+@launch_testing.parametrize('name', list(PEERS))
+def generate_test_description(name):
+    # RViz is given its configuration by the same launch file.
+    needed = (*PEERS[name], 'rviz2')
+    return launched.describe(
+        name, standins=[each for each in needed if each not in INSTALLED], rviz='true')
 
 
-@pytest.mark.parametrize('name', PEERS)
-def test_the_other_package_listens(name, probe):
-    package, topic = PEERS[name]
-    if package not in get_packages_with_prefixes():
-        pytest.skip(f'{package} is not installed')
-    arguments = [f'{key}:={value}' for key, value in launched.link_package().items()]
-    with subprocess.Popen(['ros2', 'launch', 'da3_ros', f'{name}.launch.py', *arguments]) as run:
-        try:
-            probe.wait_until(lambda: probe.state() == 'active')
-            if topic is not None:
-                probe.wait_until(
-                    lambda: probe.node.count_subscribers(f'{launched.NODE}/{topic}') > 0)
-        finally:
-            run.send_signal(signal.SIGINT)
-    assert run.returncode == 0
+class TestPeer(unittest.TestCase):
+
+    def test_it_gets_whole_keyframes(self, name, proc_output):
+        probe = launched.Probe()
+        self.addCleanup(probe.close)
+        probe.wait_until(lambda: probe.state() == 'active')
+
+        def heard(text):
+            return any(text in line.text.decode() for line in proc_output)
+
+        def has_whole_keyframes():
+            probe.send_images()
+            return heard(standin_peer.WHOLE)
+
+        for package in {*PEERS[name], 'rviz2'} - INSTALLED:
+            probe.wait_until(lambda package=package: heard(f'{package} with'))
+        if PEERS[name][0] not in INSTALLED:
+            probe.wait_until(has_whole_keyframes)
+        elif name != 'depth_image_proc':
+            # That one subscribes only while somebody takes its points.
+            probe.wait_until(lambda: probe.node.count_subscribers(
+                f'{launched.NODE}/{LISTENS_TO.get(name, "depth/image")}') > 0)
+        assert 'rviz2' in INSTALLED or heard('da3.rviz')
+
+
+@launch_testing.post_shutdown_test()
+class TestEnd(unittest.TestCase):
+
+    def test_all_ended_well(self, proc_info):
+        launch_testing.asserts.assertExitCodes(proc_info)

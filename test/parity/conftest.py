@@ -14,11 +14,11 @@
 
 """Pairs of networks, this package's and upstream's, that share their weights."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import ModuleType
 
-from da3_ros.model import build_network, DepthAnything3, ModelConfig, MODELS, NestedDepthAnything3
-from da3_ros.model.build import Network
+from da3_ros.model import build_network, MODELS, Network
+from narrow_networks import build_narrow, narrow
 import pytest
 from random_weights import randomize
 import torch
@@ -39,19 +39,6 @@ def share_weights(ours: Network, theirs: nn.Module) -> Pair:
     randomize(ours)
     theirs.load_state_dict(ours.state_dict(), strict=True, assign=True)
     return Pair(ours, theirs)
-
-
-def narrow(config: ModelConfig) -> ModelConfig:
-    """Keep blocks and layers of a variant, and make everything narrow."""
-    metric = config.metric_branch
-    return replace(
-        config,
-        embed_dim=64,
-        num_heads=2,
-        head_features=32,
-        head_channels=(16, 24, 32, 48),
-        metric_branch=None if metric is None else narrow(metric),
-    )
 
 
 @pytest.fixture(scope='session')
@@ -75,8 +62,7 @@ def full_size(request, upstream) -> Pair:
 @pytest.fixture(scope='module')
 def narrowed(request, upstream) -> Pair:
     """Give the variant that a test names, with its own pattern of blocks, but narrow."""
-    config = narrow(MODELS[request.param])
-    is_nested = config.metric_branch is not None
+    config = narrow(MODELS[request.param], head_features=32, head_channels=(16, 24, 32, 48))
     with torch.device('meta'):
-        ours = (NestedDepthAnything3 if is_nested else DepthAnything3)(config).eval()
+        ours = build_narrow(config)
     return share_weights(ours, upstream.build(config))

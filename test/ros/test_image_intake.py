@@ -17,10 +17,12 @@
 from da3_ros.mapping.config import KeyframeConfig
 from da3_ros.mapping.rig import RigSelector
 from da3_ros.mapping.rig_config import RigConfig
+from da3_ros.ros import image_intake
 from da3_ros.ros.camera_settings import CameraSettings
 from da3_ros.ros.conversions import to_bytes, to_header
 from da3_ros.ros.counters import Counters, Event
 from da3_ros.ros.health import Health
+from da3_ros.ros.rectification import Rectifier
 from da3_ros.ros.rig_intake import RigIntake
 from da3_ros.ros.settings import PreprocessSettings
 from hypothesis import given
@@ -130,6 +132,19 @@ def test_new_calibration_is_used_from_the_next_image():
     camera.send(33 * MS)
     assert [frame.intrinsics[0, 0] for frame in camera.frames] == [60.0, 90.0]
     assert camera.counters[Event.SESSIONS] == 1
+
+
+def test_calibrations_that_alternate_are_computed_once(monkeypatch):
+    """Two cameras on one CameraInfo topic do not cost new maps with every image."""
+    made = []
+    monkeypatch.setattr(image_intake, 'Rectifier', lambda *arguments, **keywords: made.append(
+        Rectifier(*arguments, **keywords)) or made[-1])
+    camera = Camera()
+    for index in range(20):
+        camera.send_info(distortion_model='plumb_bob', d=[-0.1 - 0.05 * (index % 2)] + [0.0] * 4)
+        camera.send(index * 33 * MS)
+    assert len(made) == 2
+    assert len({frame.intrinsics[0, 0] for frame in camera.frames}) == 2
 
 
 def test_images_without_frame_id_get_one():

@@ -15,61 +15,28 @@
 """Subscribers with the topics and rules of the packages in docs/interop get what they need."""
 
 from collections import defaultdict
-from dataclasses import dataclass
 import threading
 import time
 
-from da3_ros.ros.conversions import stamp_ns
+from da3_ros.ros.conversions import from_transform, stamp_ns
 from nav_msgs.msg import Odometry
 from node_harness import eventually, FRAME_ID, ROOT
+import numpy as np
+from peer_contracts import Contract, CONTRACTS
 from perfect_engine import frames
 import pytest
 from rclpy.context import Context
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile
 from rclpy.time import Time
 from recorder import record
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from sensor_msgs_py.point_cloud2 import read_points_numpy
 
 NUM_FRAMES = 12
 DEPTH_ENCODINGS = {'32FC1', '16UC1'}
-
-
-@dataclass(frozen=True)
-class Contract:
-    """
-    What a package subscribes to, by its own names, and which encodings it takes.
-
-    :param package: as named in our launch file of that name.
-    :param topics: its topics, all to be synchronised exactly.
-    :param colours: encodings that it takes for colour.
-    :param reliability: that it asks for.
-    """
-
-    package: str
-    launch_file: str
-    topics: dict[str, type]
-    colours: frozenset[str] = frozenset()
-    reliability: ReliabilityPolicy = ReliabilityPolicy.RELIABLE
-
-
-CONTRACTS = [
-    Contract('depth_image_proc', 'depth_image_proc', {
-        'depth_registered/image_rect': Image, 'rgb/image_rect_color': Image,
-        'da3/rgb/camera_info': CameraInfo,
-    }, frozenset({'rgb8', 'rgba8', 'bgr8', 'bgra8', 'mono8'})),
-    Contract('rtabmap_slam', 'rtabmap', {
-        'depth/image': Image, 'rgb/image': Image, 'rgb/camera_info': CameraInfo, 'odom': Odometry,
-    }, frozenset({'rgb8', 'rgba8', 'bgr8', 'bgra8', 'mono8', 'mono16'})),
-    Contract('nvblox_ros', 'nvblox', {
-        'camera_0/depth/image': Image, 'camera_0/depth/camera_info': CameraInfo,
-        'camera_0/color/image': Image, 'camera_0/color/camera_info': CameraInfo,
-    }, frozenset({'rgb8', 'bgra8'})),
-    Contract('nav2_costmap_2d', 'nav2_costmap', {'da3/points': PointCloud2},
-             reliability=ReliabilityPolicy.BEST_EFFORT),
-]
 
 
 class Subscriber:
@@ -128,6 +95,7 @@ def subscriber(contract, domain_id):
 def check_images(images: list[Image], contract: Contract) -> None:
     depth, *colours = images
     assert depth.encoding in DEPTH_ENCODINGS
+    assert (depth.step, depth.is_bigendian) == (4 * depth.width, 0)
     for colour in colours:
         assert colour.encoding in contract.colours
         assert (colour.width, colour.height) == (depth.width, depth.height)
@@ -146,6 +114,14 @@ def check_points(cloud: PointCloud2) -> None:
     types = {field.name: field.datatype for field in cloud.fields}
     assert [types[name] for name in 'xyz'] == [PointField.FLOAT32] * 3
     assert cloud.width * cloud.height > 0
+    assert len(cloud.data) == cloud.row_step * cloud.height
+
+
+def heights(cloud: PointCloud2, odom_T_camera: np.ndarray) -> tuple[float, float]:
+    """Give the lowest and the highest point in odom, as a costmap cuts them off there."""
+    points = read_points_numpy(cloud, ['x', 'y', 'z'], skip_nans=True)
+    z = (points @ odom_T_camera[:3, :3].T + odom_T_camera[:3, 3])[:, 2]
+    return float(z.min()), float(z.max())
 
 
 def test_every_keyframe_fits(contract, subscriber, start_node, peer):
@@ -162,6 +138,7 @@ def test_every_keyframe_fits(contract, subscriber, start_node, peer):
         time.sleep(0.05)
     assert eventually(lambda: sorted(subscriber.messages) == sent and all(
         set(messages) == set(contract.topics) for messages in subscriber.messages.values()))
+    bounds = []
     for time_ns, messages in subscriber.messages.items():
         by_type = defaultdict(list)
         for topic in contract.topics:
@@ -177,5 +154,10 @@ def test_every_keyframe_fits(contract, subscriber, start_node, peer):
         for odometry in by_type[Odometry]:
             assert (odometry.header.frame_id, odometry.child_frame_id) == ('odom', FRAME_ID)
         # Another process may get the transform a little later than the images.
-        assert peer.buffer.can_transform(
-            'odom', FRAME_ID, Time(nanoseconds=time_ns), Duration(seconds=5))
+        transform = peer.buffer.lookup_transform(
+            'odom', FRAME_ID, Time(nanoseconds=time_ns), Duration(seconds=5)).transform
+        bounds += [heights(cloud, from_transform(transform)) for cloud in by_type[PointCloud2]]
+    for floor, ceiling in bounds:
+        # The level room of the engine: z is up in odom, in one unit for all keyframes.
+        assert floor < 0.0 < ceiling
+        assert (floor, ceiling) == pytest.approx(bounds[0], rel=0.02)

@@ -21,6 +21,7 @@ from node_harness import eventually
 from perfect_engine import frames
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
+from test_node_outputs import stream
 from test_node_survival import assert_works, Counts
 
 BEST_EFFORT, RELIABLE = ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE
@@ -110,6 +111,21 @@ def test_cameras_of_either_reliability_are_heard(start_node, peer):
             time.sleep(0.05)
         # Not each: best effort may lose some.
         assert eventually(lambda sent=sent: len(set(sent) & set(peer.stamps('depth'))) >= 6)
+
+
+def test_a_camera_that_is_ten_times_too_fast(start_node, peer):
+    """Old keyframes are dropped and counted, each once; the newest come out soon."""
+    start_node({'queue.size': 4}, arguments=['--delay-s', '0.2'])
+    counts = Counts(peer)
+    peer.wait_for_camera()
+    sent = stream(peer, 200, pace_s=0.01)
+    assert eventually(lambda: sent[-1] in peer.stamps('points'))
+    assert eventually(lambda: counts['images received'] == len(sent))
+    assert eventually(lambda: counts['keyframes'] == counts['keyframes published'] + counts[
+        'dropped keyframes: queue full'])
+    assert counts['keyframes'] > 150
+    assert counts['dropped keyframes: queue full'] > 100
+    assert {len(messages) for messages in peer.received['points'].values()} == {1}
 
 
 def profiles(peer, topic, *, of_node='da3'):

@@ -63,6 +63,7 @@ def test_memory_runs_out_everywhere_and_no_keyframe_is_lost_or_doubled(start_nod
         fails_to_load=True)
     counts = Counts(peer)
     node.wait_for_output('on_configure: the weights do not fit the GPU')
+    node.wait_for_output('autostart failed; when the cause is mended: ros2 lifecycle set /da3')
     assert eventually(lambda: peer.state() == 'unconfigured')
     assert peer.change_state(Transition.TRANSITION_CONFIGURE)
     assert peer.change_state(Transition.TRANSITION_ACTIVATE)

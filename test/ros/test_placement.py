@@ -14,6 +14,7 @@
 
 """Keyframes are placed in the robot's frames, and no frame gets a second parent."""
 
+from dataclasses import replace
 import logging
 
 from da3_ros.geometry import rigid
@@ -239,3 +240,19 @@ def test_the_map_is_shown_where_the_poses_are(mode, publish_map, frames, counter
         np.testing.assert_allclose(shown, in_world, atol=1e-9)
     is_map_on_tf = mode == 'map_to_odom' or (publish_map and mode != 'none')
     assert placed.path_frame == ('map' if is_map_on_tf else 'odom')
+
+
+@pytest.mark.parametrize('mode', ['camera', 'odom_to_base', 'map_to_odom'])
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_a_pose_that_is_not_finite_never_gets_out(mode, value):
+    """Neither the keyframe's nor the map's; the next sound one does."""
+    counters = Counters()
+    frames = Frames()
+    frames.odom_T_base = {1000 + index: base for index, base in enumerate(BASES)}
+    placer = KeyframePlacer(TfSettings(mode=mode), frames, counters)
+    first, second, third = keyframes()
+    wrong = np.full((4, 4), value)
+    assert placer.place(first, wrong) is None
+    assert placer.place(replace(second, odom_T_camera=wrong), np.eye(4)) is None
+    assert placer.place(third, np.eye(4)).transforms
+    assert counters[Event.TF_NOT_FINITE] == 2

@@ -48,8 +48,9 @@ class Rig:
             offer=lambda instant, reason: self.offered.append((instant, reason)),
             counters=self.counters, health=Health(lambda: 0), logger=get_logger('rig'))
 
-    def send(self, camera, stamp_ms, *, size=(64, 48), encoding='rgb8', frame_id='optical'):
+    def send(self, camera, stamp_ms, *, size=(64, 48), encoding='rgb8', frame_id=None):
         """Send an image."""
+        frame_id = f'{camera}_optical' if frame_id is None else frame_id
         image = Image(header=to_header(stamp_ms * MS, frame_id), encoding=encoding)
         image.width, image.height = size
         image.step = 3 * image.width
@@ -132,6 +133,20 @@ def test_a_camera_whose_views_have_another_size_is_refused():
     rig.intake.release()
     assert rig.counters['left'][Event.BAD_IMAGE] == 1
     assert rig.sizes == [2, 1]
+
+
+def test_two_cameras_with_one_frame_are_not_told_apart():
+    """Both would move one frame on TF: the second is refused. Without names they get two."""
+    rig = Rig()
+    rig.send_both(0, frame_id='camera')
+    rig.intake.release()
+    assert rig.counters['left'][Event.BAD_IMAGE] == 1
+    assert rig.sizes == [1]
+    nameless = Rig()
+    nameless.send_both(0, frame_id='')
+    (instant, _), = nameless.offered
+    assert [keyframe.frame.frame_id for keyframe in instant.keyframes] == [
+        'front_camera_optical_frame', 'left_camera_optical_frame']
 
 
 def test_all_cameras_may_change_their_size_one_after_the_other():

@@ -148,7 +148,7 @@ def test_a_second_call_meanwhile_is_refused(side, monkeypatch):
     gate.go.set()
     assert eventually(first.done)
     assert first.result().success
-    assert eventually(lambda: side.answer().success)
+    assert side.answer().success
 
 
 def test_an_idle_executor_is_woken_by_the_answer(side, monkeypatch):
@@ -191,6 +191,11 @@ def test_an_end_of_the_node_gives_a_saving_up(side, monkeypatch):
 
 def test_calls_that_cannot_be_served_are_refused(side):
     """With the reason."""
+    side.settings = NodeSettings(save=SaveSettings(directory='~nobody-of-this-name/sessions'))
+    response = side.answer()
+    assert not response.success
+    assert response.message.startswith("save.directory: got '~nobody-of-this-name/sessions' (")
+    assert side.counters[Event.SAVE_FAILED] == 1
     side.settings = NodeSettings(save=SaveSettings(max_keyframes=0))
     assert side.answer().message.startswith('save.max_keyframes: got 0, expected more')
     side.session = None

@@ -17,24 +17,10 @@
 from da3_ros.export.session import Session
 from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.archive import Archive, pack
-from da3_ros.mapping.keyframe import PosedKeyframe
 import numpy as np
-from perfect_engine import HEIGHT, INTRINSICS, level_camera, Room, WIDTH
+from perfect_engine import level_camera
 import pytest
-
-NUM_KEYFRAMES = 6
-FIRST_STAMP_NS = 1_700_000_000_123_456_789
-
-
-def keyframe(index, pose, *, frame_id='camera', confidence=4.0):
-    """Look at the room."""
-    room = Room()
-    depth = room.depth(pose).astype(np.float32)
-    depth[0, 0], depth[0, 1] = np.nan, np.inf
-    return PosedKeyframe(
-        index, FIRST_STAMP_NS + 333_333_333 * index, frame_id, room.image(pose), depth,
-        None if confidence is None else np.full((HEIGHT, WIDTH), confidence, np.float32),
-        INTRINSICS, pose, 0, True)
+from walk import keyframe, NUM_KEYFRAMES
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@
 
 from dataclasses import replace
 
-from conftest import FIRST_STAMP_NS, keyframe, NUM_KEYFRAMES
 import cv2
 from da3_ros.export.save import FORMATS, save_session
 from da3_ros.geometry.sim3 import Sim3
@@ -26,6 +25,7 @@ import numpy as np
 from perfect_engine import HEIGHT, INTRINSICS, Room, WIDTH
 import pytest
 from readers import ColmapModel, read_ply, read_tum
+from walk import FIRST_STAMP_NS, keyframe, NUM_KEYFRAMES
 
 CONFIG = MapConfig(voxel_m=0.05)
 # Of a float16 depth.

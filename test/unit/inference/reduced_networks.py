@@ -14,34 +14,23 @@
 
 """Small networks with every variant's own structure, and windows for them."""
 
-from dataclasses import replace
-
 from da3_ros.geometry import rigid
-from da3_ros.model import DepthAnything3, MODELS, NestedDepthAnything3
+from da3_ros.model import MODELS
+from narrow_networks import build_narrow, narrow
 import numpy as np
 from random_weights import randomize
 
 
 def reduced_config(name):
-    """Keep a variant's blocks, heads and out layers; narrow everything."""
-    config = MODELS[name]
-    metric = config.metric_branch
-    return replace(
-        config,
-        embed_dim=64,
-        num_heads=4,
-        head_features=16,
-        head_channels=(8, 16, 32, 64),
-        metric_branch=None if metric is None else reduced_config(metric.name),
-    )
+    """Narrow a variant, with as many heads as kernels like."""
+    return narrow(MODELS[name], num_heads=4)
 
 
 def build_reduced(name, seed=0):
     """Build a narrow network in which every weight matters."""
-    config = reduced_config(name)
-    network = (DepthAnything3 if config.metric_branch is None else NestedDepthAnything3)(config)
+    network = build_narrow(reduced_config(name))
     randomize(network, seed=seed)
-    return network.eval()
+    return network
 
 
 def random_window(num_views, height=42, width=56, seed=0):

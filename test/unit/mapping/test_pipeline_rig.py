@@ -22,7 +22,7 @@ from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.mapping.rig_config import RigConfig
 import numpy as np
 from perfect_engine import frames, INTRINSICS, level_camera, PerfectEngine, PERIOD_NS
-from pipeline_runs import EVERY_FRAME, indices, posed_keyframes, run
+from pipeline_runs import EVERY_FRAME, indices, posed_keyframes, reports, run
 import pytest
 from scipy.spatial.transform import Rotation
 
@@ -140,6 +140,15 @@ def test_the_distances_between_the_cameras_give_metres(step_m, camera_noise):
     true = engine.room.depth(engine.poses[indices([last])[0]])
     assert last.is_metric
     assert np.median(last.depth / true) == pytest.approx(1.0, abs=0.002 + 3.0 * camera_noise)
+
+
+def test_a_network_that_does_not_see_the_distances_gives_no_metres():
+    """Nor a unit that means nothing."""
+    engine = PerfectEngine(rig_poses(), camera_noise=0.3)
+    updates = run(rig_pipeline(engine, scale='rig'), rig_frames())
+    scales = [report.placement.scale for report in reports(updates)]
+    assert not any(scale.is_metric for scale in scales)
+    assert {scale.metres_per_unit for scale in scales} == {1.0}
 
 
 def test_without_the_mountings_there_are_no_metres():

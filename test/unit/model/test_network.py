@@ -14,10 +14,9 @@
 
 """The network as a whole: what must hold whatever its weights are."""
 
-from dataclasses import replace
-
-from da3_ros.model import DepthAnything3, MODELS, NestedDepthAnything3
+from da3_ros.model import MODELS
 from da3_ros.model.camera_head import invert_rigid
+from narrow_networks import build_narrow, narrow
 import pytest
 from random_weights import randomize
 import torch
@@ -26,23 +25,10 @@ SIZE = (42, 56)
 
 
 def build(name):
-    config = narrow(MODELS[name])
-    is_nested = config.metric_branch is not None
-    network = (NestedDepthAnything3 if is_nested else DepthAnything3)(config).eval()
+    config = narrow(MODELS[name], embed_dim=32, head_channels=(8, 8, 8, 8))
+    network = build_narrow(config)
     randomize(network)
     return network
-
-
-def narrow(config):
-    metric = config.metric_branch
-    return replace(
-        config,
-        embed_dim=32,
-        num_heads=2,
-        head_features=16,
-        head_channels=(8, 8, 8, 8),
-        metric_branch=None if metric is None else narrow(metric),
-    )
 
 
 @pytest.fixture(scope='module')

@@ -1,0 +1,103 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The robot's frames: waited for, but not again and again where there are none."""
+
+import threading
+import time
+
+from da3_ros.ros.conversions import to_transform
+from da3_ros.ros.robot_frames import RobotFrames
+from node_harness import eventually
+import numpy as np
+import pytest
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from tf2_ros import StaticTransformBroadcaster, TransformBroadcaster
+
+STAMP_NS = 10**18
+TIMEOUT_S = 0.3
+
+
+class Robot:
+    """A node that listens to frames, and one that publishes them."""
+
+    def __init__(self, domain_id) -> None:
+        """Spin both."""
+        self._context = Context()
+        self._context.init(domain_id=domain_id)
+        self._nodes = [Node(name, context=self._context) for name in ('listener', 'robot')]
+        self.frames = RobotFrames(self._nodes[0])
+        self.static = StaticTransformBroadcaster(self._nodes[1])
+        self.moving = TransformBroadcaster(self._nodes[1])
+        self._executor = SingleThreadedExecutor(context=self._context)
+        for node in self._nodes:
+            self._executor.add_node(node)
+        self._thread = threading.Thread(target=self._executor.spin)
+        self._thread.start()
+
+    def look_up(self, source, *, stamp_ns=STAMP_NS, timeout_s=TIMEOUT_S):
+        """Look a frame of the base up; return what was found and how long it took."""
+        started = time.monotonic()
+        found = self.frames.look_up('base', source, stamp_ns=stamp_ns, timeout_s=timeout_s)
+        return found, time.monotonic() - started
+
+    def close(self) -> None:
+        """End everything."""
+        self._executor.shutdown()
+        self._thread.join()
+        self.frames.close()
+        for node in self._nodes:
+            node.destroy_node()
+        self._context.try_shutdown()
+
+
+@pytest.fixture
+def robot(domain_id):
+    """Give a robot that ends with the test."""
+    robot = Robot(domain_id)
+    yield robot
+    robot.close()
+
+
+def link(child, stamp_ns=0):
+    """Make a transform."""
+    return to_transform(np.eye(4), time_ns=stamp_ns, parent='base', child=child)
+
+
+def test_a_frame_that_nobody_knows_is_waited_for_once(robot):
+    """And found as soon as somebody does."""
+    found, duration_s = robot.look_up('camera')
+    assert isinstance(found, str)
+    assert duration_s >= TIMEOUT_S
+    again, duration_s = robot.look_up('camera')
+    assert again == found
+    assert duration_s < TIMEOUT_S / 2
+    robot.static.sendTransform(link('camera'))
+    assert eventually(lambda: not isinstance(robot.look_up('camera')[0], str), 10.0)
+
+
+def test_a_transform_on_its_way_is_waited_for_every_time(robot):
+    """The frames are connected, but not yet at the time that is asked for."""
+    assert eventually(lambda: robot.moving.pub_tf.get_subscription_count() > 0, 10.0)
+    robot.moving.sendTransform(link('arm', STAMP_NS))
+    assert eventually(lambda: not isinstance(robot.look_up('arm', timeout_s=0.0)[0], str), 10.0)
+    for _ in range(2):
+        found, duration_s = robot.look_up('arm', stamp_ns=STAMP_NS + 10**9)
+        assert isinstance(found, str)
+        assert duration_s >= TIMEOUT_S
+    threading.Timer(0.5, robot.moving.sendTransform, [link('arm', STAMP_NS + 2 * 10**9)]).start()
+    found, _ = robot.look_up('arm', stamp_ns=STAMP_NS + 10**9, timeout_s=5.0)
+    np.testing.assert_allclose(found, np.eye(4))
