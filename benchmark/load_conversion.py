@@ -28,17 +28,17 @@ from da3_ros.inference.preprocessing import plan_processing, preprocess
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.ros import conversions
 from da3_ros.ros.allocator import reuse_large_buffers
-from da3_ros.ros.camera_model import read_camera_model
-from da3_ros.ros.counters import Counters
-from da3_ros.ros.depth_mask import mask_depth
-from da3_ros.ros.health import Health
-from da3_ros.ros.image_decoding import decode_image
+from da3_ros.ros.input.camera_model import read_camera_model
+from da3_ros.ros.input.image_decoding import decode_image
+from da3_ros.ros.input.rectification import Rectifier
+from da3_ros.ros.insight.counters import Counters
+from da3_ros.ros.insight.health import Health
 from da3_ros.ros.interface import create_publishers
-from da3_ros.ros.keyframe_publisher import KeyframePublisher
-from da3_ros.ros.placement import KeyframePlacer
-from da3_ros.ros.point_cloud import to_point_cloud
-from da3_ros.ros.rectification import Rectifier
-from da3_ros.ros.settings import NodeSettings, TfSettings
+from da3_ros.ros.output.depth_mask import mask_depth
+from da3_ros.ros.output.keyframe_publisher import KeyframePublisher
+from da3_ros.ros.output.placement import KeyframePlacer
+from da3_ros.ros.output.point_cloud import to_point_cloud
+from da3_ros.ros.parameters.settings import NodeSettings, TfSettings
 from load_camera import camera_info, image_messages
 import numpy as np
 import rclpy

@@ -35,10 +35,10 @@ from da3_ros.mapping.config import MapConfig
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.points import fuse, observe, WeightedPoints
 from da3_ros.mapping.voxel_map import VoxelMap
-from da3_ros.ros.compressed_images import to_depth_message, to_jpeg_message
 from da3_ros.ros.conversions import to_header
-from da3_ros.ros.output_settings import CompressedSettings
-from da3_ros.ros.point_cloud import to_fused_cloud
+from da3_ros.ros.output.compressed_images import to_depth_message, to_jpeg_message
+from da3_ros.ros.output.point_cloud import to_fused_cloud
+from da3_ros.ros.parameters.output_settings import CompressedSettings
 from load_camera import wall_pictures
 import numpy as np
 

@@ -29,7 +29,7 @@ import platform
 import sys
 import time
 
-from da3_ros.ros.latency import Stage
+from da3_ros.ros.insight.latency import Stage
 from load_listener import ECHO, echo_topic, Listener, OUTPUTS
 from load_process import LoadProcess, machine_cpu_s
 import numpy as np

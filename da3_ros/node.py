@@ -23,15 +23,15 @@ import traceback
 
 from da3_ros.errors import Da3Error
 from da3_ros.ros.allocator import reuse_large_buffers
-from da3_ros.ros.counters import Counters
-from da3_ros.ros.diagnostics import Diagnostics
 from da3_ros.ros.engine_loading import load_engine, LoadedEngine, ModelIdentity
-from da3_ros.ros.health import Health
-from da3_ros.ros.log_bridge import LogBridge
-from da3_ros.ros.parameters import NodeParameters
+from da3_ros.ros.insight.counters import Counters
+from da3_ros.ros.insight.diagnostics import Diagnostics
+from da3_ros.ros.insight.health import Health
+from da3_ros.ros.insight.log_bridge import LogBridge
+from da3_ros.ros.parameters.settings import NodeSettings
+from da3_ros.ros.parameters.snapshot import NodeParameters
 from da3_ros.ros.processing_line import ProcessingLine
 from da3_ros.ros.services import Services
-from da3_ros.ros.settings import NodeSettings
 import rclpy
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor

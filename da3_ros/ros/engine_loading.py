@@ -33,7 +33,7 @@ from da3_ros.mapping.config import WindowConfig
 from da3_ros.mapping.keyframe import WindowEngine
 from da3_ros.model import build_network, load_weights, MODELS, Network
 from da3_ros.model.weights import find_weights
-from da3_ros.ros.settings import ModelSettings, NodeSettings
+from da3_ros.ros.parameters.settings import ModelSettings, NodeSettings
 import numpy as np
 import torch
 

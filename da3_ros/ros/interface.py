@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from da3_ros.ros.kept_output import KeptOutput
+from da3_ros.ros.output.kept_output import KeptOutput
 from nav_msgs.msg import Odometry, Path
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher

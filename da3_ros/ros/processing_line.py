@@ -19,9 +19,10 @@ from collections.abc import Callable
 from da3_ros.export.session import Session
 from da3_ros.mapping.keyframe import Instant, Keyframe
 from da3_ros.mapping.pipeline import DepthPipeline
-from da3_ros.ros.counters import Counters, Event
 from da3_ros.ros.engine_loading import LoadedEngine, ModelIdentity, release_memory
-from da3_ros.ros.health import Health
+from da3_ros.ros.input.rig_intake import RigIntake
+from da3_ros.ros.insight.counters import Counters, Event
+from da3_ros.ros.insight.health import Health
 from da3_ros.ros.interface import (
     create_publishers,
     create_subscriptions,
@@ -29,14 +30,13 @@ from da3_ros.ros.interface import (
     destroy_subscriptions,
     Subscriptions,
 )
-from da3_ros.ros.keyframe_publisher import KeyframeMessages, KeyframePublisher
-from da3_ros.ros.map_broadcaster import MapBroadcaster
-from da3_ros.ros.map_publisher import MapPublisher
-from da3_ros.ros.placement import KeyframePlacer
-from da3_ros.ros.rig_intake import RigIntake
+from da3_ros.ros.output.keyframe_publisher import KeyframeMessages, KeyframePublisher
+from da3_ros.ros.output.map_broadcaster import MapBroadcaster
+from da3_ros.ros.output.map_publisher import MapPublisher
+from da3_ros.ros.output.placement import KeyframePlacer
+from da3_ros.ros.output.session_archive import SessionArchive
+from da3_ros.ros.parameters.settings import NodeSettings
 from da3_ros.ros.robot_frames import RobotFrames, RobotPoses
-from da3_ros.ros.session_archive import SessionArchive
-from da3_ros.ros.settings import NodeSettings
 from da3_ros.ros.watched_engine import WatchedEngine
 from da3_ros.ros.worker import InferenceWorker
 from rclpy.clock import Clock, ClockType

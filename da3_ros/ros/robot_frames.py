@@ -20,7 +20,7 @@ import threading
 
 from da3_ros.mapping.keyframe import Frame, Keyframe
 from da3_ros.ros.conversions import Array, from_transform
-from da3_ros.ros.settings import TfSettings
+from da3_ros.ros.parameters.settings import TfSettings
 from geometry_msgs.msg import TransformStamped
 from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration

@@ -17,10 +17,10 @@
 from collections.abc import Callable
 
 from da3_ros.export.session import Session
-from da3_ros.ros.counters import Counters
+from da3_ros.ros.insight.counters import Counters
+from da3_ros.ros.output.save_service import SaveService
+from da3_ros.ros.parameters.settings import NodeSettings
 from da3_ros.ros.processing_line import ProcessingLine
-from da3_ros.ros.save_service import SaveService
-from da3_ros.ros.settings import NodeSettings
 from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 

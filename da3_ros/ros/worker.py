@@ -25,7 +25,7 @@ from da3_ros.mapping.keyframe import Instant, Keyframe, PosedKeyframe
 from da3_ros.mapping.loop_closure import LoopReport
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.mapping.update import DropReason, PipelineUpdate
-from da3_ros.ros.counters import Counters, Event
+from da3_ros.ros.insight.counters import Counters, Event
 
 _logger = logging.getLogger(__name__)
 

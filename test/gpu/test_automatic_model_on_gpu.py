@@ -18,7 +18,7 @@ import logging
 
 from da3_ros.inference.automatic_model import PlanConfig
 from da3_ros.ros.engine_loading import load_engine, release_memory
-from da3_ros.ros.settings import (
+from da3_ros.ros.parameters.settings import (
     MemorySettings,
     ModelSettings,
     NodeSettings,

@@ -16,7 +16,7 @@
 
 from pathlib import Path
 
-from da3_ros.ros.settings import TfSettings
+from da3_ros.ros.parameters.settings import TfSettings
 import pytest
 from sensor_msgs.msg import CameraInfo, CompressedImage
 import yaml

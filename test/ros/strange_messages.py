@@ -15,7 +15,7 @@
 """Strategies for what cameras send: sound messages, the same with a few fields spoilt, rubbish."""
 
 from da3_ros.ros.conversions import to_bytes, to_header
-from da3_ros.ros.image_decoding import ENCODINGS
+from da3_ros.ros.input.image_decoding import ENCODINGS
 from hypothesis import strategies as st
 import numpy as np
 from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest

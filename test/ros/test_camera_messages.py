@@ -17,9 +17,9 @@
 from itertools import product
 
 from da3_ros.errors import MessageError
-from da3_ros.ros.camera_model import read_camera_model
-from da3_ros.ros.image_decoding import decode_image, ENCODINGS
-from da3_ros.ros.rectification import Rectifier
+from da3_ros.ros.input.camera_model import read_camera_model
+from da3_ros.ros.input.image_decoding import decode_image, ENCODINGS
+from da3_ros.ros.input.rectification import Rectifier
 from hypothesis import given
 import numpy as np
 import pytest

@@ -16,8 +16,8 @@
 
 import cv2
 from da3_ros.errors import MessageError
-from da3_ros.ros.camera_model import read_camera_model
-from da3_ros.ros.rectification import Rectifier
+from da3_ros.ros.input.camera_model import read_camera_model
+from da3_ros.ros.input.rectification import Rectifier
 import numpy as np
 import pytest
 from sensor_msgs.msg import CameraInfo, RegionOfInterest

@@ -18,11 +18,11 @@ import threading
 import time
 
 from da3_ros.mapping.keyframe import PosedKeyframe, StageTimes
-from da3_ros.ros.counters import Counters
-from da3_ros.ros.diagnostics import Diagnostics
 from da3_ros.ros.engine_loading import ModelIdentity
-from da3_ros.ros.health import Health
-from da3_ros.ros.settings import NodeSettings
+from da3_ros.ros.insight.counters import Counters
+from da3_ros.ros.insight.diagnostics import Diagnostics
+from da3_ros.ros.insight.health import Health
+from da3_ros.ros.parameters.settings import NodeSettings
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from node_harness import eventually
 import numpy as np

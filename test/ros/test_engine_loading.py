@@ -19,7 +19,12 @@ import logging
 
 from da3_ros.model import build_network, MODELS
 from da3_ros.ros.engine_loading import load_engine
-from da3_ros.ros.settings import ModelSettings, NodeSettings, PreprocessSettings, WindowSettings
+from da3_ros.ros.parameters.settings import (
+    ModelSettings,
+    NodeSettings,
+    PreprocessSettings,
+    WindowSettings,
+)
 import pytest
 from safetensors.torch import save_file
 

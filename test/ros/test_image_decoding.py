@@ -17,7 +17,7 @@
 import cv2
 from da3_ros.errors import MessageError
 from da3_ros.ros.conversions import to_bytes
-from da3_ros.ros.image_decoding import decode_compressed, decode_image, ENCODINGS
+from da3_ros.ros.input.image_decoding import decode_compressed, decode_image, ENCODINGS
 from hypothesis import given
 from hypothesis import strategies as st
 import numpy as np

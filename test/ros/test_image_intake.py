@@ -17,14 +17,14 @@
 from da3_ros.mapping.config import KeyframeConfig
 from da3_ros.mapping.rig import RigSelector
 from da3_ros.mapping.rig_config import RigConfig
-from da3_ros.ros import image_intake
-from da3_ros.ros.camera_settings import CameraSettings
 from da3_ros.ros.conversions import to_bytes, to_header
-from da3_ros.ros.counters import Counters, Event
-from da3_ros.ros.health import Health
-from da3_ros.ros.rectification import Rectifier
-from da3_ros.ros.rig_intake import RigIntake
-from da3_ros.ros.settings import PreprocessSettings
+from da3_ros.ros.input import image_intake
+from da3_ros.ros.input.rectification import Rectifier
+from da3_ros.ros.input.rig_intake import RigIntake
+from da3_ros.ros.insight.counters import Counters, Event
+from da3_ros.ros.insight.health import Health
+from da3_ros.ros.parameters.camera_settings import CameraSettings
+from da3_ros.ros.parameters.settings import PreprocessSettings
 from hypothesis import given
 from hypothesis import strategies as st
 import numpy as np

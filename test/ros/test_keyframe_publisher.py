@@ -17,15 +17,15 @@
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.update import PipelineUpdate
 from da3_ros.ros.conversions import stamp_ns
-from da3_ros.ros.counters import Counters
-from da3_ros.ros.depth_mask import mask_depth
-from da3_ros.ros.health import Health
+from da3_ros.ros.insight.counters import Counters
+from da3_ros.ros.insight.health import Health
 from da3_ros.ros.interface import create_publishers
-from da3_ros.ros.keyframe_publisher import KeyframePublisher
-from da3_ros.ros.map_publisher import MapPublisher
-from da3_ros.ros.placement import KeyframePlacer
-from da3_ros.ros.session_archive import SessionArchive
-from da3_ros.ros.settings import DepthSettings, NodeSettings, TfSettings
+from da3_ros.ros.output.depth_mask import mask_depth
+from da3_ros.ros.output.keyframe_publisher import KeyframePublisher
+from da3_ros.ros.output.map_publisher import MapPublisher
+from da3_ros.ros.output.placement import KeyframePlacer
+from da3_ros.ros.output.session_archive import SessionArchive
+from da3_ros.ros.parameters.settings import DepthSettings, NodeSettings, TfSettings
 from node_harness import eventually
 import numpy as np
 import pytest

@@ -18,7 +18,7 @@ import logging
 import time
 
 from da3_ros.mapping.keyframe import PosedKeyframe, StageTimes
-from da3_ros.ros.latency import LatencyTrace, Stage
+from da3_ros.ros.insight.latency import LatencyTrace, Stage
 import numpy as np
 import pytest
 
@@ -93,7 +93,7 @@ def test_every_keyframe_can_be_traced(caplog, monkeypatch):
     """One line at debug level, with its stamp and all its stages."""
     monkeypatch.setattr(logging.getLogger('da3_ros'), 'propagate', True)
     trace = LatencyTrace(lambda: NOW_NS)
-    with caplog.at_level(logging.DEBUG, 'da3_ros.ros.latency'):
+    with caplog.at_level(logging.DEBUG, 'da3_ros.ros.insight.latency'):
         trace.note_published(keyframe(times=passed(0.1)))
     assert f'keyframe 7 of stamp {NOW_NS - 2 * NS_PER_S}: ' in caplog.text
     assert 'selection to inference 0.1000 s' in caplog.text

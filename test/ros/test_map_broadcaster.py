@@ -18,8 +18,8 @@ import threading
 import time
 
 from da3_ros.ros.conversions import stamp_ns, to_stamp, to_transform
-from da3_ros.ros.map_broadcaster import MapBroadcaster
-from da3_ros.ros.settings import TfSettings
+from da3_ros.ros.output.map_broadcaster import MapBroadcaster
+from da3_ros.ros.parameters.settings import TfSettings
 from node_harness import eventually
 import numpy as np
 import pytest

@@ -24,13 +24,13 @@ from da3_ros.mapping.config import MapConfig
 from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.ros.conversions import stamp_ns
-from da3_ros.ros.counters import Counters, Event
+from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.interface import create_publishers
-from da3_ros.ros.map_publisher import MapPublisher
-from da3_ros.ros.output_settings import SaveSettings
-from da3_ros.ros.placement import PlacedKeyframe
-from da3_ros.ros.session_archive import SessionArchive
-from da3_ros.ros.settings import NodeSettings
+from da3_ros.ros.output.map_publisher import MapPublisher
+from da3_ros.ros.output.placement import PlacedKeyframe
+from da3_ros.ros.output.session_archive import SessionArchive
+from da3_ros.ros.parameters.output_settings import SaveSettings
+from da3_ros.ros.parameters.settings import NodeSettings
 from node_harness import eventually
 import numpy as np
 import pytest
@@ -237,7 +237,7 @@ def test_fusing_that_falls_behind_leaves_keyframes_out(side, monkeypatch):
     """Memory stays bounded; what is missing is counted."""
     gate = threading.Event()
     monkeypatch.setattr(
-        'da3_ros.ros.map_publisher.observe', lambda *_args, **_kwargs: gate.wait(10.0))
+        'da3_ros.ros.output.map_publisher.observe', lambda *_args, **_kwargs: gate.wait(10.0))
     side.settings = NodeSettings(map=MapConfig(enabled=True))
     for index in range(40):
         side.publisher.add(keyframe(index), np.eye(4), PLACED)
@@ -249,7 +249,7 @@ def test_a_fault_of_the_map_is_only_the_maps(side, monkeypatch):
     """It is counted, and the next keyframe is fused again."""
     clouds = side.listen()
     with monkeypatch.context() as patch:
-        patch.setattr('da3_ros.ros.map_publisher.observe', None)
+        patch.setattr('da3_ros.ros.output.map_publisher.observe', None)
         side.publisher.add(keyframe(0), np.eye(4), PLACED)
         assert eventually(lambda: side.counters[Event.EXCEPTIONS] == 1)
     side.publisher.add(keyframe(1), np.eye(4), PLACED)

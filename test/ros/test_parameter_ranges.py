@@ -17,8 +17,8 @@
 import math
 
 from da3_ros.mapping.pipeline import DepthPipeline
-from da3_ros.ros.parameter_table import PARAMETERS
-from da3_ros.ros.parameters import build_settings, NodeParameters
+from da3_ros.ros.parameters.parameter_table import PARAMETERS
+from da3_ros.ros.parameters.snapshot import build_settings, NodeParameters
 from hypothesis import given
 from hypothesis import strategies as st
 from paths import curve

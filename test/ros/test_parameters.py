@@ -17,9 +17,9 @@
 from pathlib import Path
 import re
 
-from da3_ros.ros.parameter_table import Change, PARAMETERS
-from da3_ros.ros.parameters import build_settings, NodeParameters
-from da3_ros.ros.settings import NodeSettings
+from da3_ros.ros.parameters.parameter_table import Change, PARAMETERS
+from da3_ros.ros.parameters.settings import NodeSettings
+from da3_ros.ros.parameters.snapshot import build_settings, NodeParameters
 from hypothesis import given, HealthCheck, settings
 from hypothesis import strategies as st
 import pytest

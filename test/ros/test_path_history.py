@@ -18,10 +18,10 @@ from da3_ros.geometry import rigid
 from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.correction import MapCorrection
 from da3_ros.ros.conversions import stamp_ns
-from da3_ros.ros.counters import Counters
-from da3_ros.ros.path_history import PathHistory
-from da3_ros.ros.placement import KeyframePlacer
-from da3_ros.ros.settings import TfSettings
+from da3_ros.ros.insight.counters import Counters
+from da3_ros.ros.output.path_history import PathHistory
+from da3_ros.ros.output.placement import KeyframePlacer
+from da3_ros.ros.parameters.settings import TfSettings
 import numpy as np
 import pytest
 from test_placement import BASES, Frames, keyframes, keyframes_start, planar

@@ -19,11 +19,11 @@ import logging
 
 from da3_ros.geometry import rigid
 from da3_ros.mapping.keyframe import PosedKeyframe
-from da3_ros.ros import placement
 from da3_ros.ros.conversions import from_transform
-from da3_ros.ros.counters import Counters, Event
-from da3_ros.ros.placement import KeyframePlacer
-from da3_ros.ros.settings import TfSettings
+from da3_ros.ros.insight.counters import Counters, Event
+from da3_ros.ros.output import placement
+from da3_ros.ros.output.placement import KeyframePlacer
+from da3_ros.ros.parameters.settings import TfSettings
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation

@@ -17,8 +17,8 @@
 from da3_ros.geometry import camera, rigid
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.ros.conversions import to_header
-from da3_ros.ros.point_cloud import to_point_cloud
-from da3_ros.ros.settings import PointSettings
+from da3_ros.ros.output.point_cloud import to_point_cloud
+from da3_ros.ros.parameters.settings import PointSettings
 import numpy as np
 import pytest
 from sensor_msgs_py import point_cloud2

@@ -21,11 +21,11 @@ from da3_ros.export.save import Saved
 from da3_ros.export.session import Session
 from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.archive import ArchivedPose
-from da3_ros.ros import save_service
-from da3_ros.ros.counters import Counters, Event
-from da3_ros.ros.output_settings import SaveSettings
-from da3_ros.ros.save_service import SaveService
-from da3_ros.ros.settings import NodeSettings
+from da3_ros.ros.insight.counters import Counters, Event
+from da3_ros.ros.output import save_service
+from da3_ros.ros.output.save_service import SaveService
+from da3_ros.ros.parameters.output_settings import SaveSettings
+from da3_ros.ros.parameters.settings import NodeSettings
 from lifecycle_msgs.msg import Transition
 from node_harness import eventually
 import numpy as np

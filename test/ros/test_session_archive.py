@@ -18,10 +18,10 @@ from da3_ros.geometry import rigid
 from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.keyframe import PosedKeyframe
-from da3_ros.ros.output_settings import DepthSettings, SaveSettings
-from da3_ros.ros.placement import PlacedKeyframe
-from da3_ros.ros.session_archive import SessionArchive
-from da3_ros.ros.settings import NodeSettings
+from da3_ros.ros.output.placement import PlacedKeyframe
+from da3_ros.ros.output.session_archive import SessionArchive
+from da3_ros.ros.parameters.output_settings import DepthSettings, SaveSettings
+from da3_ros.ros.parameters.settings import NodeSettings
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation

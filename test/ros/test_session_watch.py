@@ -16,7 +16,7 @@
 
 from dataclasses import replace
 
-from da3_ros.ros.session_watch import Arrival, Observation, SessionWatch, StreamSignature
+from da3_ros.ros.input.session_watch import Arrival, Observation, SessionWatch, StreamSignature
 import pytest
 
 STREAM = StreamSignature('camera', 'rgb8', 640, 480, True)

@@ -20,7 +20,7 @@ import time
 
 from da3_ros.mapping.config import KeyframeConfig, LoopConfig, PipelineConfig, WindowConfig
 from da3_ros.mapping.pipeline import DepthPipeline
-from da3_ros.ros.counters import Counters, Event
+from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.worker import InferenceWorker
 from node_harness import eventually
 from perfect_engine import frames, level_camera, PerfectEngine, Room

@@ -21,12 +21,12 @@ from typing import Protocol
 
 from da3_ros.errors import MessageError
 from da3_ros.mapping.keyframe import Frame, Instant
-from da3_ros.ros.camera_settings import CameraSettings
-from da3_ros.ros.counters import Counters, Event
-from da3_ros.ros.health import Health
-from da3_ros.ros.image_intake import ImageIntake, plan_view
-from da3_ros.ros.session_watch import Arrival, SessionWatch, StreamSignature
-from da3_ros.ros.settings import PreprocessSettings
+from da3_ros.ros.input.image_intake import ImageIntake, plan_view
+from da3_ros.ros.input.session_watch import Arrival, SessionWatch, StreamSignature
+from da3_ros.ros.insight.counters import Counters, Event
+from da3_ros.ros.insight.health import Health
+from da3_ros.ros.parameters.camera_settings import CameraSettings
+from da3_ros.ros.parameters.settings import PreprocessSettings
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 _NS_PER_S = 10**9

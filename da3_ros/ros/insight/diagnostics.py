@@ -16,11 +16,11 @@
 
 from collections.abc import Callable, Mapping
 
-from da3_ros.ros.counters import Counters, Event
 from da3_ros.ros.engine_loading import ModelIdentity
-from da3_ros.ros.health import Health, HealthReport
-from da3_ros.ros.latency import Stage
-from da3_ros.ros.settings import NodeSettings
+from da3_ros.ros.insight.counters import Counters, Event
+from da3_ros.ros.insight.health import Health, HealthReport
+from da3_ros.ros.insight.latency import Stage
+from da3_ros.ros.parameters.settings import NodeSettings
 from diagnostic_msgs.msg import DiagnosticStatus
 from diagnostic_updater import DiagnosticStatusWrapper, Updater
 from rclpy.node import Node

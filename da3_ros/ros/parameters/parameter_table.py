@@ -15,7 +15,7 @@
 """
 Every parameter of the node, declared once: description, unit, range, and when it may change.
 
-Types and defaults are those of ``ros.settings``.
+Types and defaults are those of ``ros.parameters.settings``.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ from da3_ros.inference.preprocessing import ProcessMethod
 from da3_ros.mapping.config import KEYFRAME_MODES, SCALE_SOURCES
 from da3_ros.model.config import MODELS
 from da3_ros.model.reference_view import ReferenceStrategy
-from da3_ros.ros.settings import NodeSettings
+from da3_ros.ros.parameters.settings import NodeSettings
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
 Value = bool | int | float | str | list[str]

@@ -22,9 +22,9 @@ from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.archive import Archive, pack
 from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.keyframe import PosedKeyframe
-from da3_ros.ros.depth_mask import mask_depth
-from da3_ros.ros.placement import PlacedKeyframe
-from da3_ros.ros.settings import NodeSettings
+from da3_ros.ros.output.depth_mask import mask_depth
+from da3_ros.ros.output.placement import PlacedKeyframe
+from da3_ros.ros.parameters.settings import NodeSettings
 import numpy as np
 from numpy.typing import NDArray
 

@@ -20,15 +20,15 @@ import time
 from da3_ros.errors import MessageError
 from da3_ros.inference.preprocessing import plan_processing, ProcessPlan
 from da3_ros.mapping.keyframe import Frame
-from da3_ros.ros.camera_model import read_camera_model
-from da3_ros.ros.camera_settings import CameraSettings
 from da3_ros.ros.conversions import stamp_ns
-from da3_ros.ros.counters import Counters, Event
-from da3_ros.ros.health import Health
-from da3_ros.ros.image_decoding import decode_compressed, decode_image, RgbImage
-from da3_ros.ros.rectification import Rectifier
-from da3_ros.ros.session_watch import StreamSignature
-from da3_ros.ros.settings import PreprocessSettings
+from da3_ros.ros.input.camera_model import read_camera_model
+from da3_ros.ros.input.image_decoding import decode_compressed, decode_image, RgbImage
+from da3_ros.ros.input.rectification import Rectifier
+from da3_ros.ros.input.session_watch import StreamSignature
+from da3_ros.ros.insight.counters import Counters, Event
+from da3_ros.ros.insight.health import Health
+from da3_ros.ros.parameters.camera_settings import CameraSettings
+from da3_ros.ros.parameters.settings import PreprocessSettings
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 

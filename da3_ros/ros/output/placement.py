@@ -26,9 +26,9 @@ import logging
 from da3_ros.geometry import rigid
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.ros.conversions import Array, to_transform
-from da3_ros.ros.counters import Counters, Event
+from da3_ros.ros.insight.counters import Counters, Event
+from da3_ros.ros.parameters.settings import TfSettings
 from da3_ros.ros.robot_frames import RobotFrames
-from da3_ros.ros.settings import TfSettings
 from geometry_msgs.msg import TransformStamped
 import numpy as np
 

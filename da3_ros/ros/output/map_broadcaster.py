@@ -18,8 +18,8 @@ from collections.abc import Iterable
 import threading
 
 from da3_ros.ros.conversions import stamp_ns, to_stamp
-from da3_ros.ros.latency import MAX_AGE_S
-from da3_ros.ros.settings import TfSettings
+from da3_ros.ros.insight.latency import MAX_AGE_S
+from da3_ros.ros.parameters.settings import TfSettings
 from geometry_msgs.msg import TransformStamped
 from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration

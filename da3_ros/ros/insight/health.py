@@ -22,7 +22,7 @@ import time
 
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.update import WindowReport
-from da3_ros.ros.latency import Latency, LatencyTrace
+from da3_ros.ros.insight.latency import Latency, LatencyTrace
 
 _NUM_ARRIVALS = 100
 

@@ -22,7 +22,7 @@ from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.ros import conversions
 from da3_ros.ros.conversions import Array
-from da3_ros.ros.placement import PlacedKeyframe
+from da3_ros.ros.output.placement import PlacedKeyframe
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Path
 import numpy as np

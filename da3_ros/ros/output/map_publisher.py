@@ -30,11 +30,11 @@ from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.points import observe
 from da3_ros.mapping.voxel_map import VoxelMap
 from da3_ros.ros import conversions
-from da3_ros.ros.counters import Counters, Event
-from da3_ros.ros.depth_mask import mask_depth
-from da3_ros.ros.placement import PlacedKeyframe
-from da3_ros.ros.point_cloud import to_fused_cloud
-from da3_ros.ros.settings import NodeSettings
+from da3_ros.ros.insight.counters import Counters, Event
+from da3_ros.ros.output.depth_mask import mask_depth
+from da3_ros.ros.output.placement import PlacedKeyframe
+from da3_ros.ros.output.point_cloud import to_fused_cloud
+from da3_ros.ros.parameters.settings import NodeSettings
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecyclePublisher

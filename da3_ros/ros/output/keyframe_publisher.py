@@ -23,16 +23,16 @@ from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.loop_closure import LoopReport
 from da3_ros.mapping.update import PipelineUpdate
 from da3_ros.ros import conversions
-from da3_ros.ros.compressed_images import to_depth_message, to_jpeg_message
-from da3_ros.ros.depth_mask import mask_depth
-from da3_ros.ros.drift import Drift, unknown_covariance
-from da3_ros.ros.health import Health
+from da3_ros.ros.insight.health import Health
 from da3_ros.ros.interface import Publishers
-from da3_ros.ros.map_broadcaster import MapBroadcaster
-from da3_ros.ros.path_history import PathHistory
-from da3_ros.ros.placement import KeyframePlacer, PlacedKeyframe
-from da3_ros.ros.point_cloud import to_point_cloud
-from da3_ros.ros.settings import NodeSettings
+from da3_ros.ros.output.compressed_images import to_depth_message, to_jpeg_message
+from da3_ros.ros.output.depth_mask import mask_depth
+from da3_ros.ros.output.drift import Drift, unknown_covariance
+from da3_ros.ros.output.map_broadcaster import MapBroadcaster
+from da3_ros.ros.output.path_history import PathHistory
+from da3_ros.ros.output.placement import KeyframePlacer, PlacedKeyframe
+from da3_ros.ros.output.point_cloud import to_point_cloud
+from da3_ros.ros.parameters.settings import NodeSettings
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecyclePublisher

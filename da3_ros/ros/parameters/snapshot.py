@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 from typing import Any
 
-from da3_ros.ros.parameter_table import Change, PARAMETERS, ParameterSpec, Value
-from da3_ros.ros.settings import NodeSettings
+from da3_ros.ros.parameters.parameter_table import Change, PARAMETERS, ParameterSpec, Value
+from da3_ros.ros.parameters.settings import NodeSettings
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node

@@ -21,8 +21,8 @@ import threading
 from da3_ros.errors import SaveError
 from da3_ros.export.save import save_session
 from da3_ros.export.session import Session
-from da3_ros.ros.counters import Counters, Event
-from da3_ros.ros.settings import NodeSettings
+from da3_ros.ros.insight.counters import Counters, Event
+from da3_ros.ros.parameters.settings import NodeSettings
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.task import Future

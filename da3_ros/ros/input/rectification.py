@@ -17,8 +17,8 @@
 import cv2
 from da3_ros.errors import MessageError
 from da3_ros.geometry import camera
-from da3_ros.ros.camera_model import CameraModel, check_intrinsics
-from da3_ros.ros.image_decoding import RgbImage
+from da3_ros.ros.input.camera_model import CameraModel, check_intrinsics
+from da3_ros.ros.input.image_decoding import RgbImage
 import numpy as np
 from numpy.typing import NDArray
 

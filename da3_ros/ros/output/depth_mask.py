@@ -14,7 +14,7 @@
 
 """Depth as it is published."""
 
-from da3_ros.ros.output_settings import DepthSettings
+from da3_ros.ros.parameters.output_settings import DepthSettings
 import numpy as np
 from numpy.typing import NDArray
 

@@ -15,7 +15,7 @@
 """
 Settings of the node: what the parameters become once they are read and checked.
 
-Every default is here or in ``mapping.config``; ``ros.parameters`` adds descriptions and ranges.
+Every default is here or in ``mapping.config``; the table beside it adds descriptions and ranges.
 """
 
 from dataclasses import dataclass, field, replace
@@ -32,8 +32,8 @@ from da3_ros.mapping.config import (
     ScaleConfig,
     WindowConfig,
 )
-from da3_ros.ros.camera_settings import CameraSettings
-from da3_ros.ros.output_settings import (
+from da3_ros.ros.parameters.camera_settings import CameraSettings
+from da3_ros.ros.parameters.output_settings import (
     CompressedSettings,
     DepthSettings,
     PathSettings,

@@ -24,7 +24,7 @@ import array
 import struct
 
 import cv2
-from da3_ros.ros.output_settings import CompressedSettings
+from da3_ros.ros.parameters.output_settings import CompressedSettings
 import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage
