@@ -22,9 +22,10 @@ import time
 from da3_ros.geometry import rigid
 from da3_ros.inference.prediction import WindowPrediction
 from da3_ros.inference.preprocessing import preprocess
-from da3_ros.node import Da3Node, run
+from da3_ros.node import Da3Node
 from da3_ros.ros.engine_loading import LoadedEngine, ModelIdentity
 from da3_ros.ros.parameters.settings import NodeSettings
+from da3_ros.ros.process import run
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.utilities import remove_ros_args

@@ -16,13 +16,10 @@
 
 from collections.abc import Callable, Sequence
 import functools
-import os
-import sys
 import time
 import traceback
 
 from da3_ros.errors import Da3Error
-from da3_ros.ros.allocator import reuse_large_buffers
 from da3_ros.ros.engine_loading import load_engine, LoadedEngine, ModelIdentity
 from da3_ros.ros.insight.counters import Counters
 from da3_ros.ros.insight.diagnostics import Diagnostics
@@ -30,20 +27,16 @@ from da3_ros.ros.insight.health import Health
 from da3_ros.ros.insight.log_bridge import LogBridge
 from da3_ros.ros.parameters.settings import NodeSettings
 from da3_ros.ros.parameters.snapshot import NodeParameters
+from da3_ros.ros.process import run
 from da3_ros.ros.processing_line import ProcessingLine
 from da3_ros.ros.services import Services
-import rclpy
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 _SUCCESS = TransitionCallbackReturn.SUCCESS
 _FAILURE = TransitionCallbackReturn.FAILURE
 _CLEANUP_TIMEOUT_S = 60.0
 _EXIT_TIMEOUT_S = 4.0
-# A tenth of Python's own: callbacks ask for its lock many times per image, and each time wait so
-# long while the worker runs Python.
-_SWITCH_INTERVAL_S = 5e-4
 _CLOSING_STEP_S = 0.2
 
 Transition = Callable[['Da3Node', LifecycleState], TransitionCallbackReturn]
@@ -215,44 +208,6 @@ class Da3Node(LifecycleNode):
 
     def _active_line(self) -> ProcessingLine | None:
         return self._line if self._line is not None and self._line.is_active else None
-
-
-def run(create_node: Callable[[], Da3Node], args: Sequence[str] | None = None) -> None:
-    """
-    Spin a node until the process is told to stop.
-
-    :param create_node: called when ROS is up.
-    :param args: of the command line.
-    """
-    reuse_large_buffers()
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    try:
-        rclpy.init(args=None if args is None else list(args))
-    except RuntimeError as error:
-        # An argument or a parameter file that cannot be read: ROS names it, a traceback does not.
-        sys.exit(f'da3: {error}')
-    executor = SingleThreadedExecutor()
-    is_done = True
-    try:
-        node = create_node()
-        try:
-            executor.add_node(node)
-            executor.spin()
-        finally:
-            is_done = node.close()
-            node.destroy_node()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except RuntimeError:
-        # What rclpy raises when a signal came in the middle of a transition.
-        if rclpy.ok():
-            raise
-    finally:
-        rclpy.try_shutdown()
-    if not is_done:
-        # The interpreter must not be taken down under a thread that is still inside torch.
-        sys.stderr.flush()
-        os._exit(0)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -24,8 +24,9 @@ import time
 
 from da3_ros import node as node_module
 from da3_ros.geometry import rigid
-from da3_ros.node import Da3Node, run
+from da3_ros.node import Da3Node
 from da3_ros.ros.engine_loading import LoadedEngine, ModelIdentity
+from da3_ros.ros.process import run
 import numpy as np
 from perfect_engine import HEIGHT, level_camera, PerfectEngine, WIDTH
 from rclpy.utilities import remove_ros_args

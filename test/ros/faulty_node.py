@@ -30,8 +30,9 @@ from da3_ros.inference.calibration import Calibration, CalibrationCache
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.memory_guard import MemoryGuard, MemoryLimits
 from da3_ros.model.depth_head import DualDpt
-from da3_ros.node import Da3Node, run
+from da3_ros.node import Da3Node
 from da3_ros.ros.engine_loading import load_engine, LoadedEngine
+from da3_ros.ros.process import run
 import numpy as np
 from rclpy.utilities import remove_ros_args
 import torch
