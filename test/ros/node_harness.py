@@ -23,18 +23,16 @@ from pathlib import Path
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 from da3_ros.ros.conversions import stamp_ns, to_bytes, to_header
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from nav_msgs.msg import Odometry
-from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from spun_graph import SpunGraph
 from tf2_msgs.msg import TFMessage
 from tf2_ros import Buffer, TransformListener
 
@@ -118,14 +116,13 @@ class NodeProcess:
         self._process.wait()
 
 
-class Peer:
+class Peer(SpunGraph):
     """A camera and a listener: the other side of all topics and services of the node."""
 
     def __init__(self, domain_id: int) -> None:
         """Join the graph."""
-        self._context = Context()
-        self._context.init(domain_id=domain_id)
-        self.node = Node('peer', context=self._context)
+        super().__init__(domain_id)
+        self.node = Node('peer', context=self.context)
         self.received: dict[str, dict[int, list]] = defaultdict(lambda: defaultdict(list))
         self.transforms: list = []
         self.buffer = Buffer()
@@ -137,21 +134,7 @@ class Peer:
         reliable = QoSProfile(depth=10)
         self._images = self.node.create_publisher(Image, 'image', reliable)
         self._infos = self.node.create_publisher(CameraInfo, 'camera_info', reliable)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._spin)
-        self._thread.start()
-
-    def _spin(self) -> None:
-        with contextlib.suppress(ExternalShutdownException):
-            self._executor.spin()
-
-    def close(self) -> None:
-        """Leave the graph."""
-        self._executor.shutdown()
-        self._thread.join()
-        self.node.destroy_node()
-        self._context.try_shutdown()
+        self.spin(self.node)
 
     def listen(self, name: str, message_type: type, topic: str) -> None:
         """Collect the messages of a topic by their stamp."""
@@ -233,3 +216,13 @@ class Peer:
     def state(self) -> str:
         """Return the node's lifecycle state."""
         return self.call(GetState, '/da3/get_state', GetState.Request()).current_state.label
+
+
+def assert_all_came_once(peer: Peer, sent: list[int]) -> None:
+    """Check that every output came exactly once for every image that was sent."""
+    for name in OUTPUTS:
+        assert eventually(lambda name=name: len(peer.stamps(name)) >= len(sent)), name
+    time.sleep(0.5)
+    for name in OUTPUTS:
+        assert peer.stamps(name) == sent, name
+        assert {len(messages) for messages in peer.received[name].values()} == {1}, name

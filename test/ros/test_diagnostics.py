@@ -14,7 +14,6 @@
 
 """What /diagnostics says of the latency, and of an inference that does not end."""
 
-import threading
 import time
 
 from da3_ros.mapping.keyframe import PosedKeyframe, StageTimes
@@ -27,15 +26,14 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from node_harness import eventually
 import numpy as np
 import pytest
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from spun_graph import SpunGraph
 
 NS_PER_S = 10**9
 IDENTITY = ModelIdentity('tiny', 'none', 'Apache-2.0', 'cpu', False, 12)
 
 
-class Bench:
+class Bench(SpunGraph):
     """A node with nothing but diagnostics, and what it says."""
 
     def __init__(self, domain_id) -> None:
@@ -43,17 +41,13 @@ class Bench:
         self.busy_s = 0.0
         self.health = Health(time.time_ns)
         self._statuses = {}
-        self._context = Context()
-        self._context.init(domain_id=domain_id)
-        self._node = Node('da3', context=self._context)
+        super().__init__(domain_id)
+        self._node = Node('da3', context=self.context)
         self._node.create_subscription(DiagnosticArray, '/diagnostics', self._store, 10)
         Diagnostics(
             self._node, Counters(), self.health, settings=NodeSettings, num_publishers=lambda: 1,
             cameras=dict, identity=lambda: IDENTITY, busy_s=lambda: self.busy_s)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._executor.spin)
-        self._thread.start()
+        self.spin(self._node)
 
     def _store(self, message) -> None:
         self._statuses.update({status.name: status for status in message.status})
@@ -65,13 +59,6 @@ class Bench:
     def values(self, name):
         """Return what a status tells."""
         return {value.key: value.value for value in self.status(name).values}
-
-    def close(self) -> None:
-        """End everything."""
-        self._executor.shutdown()
-        self._thread.join()
-        self._node.destroy_node()
-        self._context.try_shutdown()
 
 
 @pytest.fixture

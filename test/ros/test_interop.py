@@ -15,7 +15,6 @@
 """Subscribers with the topics and rules of the packages in docs/interop get what they need."""
 
 from collections import defaultdict
-import threading
 import time
 
 from da3_ros.ros.conversions import from_transform, stamp_ns
@@ -25,21 +24,20 @@ import numpy as np
 from peer_contracts import Contract, CONTRACTS
 from perfect_engine import frames
 import pytest
-from rclpy.context import Context
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.time import Time
 from recorder import record
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from sensor_msgs_py.point_cloud2 import read_points_numpy
+from spun_graph import SpunGraph
 
 NUM_FRAMES = 12
 DEPTH_ENCODINGS = {'32FC1', '16UC1'}
 
 
-class Subscriber:
+class Subscriber(SpunGraph):
     """A node with the subscriptions of a contract, remapped by our launch file."""
 
     def __init__(self, contract: Contract, domain_id: int) -> None:
@@ -47,37 +45,21 @@ class Subscriber:
         package = next(call for call in description.find('Node', 'ComposableNode')
                        if call.kwargs['package'] == contract.package)
         rules = [f'{source}:={target}' for source, target in package.kwargs['remappings']]
-        self._context = Context()
-        self._context.init(domain_id=domain_id)
+        super().__init__(domain_id)
         self.node = Node(
-            'subscriber', context=self._context, use_global_arguments=False,
+            'subscriber', context=self.context, use_global_arguments=False,
             cli_args=['--ros-args', *(word for rule in rules for word in ('-r', rule))])
         self.messages = defaultdict(dict)
         qos = QoSProfile(depth=10, reliability=contract.reliability)
         self.subscriptions = [
             self.node.create_subscription(message_type, topic, self._store(topic), qos)
             for topic, message_type in contract.topics.items()]
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._spin)
-        self._thread.start()
+        self.spin(self.node)
 
     def _store(self, topic):
         def store(message) -> None:
             self.messages[stamp_ns(message.header.stamp)][topic] = message
         return store
-
-    def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except ExternalShutdownException:
-            return
-
-    def close(self) -> None:
-        self._executor.shutdown()
-        self._thread.join()
-        self.node.destroy_node()
-        self._context.try_shutdown()
 
 
 @pytest.fixture(params=CONTRACTS, ids=lambda contract: contract.package)

@@ -14,37 +14,30 @@
 
 """Who comes late gets the newest message, and who is there gets every one."""
 
-import threading
 
 from da3_ros.ros.conversions import stamp_ns, to_header
 from da3_ros.ros.interface import create_publishers
 from nav_msgs.msg import Path
 from node_harness import eventually
 import pytest
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from spun_graph import SpunGraph
 
 
-class Graph:
+class Graph(SpunGraph):
     """The node's path, and those who look at it."""
 
     def __init__(self, domain_id) -> None:
         """Spin."""
-        self._context = Context()
-        self._context.init(domain_id=domain_id)
-        self.node = LifecycleNode('da3', context=self._context)
-        self._watcher = Node('watcher', context=self._context)
+        super().__init__(domain_id)
+        self.node = LifecycleNode('da3', context=self.context)
+        self._watcher = Node('watcher', context=self.context)
         self.path = create_publishers(self.node, ['']).path
         self.node.trigger_configure()
         self.node.trigger_activate()
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
-        self._executor.add_node(self._watcher)
-        self._thread = threading.Thread(target=self._executor.spin)
-        self._thread.start()
+        self.spin(self.node, self._watcher)
 
     def publish(self, number):
         """Publish a path that is known by its stamp."""
@@ -57,14 +50,6 @@ class Graph:
         self._watcher.create_subscription(
             Path, '/da3/path', lambda path: seen.append(stamp_ns(path.header.stamp)), qos)
         return seen
-
-    def close(self) -> None:
-        """End everything."""
-        self._executor.shutdown()
-        self._thread.join()
-        self.node.destroy_node()
-        self._watcher.destroy_node()
-        self._context.try_shutdown()
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@
 
 """Only ``map -> odom`` is repeated, only while it holds, and only for a clock that it is of."""
 
-import threading
 import time
 
 from da3_ros.ros.conversions import stamp_ns, to_stamp, to_transform
@@ -23,33 +22,28 @@ from da3_ros.ros.parameters.settings import TfSettings
 from node_harness import eventually
 import numpy as np
 import pytest
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
+from spun_graph import SpunGraph
 from tf2_msgs.msg import TFMessage
 
 HOUR_NS = 3600 * 10**9
 
 
-class Bench:
+class Bench(SpunGraph):
     """A broadcaster, and all that it sent."""
 
     def __init__(self, domain_id, *, use_sim_time=False) -> None:
         """Spin its node."""
         self.links = []
-        self._context = Context()
-        self._context.init(domain_id=domain_id)
-        self._node = Node('da3', context=self._context, parameter_overrides=[
+        super().__init__(domain_id)
+        self._node = Node('da3', context=self.context, parameter_overrides=[
             Parameter('use_sim_time', value=use_sim_time)])
         self._clock = self._node.create_publisher(Clock, '/clock', 10)
         self._node.create_subscription(
             TFMessage, '/tf', lambda message: self.links.extend(message.transforms), 100)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._executor.spin)
-        self._thread.start()
+        self.spin(self._node)
         self.broadcaster = None
 
     def create(self, **settings):
@@ -75,10 +69,7 @@ class Bench:
         """End everything."""
         if self.broadcaster is not None:
             self.broadcaster.close()
-        self._executor.shutdown()
-        self._thread.join()
-        self._node.destroy_node()
-        self._context.try_shutdown()
+        super().close()
 
 
 @pytest.fixture

@@ -34,12 +34,11 @@ from da3_ros.ros.parameters.settings import NodeSettings
 from node_harness import eventually
 import numpy as np
 import pytest
-from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import PointCloud2
 from sensor_msgs_py import point_cloud2
+from spun_graph import SpunGraph
 
 HEIGHT, WIDTH = 6, 8
 K = np.array([[8.0, 0.0, 3.5], [0.0, 8.0, 2.5], [0.0, 0.0, 1.0]])
@@ -58,14 +57,13 @@ def keyframe(id_, *, x=0.0):
         0, True)
 
 
-class Side:
+class Side(SpunGraph):
     """The node's publisher of maps, and who listens to it."""
 
     def __init__(self, domain_id) -> None:
         """Start with nobody listening."""
-        self._context = Context()
-        self._context.init(domain_id=domain_id)
-        self.node = LifecycleNode('da3', context=self._context)
+        super().__init__(domain_id)
+        self.node = LifecycleNode('da3', context=self.context)
         self._publishers = create_publishers(
             self.node, [''], on_map_subscriber=lambda: self.publisher.catch_up())
         self.node.trigger_configure()
@@ -76,16 +74,7 @@ class Side:
         self.publisher = MapPublisher(
             self._publishers.map, self.counters, lambda: self.settings,
             remembered=self.archive.session)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._spin)
-        self._thread.start()
-
-    def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except ExternalShutdownException:
-            return
+        self.spin(self.node)
 
     def listen(self):
         """Subscribe; give the list of what comes."""
@@ -102,10 +91,7 @@ class Side:
     def close(self) -> None:
         """End."""
         assert self.publisher.stop(5.0)
-        self._executor.shutdown()
-        self._thread.join()
-        self.node.destroy_node()
-        self._context.try_shutdown()
+        super().close()
 
 
 @pytest.fixture

@@ -15,10 +15,9 @@
 """The real network runs out of memory or answers NaN: the node tells, counts and goes on."""
 
 import re
-import time
 
 from lifecycle_msgs.msg import Transition
-from node_harness import eventually, HERE, OUTPUTS
+from node_harness import assert_all_came_once, eventually, HERE, OUTPUTS
 import numpy as np
 from test_node_outputs import stream
 from test_node_survival import assert_works, Counts
@@ -44,16 +43,6 @@ def start(start_node, *faults, fails_to_load=False):
 def window_sizes(node):
     """Give the views of each window that ran to its end."""
     return [int(size) for size in re.findall(r'window of (\d+) views', node.output)]
-
-
-def assert_all_came_once(peer, sent):
-    """Check every output of every frame."""
-    for name in OUTPUTS:
-        assert eventually(lambda name=name: len(peer.stamps(name)) >= len(sent)), name
-    time.sleep(0.5)
-    for name in OUTPUTS:
-        assert peer.stamps(name) == sent, name
-        assert {len(messages) for messages in peer.received[name].values()} == {1}, name
 
 
 def test_memory_runs_out_everywhere_and_no_keyframe_is_lost_or_doubled(start_node, peer):

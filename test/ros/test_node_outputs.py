@@ -17,7 +17,7 @@
 import time
 
 from da3_ros.ros.conversions import from_transform, stamp_ns
-from node_harness import eventually, FRAME_ID, OUTPUTS
+from node_harness import assert_all_came_once, eventually, FRAME_ID, OUTPUTS
 import numpy as np
 from perfect_engine import frames
 from rclpy.duration import Duration
@@ -45,12 +45,7 @@ def test_every_keyframe_comes_out_whole_and_once(start_node, peer):
     start_node()
     peer.wait_for_camera()
     sent = stream(peer)
-    for name in OUTPUTS:
-        assert eventually(lambda name=name: len(peer.stamps(name)) >= len(sent)), name
-    time.sleep(0.5)
-    for name in OUTPUTS:
-        assert peer.stamps(name) == sent, name
-        assert {len(messages) for messages in peer.received[name].values()} == {1}, name
+    assert_all_came_once(peer, sent)
     assert peer.transform_stamps() == sent
     for time_ns in sent:
         assert peer.buffer.can_transform(

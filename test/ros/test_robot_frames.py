@@ -22,31 +22,25 @@ from da3_ros.ros.robot_frames import RobotFrames
 from node_harness import eventually
 import numpy as np
 import pytest
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from spun_graph import SpunGraph
 from tf2_ros import StaticTransformBroadcaster, TransformBroadcaster
 
 STAMP_NS = 10**18
 TIMEOUT_S = 0.3
 
 
-class Robot:
+class Robot(SpunGraph):
     """A node that listens to frames, and one that publishes them."""
 
     def __init__(self, domain_id) -> None:
         """Spin both."""
-        self._context = Context()
-        self._context.init(domain_id=domain_id)
-        self._nodes = [Node(name, context=self._context) for name in ('listener', 'robot')]
-        self.frames = RobotFrames(self._nodes[0])
-        self.static = StaticTransformBroadcaster(self._nodes[1])
-        self.moving = TransformBroadcaster(self._nodes[1])
-        self._executor = SingleThreadedExecutor(context=self._context)
-        for node in self._nodes:
-            self._executor.add_node(node)
-        self._thread = threading.Thread(target=self._executor.spin)
-        self._thread.start()
+        super().__init__(domain_id)
+        listener, robot = (Node(name, context=self.context) for name in ('listener', 'robot'))
+        self.frames = RobotFrames(listener)
+        self.static = StaticTransformBroadcaster(robot)
+        self.moving = TransformBroadcaster(robot)
+        self.spin(listener, robot)
 
     def look_up(self, source, *, stamp_ns=STAMP_NS, timeout_s=TIMEOUT_S):
         """Look a frame of the base up; return what was found and how long it took."""
@@ -56,12 +50,9 @@ class Robot:
 
     def close(self) -> None:
         """End everything."""
-        self._executor.shutdown()
-        self._thread.join()
+        self.stop()
         self.frames.close()
-        for node in self._nodes:
-            node.destroy_node()
-        self._context.try_shutdown()
+        super().close()
 
 
 @pytest.fixture

@@ -30,9 +30,8 @@ from lifecycle_msgs.msg import Transition
 from node_harness import eventually
 import numpy as np
 import pytest
-from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from spun_graph import SpunGraph
 from std_srvs.srv import Trigger
 from test_node_outputs import stream
 from test_node_settings import set_parameter
@@ -41,14 +40,13 @@ from test_node_survival import assert_works, Counts
 TIMEOUT_S = 20.0
 
 
-class Side:
+class Side(SpunGraph):
     """A node with nothing but the service, and a caller."""
 
     def __init__(self, domain_id, folder) -> None:
         """Offer a session."""
-        self._context = Context()
-        self._context.init(domain_id=domain_id)
-        self.node = Node('da3', context=self._context)
+        super().__init__(domain_id)
+        self.node = Node('da3', context=self.context)
         self.counters = Counters()
         self.settings = NodeSettings(save=SaveSettings(directory=str(folder)))
         pose = ArchivedPose(0, 1, 'camera', Sim3.identity())
@@ -59,20 +57,11 @@ class Side:
         self._client = self.node.create_client(Trigger, '~/save')
         self.num_ticks = 0
         self.node.create_timer(0.01, self._tick)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._spin)
-        self._thread.start()
+        self.spin(self.node)
         assert self._client.wait_for_service(TIMEOUT_S)
 
     def _tick(self) -> None:
         self.num_ticks += 1
-
-    def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except ExternalShutdownException:
-            return
 
     def call(self):
         """Call the service; give the future."""
@@ -87,10 +76,7 @@ class Side:
     def close(self) -> None:
         """End."""
         self.service.close(TIMEOUT_S)
-        self._executor.shutdown()
-        self._thread.join()
-        self.node.destroy_node()
-        self._context.try_shutdown()
+        super().close()
 
 
 @pytest.fixture
