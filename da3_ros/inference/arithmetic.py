@@ -13,25 +13,26 @@
 # limitations under the License.
 
 """
-What surrounds the matrix products of a block: norms and rotations.
+What surrounds the matrix products and convolutions of a network: norms, sums, rotations.
 
-One implementation calls the network's own modules; the other runs the same arithmetic in fused
-kernels where the GPU and its software allow it.
+This one calls the network's own modules; ``FusedArithmetic`` runs the same in fewer kernels.
 
 Shapes: V views, T tokens of a view, C channels, h heads, d channels of a head.
 """
 
-import logging
-
-from da3_ros.model.transformer import Attention, norm_and_rotate, Rotation
+from da3_ros.model.pyramid import resample, Size
+from da3_ros.model.transformer import (
+    Attention,
+    LayerScale,
+    Mlp,
+    norm_and_rotate,
+    Rotation,
+    SwiGlu,
+)
+from da3_ros.model.uv_embedding import UvEmbedding
 import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
-
-_logger = logging.getLogger(__name__)
-
-# Both round to the same format, so most values agree and the rest are neighbours.
-_TOLERANCE = 2e-2
 
 
 class Arithmetic:
@@ -48,6 +49,27 @@ class Arithmetic:
         result: Tensor = norm(x)
         return result.to(dtype)
 
+    def add_(self, x: Tensor, branch: Tensor, scale: LayerScale) -> None:
+        """
+        Add a residual branch in place.
+
+        :param x: (V, T, C) fp32 contiguous.
+        :param branch: (V, T, C) contiguous, not scaled.
+        :param scale: of the branch.
+        """
+        x.addcmul_(branch, scale.gamma)
+
+    def add_and_norm_(
+        self, x: Tensor, branch: Tensor, scale: LayerScale, norm: nn.LayerNorm
+    ) -> Tensor:
+        """
+        Add a residual branch in place, then norm tokens and round them to the branch's format.
+
+        Parameters are those of ``add_`` and ``norm``.
+        """
+        self.add_(x, branch, scale)
+        return self.norm(norm, x, branch.dtype)
+
     def finish(
         self, heads: Tensor, norm: nn.LayerNorm | None, rotation: Rotation | None
     ) -> Tensor:
@@ -58,53 +80,53 @@ class Arithmetic:
         """
         return norm_and_rotate(heads.transpose(1, 2), norm, rotation).transpose(1, 2)
 
+    def feed_forward(self, layer: Mlp | SwiGlu, x: Tensor) -> Tensor:
+        """
+        Run a block's feed-forward layer.
 
-class FusedArithmetic(Arithmetic):
-    """Kernels that read and write once."""
+        :param x: (V, T, C), normed.
+        """
+        if isinstance(layer, Mlp):
+            result: Tensor = layer(x)
+            return result
+        gated: Tensor = layer.w3(self.gate(layer.w12(x.to(layer.w12.weight.dtype))))
+        return gated
 
-    def __init__(self) -> None:
-        # Triton is not everywhere, and imports slowly.
-        from da3_ros.inference import kernels
+    def gate(self, both: Tensor) -> Tensor:
+        """
+        Let one half of the channels gate the other one.
 
-        self._kernels = kernels
+        :param both: (..., 2 * width) contiguous.
+        :returns: (..., width).
+        """
+        gate, value = both.chunk(2, dim=-1)
+        return F.silu(gate).mul_(value)
 
-    def norm(self, norm: nn.LayerNorm, x: Tensor, dtype: torch.dtype) -> Tensor:
-        """Norm tokens and round them, see ``Arithmetic.norm``."""
-        return self._kernels.layer_norm(x, norm.weight, norm.bias, norm.eps, dtype)
-
-    def finish(
-        self, heads: Tensor, norm: nn.LayerNorm | None, rotation: Rotation | None
+    def conv(
+        self, layer: nn.Conv2d, x: Tensor, *, added: tuple[Tensor, ...] = (), relu: bool = False
     ) -> Tensor:
-        """Norm and rotate queries or keys, see ``Arithmetic.finish``."""
-        if norm is None or rotation is None:
-            return super().finish(heads, norm, rotation)
-        return self._kernels.norm_and_rotate(
-            heads, norm.weight, norm.bias, norm.eps, rotation.cos, rotation.sin
-        )
+        """
+        Run a convolution and what follows it.
 
+        :param x: (V, C, h, w).
+        :param added: to its result, one after the other.
+        :param relu: whether negative values become 0 then.
+        """
+        result: Tensor = layer(x)
+        for summand in added:
+            result += summand
+        return result.relu_() if relu else result
 
-def choose_arithmetic(device: torch.device) -> Arithmetic:
-    """
-    Choose the fused kernels if they work on the device.
+    def resample(self, x: Tensor, size: Size, uv: UvEmbedding | None = None) -> Tensor:
+        """
+        Resample maps bilinearly, corner to corner, and add the embedding of their places.
 
-    They are compiled when first used, which needs a compiler on the machine; here on a small
-    problem, whose result must agree with the modules'.
-
-    :param device: where the network runs.
-    """
-    plain = Arithmetic()
-    if device.type != 'cuda':
-        return plain
-    try:
-        fused = FusedArithmetic()
-        agree = _agree(fused, plain, device)
-    except Exception as error:
-        _logger.info('no fused kernels: %s', error)
-        return plain
-    if not agree:
-        _logger.warning("no fused kernels: their results differ from the modules' here")
-        return plain
-    return fused
+        :param x: (V, C, h, w).
+        :param size: height and width of the result.
+        :param uv: of the result's places; None: nothing is added.
+        """
+        result = resample(x, size)
+        return result if uv is None else uv.add_(result)
 
 
 def project(attention: Attention, x: Tensor, *, first: int, last: int) -> tuple[Tensor, ...]:
@@ -121,21 +143,3 @@ def project(attention: Attention, x: Tensor, *, first: int, last: int) -> tuple[
     parts = F.linear(x.to(weight.dtype), weight, bias)
     shape = (*x.shape[:2], last - first, attention.num_heads, -1)
     return parts.view(shape).unbind(2)
-
-
-def _agree(one: Arithmetic, other: Arithmetic, device: torch.device) -> bool:
-    """Compare on a problem with the shapes of a block."""
-    generator = torch.Generator(device).manual_seed(0)
-    tokens = torch.randn(2, 5, 3, 64, generator=generator, device=device)
-    wide, narrow = nn.LayerNorm(192, device=device), nn.LayerNorm(64, device=device)
-    positions = torch.arange(10, device=device).view(5, 2)
-    rotation = Rotation.at(positions, 64)
-    heads = tokens.to(torch.float16)
-    pairs = [
-        [a.norm(wide, tokens.flatten(2), torch.float16), a.finish(heads, narrow, rotation)]
-        for a in (one, other)
-    ]
-    return all(
-        torch.allclose(a.float(), b.float(), atol=_TOLERANCE)
-        for a, b in zip(*pairs, strict=True)
-    )

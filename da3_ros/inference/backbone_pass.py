@@ -25,12 +25,12 @@ Shapes: N views, T = 1 + P tokens of a view (camera token, then patches), C chan
 d channels of a head, F channels of a level's features.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
 from da3_ros.inference.appearance import describe
 from da3_ros.inference.arithmetic import Arithmetic, project
+from da3_ros.inference.chunks import Chunks, view_slices
 from da3_ros.inference.levels import LevelStore, NUM_LEVELS
 from da3_ros.inference.preprocessing import normalize
 from da3_ros.model.backbone import Backbone
@@ -40,25 +40,6 @@ from da3_ros.model.transformer import Block, Rotation
 import torch
 from torch import Tensor
 import torch.nn.functional as F
-
-
-@dataclass(frozen=True)
-class Chunks:
-    """
-    How many views pass through a part of the network at a time; no result depends on it.
-
-    :param views: through the embedding and the blocks within views.
-    :param queries: through a block over all views.
-    :param head: through the depth head.
-    """
-
-    views: int
-    queries: int
-    head: int
-
-    def __post_init__(self) -> None:
-        if min(self.views, self.queries, self.head) < 1:
-            raise ValueError(f'chunks: got {self}, expected at least one view in each')
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,18 +74,6 @@ def build_tables(backbone: Backbone, image_size: tuple[int, int]) -> Tables:
         backbone.local_rotation(*grid, device=device),
         backbone.global_rotation(1, *grid, device=device),
     )
-
-
-def view_slices(num_views: int, chunk: int) -> Iterator[slice]:
-    """
-    Divide views evenly into chunks.
-
-    :param num_views: N.
-    :param chunk: the most views in one.
-    """
-    num_chunks = -(-num_views // chunk)
-    bounds = [num_views * i // num_chunks for i in range(num_chunks + 1)]
-    return map(slice, bounds[:-1], bounds[1:])
 
 
 class BackbonePass:
@@ -193,8 +162,8 @@ class BackbonePass:
         rotation = self._tables.within_view if has_rotation else None
         for views in view_slices(len(x), self._chunks.views):
             part = x[views].float()
-            _attend_(block, part, *self._project(block, part, rotation, first=0))
-            self._feed_forward_(block, part)
+            normed = self._attend_(block, part, *self._project(block, part, rotation, first=0))
+            self._feed_forward_(block, part, normed)
             self._write(i, x, views, local=part, result=part)
 
     def _across_views(self, i: int, x: Tensor) -> None:
@@ -206,9 +175,9 @@ class BackbonePass:
             part = x[views].float()
             local = part.clone() if i in self._config.out_layers else part
             (queries,) = self._project(block, part, rotation, first=0, last=1)
-            _attend_(block, part, _join_views(queries), keys, values)
+            normed = self._attend_(block, part, _join_views(queries), keys, values)
             del queries
-            self._feed_forward_(block, part)
+            self._feed_forward_(block, part, normed)
             self._write(i, x, views, local=local, result=part)
 
     def _keys_values(self, block: Block, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -240,10 +209,24 @@ class BackbonePass:
             for which, part in enumerate(parts, start=first)
         )
 
-    def _feed_forward_(self, block: Block, x: Tensor) -> None:
+    def _attend_(
+        self, block: Block, x: Tensor, queries: Tensor, keys: Tensor, values: Tensor
+    ) -> Tensor:
+        """
+        Run the first half of a block in place on (V, T, C), from (..., T, h, d) each.
+
+        :returns: what the second half reads, (V, T, C).
+        """
+        attended = F.scaled_dot_product_attention(
+            queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2)
+        )
+        branch = block.attn.merge(attended).view(x.shape)
+        return self._arithmetic.add_and_norm_(x, branch, block.ls1, block.norm2)
+
+    def _feed_forward_(self, block: Block, x: Tensor, normed: Tensor) -> None:
         """Run the second half of a block in place on (V, T, C)."""
-        normed = self._arithmetic.norm(block.norm2, x, self._backbone.compute_dtype)
-        x.addcmul_(block.mlp(normed), block.ls2.gamma)
+        branch = self._arithmetic.feed_forward(block.mlp, normed)
+        self._arithmetic.add_(x, branch, block.ls2)
 
     def _write(
         self, i: int, x: Tensor, views: slice, *, local: Tensor, result: Tensor
@@ -270,14 +253,6 @@ class BackbonePass:
 
     def _block(self, i: int) -> Block:
         return cast(Block, self._backbone.pretrained.blocks[i])
-
-
-def _attend_(block: Block, x: Tensor, queries: Tensor, keys: Tensor, values: Tensor) -> None:
-    """Run the first half of a block in place on (V, T, C), from (..., T, h, d) each."""
-    attended = F.scaled_dot_product_attention(
-        queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2)
-    )
-    x.addcmul_(block.attn.merge(attended).view(x.shape), block.ls1.gamma)
 
 
 def _join_views(heads: Tensor) -> Tensor:

@@ -20,8 +20,10 @@ Shapes: N views, H W pixels, F channels of a level's features.
 
 from dataclasses import dataclass, replace
 
-from da3_ros.inference.arithmetic import choose_arithmetic
-from da3_ros.inference.backbone_pass import BackbonePass, build_tables, Chunks, Tables, view_slices
+from da3_ros.inference.backbone_pass import BackbonePass, build_tables, Tables
+from da3_ros.inference.chunks import Chunks, view_slices
+from da3_ros.inference.fused_arithmetic import choose_arithmetic
+from da3_ros.inference.head_pass import HeadPass
 from da3_ros.inference.levels import LevelStore, Placement
 from da3_ros.model.camera_head import Cameras, encode_cameras
 from da3_ros.model.config import PATCH_SIZE
@@ -34,6 +36,8 @@ from torch import Tensor
 # the window's own tokens.
 _TOKENS_PER_CHUNK = 16384
 _PIXELS_PER_HEAD_CHUNK = 4 * 504 * 280
+# Of that, where maps are as large as the image: convolutions of one such image fill a large GPU.
+_MAPS_SHARE = 4
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ class ExecutorOptions:
             return self.chunks
         num_pixels = image_size[0] * image_size[1]
         views = max(1, round(_TOKENS_PER_CHUNK / (num_pixels / PATCH_SIZE**2 + 1)))
-        return Chunks(views, views, max(1, round(_PIXELS_PER_HEAD_CHUNK / num_pixels)))
+        head = max(1, round(_PIXELS_PER_HEAD_CHUNK / num_pixels))
+        return Chunks(views, views, head, max(1, head // _MAPS_SHARE))
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,17 +214,21 @@ class Branch:
         :param first_view: index in ``maps`` of the first of these views.
         """
         head, size = self._network.head, features.image_size
-        for views in view_slices(features.num_views, self._options.chunks_for(size).head):
+        chunks = self._options.chunks_for(size)
+        head_pass = HeadPass(head, size, chunks.maps, arithmetic=self._arithmetic)
+        for views in view_slices(features.num_views, chunks.head):
+            start = first_view + views.start
             laterals = head.laterals(features.levels.get(views), size)
-            dense = head.decode(laterals, size)
-            target = slice(first_view + views.start, first_view + views.stop)
-            maps.put('depth', target, dense.depth)
-            maps.put('confidence', target, dense.confidence)
-            maps.put('sky', target, dense.sky)
             if self._with_rays and isinstance(head, DualDpt):
                 rays = head.decode_rays(laterals, size)
+                target = slice(start, first_view + views.stop)
                 maps.put('rays', target, rays.rays)
                 maps.put('ray_confidence', target, rays.confidence)
+            for part, dense in head_pass.run(laterals):
+                target = slice(start + part.start, start + part.stop)
+                maps.put('depth', target, dense.depth)
+                maps.put('confidence', target, dense.confidence)
+                maps.put('sky', target, dense.sky)
 
     def _tables_for(self, size: tuple[int, int]) -> Tables:
         """Return the tables for an image size; those of the last one are kept."""

@@ -25,9 +25,9 @@ from dataclasses import dataclass, replace
 import logging
 
 from da3_ros.errors import MemoryBudgetError
-from da3_ros.inference.backbone_pass import Chunks
 from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.inference.calibration import calibrate, CalibrationCache, CalibrationKey
+from da3_ros.inference.chunks import Chunks
 from da3_ros.inference.device import available_bytes, is_out_of_memory
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.memory_model import Calibration, WindowModel

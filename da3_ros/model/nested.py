@@ -92,12 +92,9 @@ def to_metres(
         raise ValueError(f'metric_config: got {metric_config.name}, expected a metric variant')
     focal_px = output.intrinsics.diagonal(dim1=-2, dim2=-1)[..., :2].mean(dim=-1)
     metres = metric_depth * (focal_px / metric_config.canonical_focal_px)[..., None, None]
-    is_sky = sky >= SKY_THRESHOLD
-    windows = [
-        _scale_window(*window)
-        for window in zip(output.depth, output.confidence, metres, is_sky, strict=True)
-    ]
-    depth, confidence, scale = (torch.stack(parts) for parts in zip(*windows, strict=True))
+    depth, confidence = output.depth.clone(), output.confidence.clone()
+    windows = zip(depth, confidence, metres, sky >= SKY_THRESHOLD, strict=True)
+    scale = torch.stack([_scale_window_(*window) for window in windows])
     rotation, translation = output.extrinsics.split((3, 1), dim=-1)
     scaled = translation * scale[:, None, None, None]
     return replace(
@@ -109,19 +106,21 @@ def to_metres(
     )
 
 
-def _scale_window(
+def _scale_window_(
     depth: Tensor, confidence: Tensor, metres: Tensor, is_sky: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return metric depth, confidence and the scale of one window: (N, H, W) twice, ()."""
+) -> Tensor:
+    """Bring depth and confidence of one window (N, H, W) to metres in place; return the scale."""
     num_ground = int((~is_sky).sum())
     if num_ground <= _MIN_PIXELS:
         raise PredictionError(f'{num_ground} pixels are not sky: too few to find the metric scale')
-    is_used = (confidence >= quantile(confidence[~is_sky], 0.5)) & ~is_sky
+    is_used = (confidence >= quantile(confidence, 0.5, without=is_sky)) & ~is_sky
     is_used &= (metres > _MIN_METRIC_DEPTH_M) & (depth > _MIN_DEPTH)
     if not bool(is_used.any()):
         raise PredictionError('no confident pixel has a depth in both branches: no metric scale')
     used = depth[is_used]
     scale = (metres[is_used] @ used) / (used @ used)
-    depth = depth * scale
-    far = quantile(depth[~is_sky], FAR_QUANTILE).clamp(max=_MAX_SKY_DEPTH_M)
-    return torch.where(is_sky, far, depth), torch.where(is_sky, 1.0, confidence), scale
+    depth *= scale
+    far = quantile(depth, FAR_QUANTILE, without=is_sky).clamp(max=_MAX_SKY_DEPTH_M)
+    depth.masked_fill_(is_sky, far)
+    confidence.masked_fill_(is_sky, 1.0)
+    return scale

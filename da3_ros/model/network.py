@@ -157,7 +157,7 @@ class DepthAnything3(nn.Module):
             for level, tokens in enumerate(features.levels)
         ]
         laterals = self.head.laterals(projected, size)
-        maps = self.head.decode(laterals, size)
+        maps = self.head.maps(self.head.at_image_size(laterals, size))
         rays = None
         if with_rays and isinstance(self.head, DualDpt):
             rays = self.head.decode_rays(laterals, size)

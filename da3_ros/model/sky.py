@@ -18,6 +18,10 @@ Sky in depth maps: no depth can be right there, so a far one is filled in.
 Shapes: B windows, N views, H W pixels.
 """
 
+from bisect import bisect_left
+from functools import cache
+import struct
+
 import torch
 from torch import Tensor
 
@@ -25,6 +29,9 @@ SKY_THRESHOLD = 0.3
 FAR_QUANTILE = 0.99
 
 _MIN_PIXELS = 10
+# Of a float32, seen as an integer.
+_SIGN, _MAGNITUDE = 2**31, 2**31 - 1
+_VALUES_AT_ONCE = 2**22
 
 
 def fill_sky(depth: Tensor, sky: Tensor) -> Tensor:
@@ -35,30 +42,52 @@ def fill_sky(depth: Tensor, sky: Tensor) -> Tensor:
     :param sky: (B, N, H, W), 0 = none.
     :returns: (B, N, H, W); windows with hardly any sky, or hardly anything else, as they were.
     """
-    filled = []
-    for window, is_sky in zip(depth, sky >= SKY_THRESHOLD, strict=True):
+    filled = depth.clone()
+    for window, is_sky in zip(filled, sky >= SKY_THRESHOLD, strict=True):
         num_sky = int(is_sky.sum())
         if _MIN_PIXELS < num_sky < is_sky.numel() - _MIN_PIXELS:
-            far = quantile(window[~is_sky], FAR_QUANTILE)
-            filled.append(torch.where(is_sky, far, window))
-        else:
-            filled.append(window)
-    return torch.stack(filled)
+            window.masked_fill_(is_sky, quantile(window, FAR_QUANTILE, without=is_sky))
+    return filled
 
 
-def quantile(values: Tensor, fraction: float) -> Tensor:
+def quantile(values: Tensor, fraction: float, *, without: Tensor) -> Tensor:
     """
-    Return a quantile of all values, interpolated linearly.
+    Return a quantile of some values, interpolated linearly.
 
-    ``torch.quantile`` does not take as many values as a window has pixels.
+    ``torch.quantile`` does not take as many values as a window has pixels, and a sorted copy of
+    them would not fit where the window just does. Here the answer is searched among all numbers
+    that there are, by counting the values up to them: some 40 passes that keep nothing.
 
-    :param values: any shape, at least one value.
+    :param values: fp32 of any shape.
     :param fraction: 0 to 1.
+    :param without: bool of that shape, which values do not count; at least one must.
     :returns: scalar tensor.
     """
-    flat = values.flatten()
-    rank = fraction * (flat.numel() - 1)
+    parts = list(zip(
+        values.flatten().split(_VALUES_AT_ONCE), without.flatten().split(_VALUES_AT_ONCE),
+        strict=True,
+    ))
+
+    @cache
+    def num_up_to(place: int) -> int:
+        bound = _number_at(place)
+        counts = [((part <= bound) & ~left_out).sum() for part, left_out in parts]
+        return int(torch.stack(counts).sum())
+
+    rank = fraction * (without.numel() - int(without.sum()) - 1)
     below = int(rank)
-    low = flat.kthvalue(below + 1).values
-    high = flat.kthvalue(min(below + 2, flat.numel())).values
-    return torch.lerp(low, high, rank - below)
+    last = below if rank == below else below + 1
+    low, high = (
+        _number_at(bisect_left(range(2 * _SIGN), index + 1, key=num_up_to))
+        for index in (below, last)
+    )
+    # Not between equal ones, which may be infinite.
+    return values.new_tensor(low if low == high else low + (high - low) * (rank - below))
+
+
+def _number_at(place: int) -> float:
+    """Return a float32 by its place among all of them in ascending order, 0 to 2^32 - 1."""
+    bits = place - _SIGN
+    packed = struct.pack('i', bits if bits >= 0 else bits ^ _MAGNITUDE)
+    number: float = struct.unpack('f', packed)[0]
+    return number

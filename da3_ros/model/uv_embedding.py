@@ -15,6 +15,7 @@
 """Sines of image coordinates, added to the features of a dense head."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -37,6 +38,11 @@ class UvEmbedding:
 
     along_x: Tensor
     along_y: Tensor
+
+    @cached_property
+    def by_place(self) -> tuple[Tensor, Tensor]:
+        """Return both with the channels of a place together: (w, C / 2) and (h, C / 2)."""
+        return self.along_x[:, 0].T.contiguous(), self.along_y[:, :, 0].T.contiguous()
 
     def add_(self, x: Tensor) -> Tensor:
         """

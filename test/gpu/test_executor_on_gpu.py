@@ -14,11 +14,12 @@
 
 """The executor on a GPU: its kernels, its precision, its memory."""
 
-from da3_ros.inference.arithmetic import Arithmetic, choose_arithmetic, FusedArithmetic
-from da3_ros.inference.backbone_pass import Chunks
+from da3_ros.inference.arithmetic import Arithmetic
 from da3_ros.inference.branch import ExecutorOptions
+from da3_ros.inference.chunks import Chunks
 from da3_ros.inference.device import choose_dtype
 from da3_ros.inference.executor import WindowExecutor
+from da3_ros.inference.fused_arithmetic import choose_arithmetic, FusedArithmetic
 from da3_ros.inference.placement import place
 from da3_ros.inference.preprocessing import normalize
 from da3_ros.model import build_network

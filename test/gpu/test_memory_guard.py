@@ -96,7 +96,7 @@ def test_out_of_memory_inside_a_window_is_survived(engine, monkeypatch, place):
     images = random_images(12)
     expected = engine.infer(images)
     if place == 'head':
-        monkeypatch.setattr(DualDpt, 'decode', fail_once_in(DualDpt.decode, 1))
+        monkeypatch.setattr(DualDpt, 'maps', fail_once_in(DualDpt.maps, 1))
     else:
         attention = fail_once_in(F.scaled_dot_product_attention, 7)
         monkeypatch.setattr(F, 'scaled_dot_product_attention', attention)
@@ -108,7 +108,7 @@ def test_out_of_memory_again_and_again_is_an_error_and_passes(engine, monkeypatc
     images = random_images(6)
     expected = engine.infer(images)
     with monkeypatch.context() as patch:
-        patch.setattr(DualDpt, 'decode', _always_full)
+        patch.setattr(DualDpt, 'maps', _always_full)
         with pytest.raises(MemoryBudgetError):
             engine.infer(images)
     assert np.array_equal(engine.infer(images).depth, expected.depth)

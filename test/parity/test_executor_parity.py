@@ -14,8 +14,8 @@
 
 """The executor against upstream's own network, fp32 on the CPU, however a window is divided."""
 
-from da3_ros.inference.backbone_pass import Chunks
 from da3_ros.inference.branch import ExecutorOptions
+from da3_ros.inference.chunks import Chunks
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.preprocessing import normalize
 from da3_ros.model import MODELS

@@ -98,8 +98,8 @@ def no_memory() -> None:
 
 def patch_network(schedule: Schedule) -> None:
     """Let faults strike inside the network's own functions."""
-    run_window, attention, decode = (
-        WindowExecutor.run, F.scaled_dot_product_attention, DualDpt.decode)
+    run_window, attention, predict_maps = (
+        WindowExecutor.run, F.scaled_dot_product_attention, DualDpt.maps)
 
     def run_and_tell(self, images, cameras=None):
         schedule.begin_run(len(images))
@@ -117,17 +117,17 @@ def patch_network(schedule: Schedule) -> None:
             no_memory()
         return attention(queries, *others)
 
-    def decode_or_fail(self, *arguments):
+    def predict_or_fail(self, *arguments):
         if schedule.strikes('head'):
             no_memory()
-        dense = decode(self, *arguments)
+        dense = predict_maps(self, *arguments)
         for name in ('depth', 'confidence'):
             if schedule.strikes(name):
                 getattr(dense, name)[..., 0] = np.nan
         return dense
 
     WindowExecutor.run, F.scaled_dot_product_attention = run_and_tell, attend
-    DualDpt.decode = decode_or_fail
+    DualDpt.maps = predict_or_fail
 
 
 def guard(engine: engine_module.InferenceEngine) -> None:

@@ -13,8 +13,8 @@
 # limitations under the License.
 """What a view looks like: a property of the view, whatever else is in its window."""
 
-from da3_ros.inference.backbone_pass import Chunks
 from da3_ros.inference.branch import ExecutorOptions
+from da3_ros.inference.chunks import Chunks
 from da3_ros.inference.executor import WindowExecutor
 import pytest
 from reduced_networks import random_window

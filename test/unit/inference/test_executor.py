@@ -20,8 +20,8 @@ Every variant's block pattern at reduced width; every way to divide the work.
 
 from dataclasses import replace
 
-from da3_ros.inference.backbone_pass import Chunks, view_slices
 from da3_ros.inference.branch import ExecutorOptions
+from da3_ros.inference.chunks import Chunks, view_slices
 from da3_ros.inference.conditioning import condition_on
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.preprocessing import normalize

@@ -18,8 +18,8 @@ import csv
 from dataclasses import replace
 from pathlib import Path
 
-from da3_ros.inference.backbone_pass import Chunks
 from da3_ros.inference.branch import ExecutorOptions
+from da3_ros.inference.chunks import Chunks
 from da3_ros.inference.memory_guard import frugal_options
 from da3_ros.inference.memory_model import Calibration, WindowModel
 from da3_ros.model import MODELS

@@ -43,6 +43,10 @@ def laterals_of(head, levels):
     return head.laterals(projected, SIZE)
 
 
+def decode(head, laterals):
+    return head.maps(head.at_image_size(laterals, SIZE))
+
+
 def levels_of(head, num_views, seed=0):
     random = torch.Generator().manual_seed(seed)
     inputs = head.projects[0].in_channels
@@ -54,10 +58,10 @@ def test_views_are_decoded_alone(name):
     """In any number at a time: this is what lets an executor decode a few views at once."""
     head = build(name)
     levels = levels_of(head, 3)
-    together = head.decode(laterals_of(head, levels), SIZE)
+    together = decode(head, laterals_of(head, levels))
     for view in range(3):
         part = [tokens[view:view + 1] for tokens in levels]
-        alone = head.decode(laterals_of(head, part), SIZE)
+        alone = decode(head, laterals_of(head, part))
         for field in ('depth', 'confidence', 'sky'):
             whole = getattr(together, field)
             assert (whole is None) == (getattr(alone, field) is None)
@@ -84,11 +88,11 @@ def test_rays_come_from_a_branch_of_their_own():
     assert rays.rays.shape == (2, 24, 32, 6)
     assert rays.confidence.shape == (2, 24, 32)
     assert float(rays.confidence.min()) > 1.0
-    depth = head.decode(laterals, SIZE).depth
+    depth = decode(head, laterals).depth
     for name, parameter in head.named_parameters():
         if '_aux' in name:
             parameter.zero_()
-    assert torch.equal(head.decode(laterals, SIZE).depth, depth)
+    assert torch.equal(decode(head, laterals).depth, depth)
     assert not torch.equal(head.decode_rays(laterals, SIZE).rays, rays.rays)
 
 

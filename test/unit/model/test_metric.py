@@ -16,6 +16,7 @@
 
 from da3_ros.errors import PredictionError
 from da3_ros.model import MODELS, NetworkOutput
+from da3_ros.model import sky as sky_module
 from da3_ros.model.camera_head import build_intrinsics
 from da3_ros.model.nested import to_metres
 from da3_ros.model.sky import fill_sky, quantile
@@ -35,7 +36,24 @@ def uniform(low, high, *shape, seed=0):
 @pytest.mark.parametrize('size', [1, 2, 1001])
 def test_quantile(size, fraction):
     values = uniform(-1.0, 1.0, size)
-    torch.testing.assert_close(quantile(values, fraction), torch.quantile(values, fraction))
+    found = quantile(values, fraction, without=torch.zeros(size, dtype=torch.bool))
+    torch.testing.assert_close(found, torch.quantile(values, fraction))
+
+
+def test_quantile_of_few_different_values_leaves_out_what_does_not_count():
+    values = torch.tensor([-torch.inf, -2.0, -0.0, 0.0, 0.0, 3.0, 3.0, 3e38, torch.inf, 5.0])
+    without = values == 5.0
+    for index, expected in enumerate(values[:-1]):
+        assert quantile(values, index / 8, without=without) == expected
+    assert quantile(values, 4.5 / 8, without=without) == 1.5
+
+
+def test_quantile_of_more_values_than_are_counted_at_once(monkeypatch):
+    monkeypatch.setattr(sky_module, '_VALUES_AT_ONCE', 7)
+    values = uniform(0.0, 1.0, 5, 20)
+    without = uniform(0.0, 1.0, 5, 20, seed=1) < 0.3
+    found = quantile(values, 0.7, without=without)
+    torch.testing.assert_close(found, torch.quantile(values[~without], 0.7))
 
 
 def test_sky_gets_a_far_depth_of_its_own_window():

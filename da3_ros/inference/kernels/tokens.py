@@ -13,12 +13,12 @@
 # limitations under the License.
 
 """
-Fused kernels for what surrounds the matrix products on a GPU.
+What surrounds the matrix products of a block: norms, residual sums, rotations, gates.
 
 Each replaces a chain of elementwise kernels by one that reads and writes once; the arithmetic is
-fp32 with one rounding at the end, as in the chain. Only imported where Triton is installed.
+fp32 and rounds where the chain does.
 
-Shapes: T tokens of a view, C channels, h heads, d channels of a head, R rows.
+Shapes: V views, T tokens of a view, C channels, h heads, d channels of a head, R rows.
 """
 
 # Triton's functions are written in its own language, which has no types.
@@ -30,25 +30,59 @@ import triton
 import triton.language as tl
 
 _ROWS_PER_PROGRAM = 32
+_CHANNELS_PER_PROGRAM = 1024
 
 
-def layer_norm(
-    x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.dtype
-) -> Tensor:
+def norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
     """
     Norm over channels, and round.
 
-    :param x: (..., C) contiguous.
+    :param x: (..., C) fp32 contiguous.
     :param weight: (C,) fp32.
     :param bias: (C,) fp32.
     :param eps: added to the variance.
     :param dtype: of the result.
     """
-    channels = x.shape[-1]
     result = torch.empty(x.shape, dtype=dtype, device=x.device)
-    _layer_norm[(x.numel() // channels,)](
-        x, weight, bias, result, eps, channels, triton.next_power_of_2(channels)
-    )
+    _run_rows(x, x, weight, weight, bias, result, eps, adds=False, norms=True)
+    return result
+
+
+def add_(x: Tensor, branch: Tensor, scale: Tensor) -> None:
+    """
+    Add a scaled branch in place.
+
+    :param x: (..., C) fp32 contiguous.
+    :param branch: (..., C) contiguous.
+    :param scale: (C,) fp32.
+    """
+    _run_rows(x, branch, scale, scale, scale, x, 0.0, adds=True, norms=False)
+
+
+def add_and_norm_(
+    x: Tensor, branch: Tensor, scale: Tensor, weight: Tensor, bias: Tensor, eps: float
+) -> Tensor:
+    """
+    Add a scaled branch in place, then norm over channels, and round to the branch's format.
+
+    Parameters are those of ``add_`` and ``norm``.
+    """
+    result = torch.empty_like(branch)
+    _run_rows(x, branch, scale, weight, bias, result, eps, adds=True, norms=True)
+    return result
+
+
+def gate(both: Tensor) -> Tensor:
+    """
+    Let one half of the channels gate the other one.
+
+    :param both: (..., 2 * width) contiguous.
+    :returns: (..., width).
+    """
+    width = both.shape[-1] // 2
+    result = torch.empty((*both.shape[:-1], width), dtype=both.dtype, device=both.device)
+    grid = (triton.cdiv(width, _CHANNELS_PER_PROGRAM), result.numel() // width)
+    _gate[grid](both, result, width, _CHANNELS_PER_PROGRAM)
     return result
 
 
@@ -82,21 +116,51 @@ def norm_and_rotate(
     return result
 
 
+def _run_rows(
+    x: Tensor, branch: Tensor, scale: Tensor, weight: Tensor, bias: Tensor, result: Tensor,
+    eps: float, *, adds: bool, norms: bool,
+) -> None:
+    channels = x.shape[-1]
+    _add_and_norm[(x.numel() // channels,)](
+        x, branch, scale, weight, bias, result, eps, channels, adds, norms,
+        triton.next_power_of_2(channels),
+    )
+
+
 @triton.jit
-def _layer_norm(
-    x, weight, bias, result, eps, channels, BLOCK: tl.constexpr,
+def _add_and_norm(
+    x, branch, scale, weight, bias, result, eps, channels,
+    ADDS: tl.constexpr, NORMS: tl.constexpr, BLOCK: tl.constexpr,
 ):
-    """Norm one row."""
-    row = tl.program_id(0).to(tl.int64)
+    """Add to one row, norm it, or both."""
+    start = tl.program_id(0).to(tl.int64) * channels
     column = tl.arange(0, BLOCK)
     mask = column < channels
-    value = tl.load(x + row * channels + column, mask=mask, other=0.0).to(tl.float32)
-    mean = tl.sum(value) / channels
-    centered = tl.where(mask, value - mean, 0.0)
-    scale = 1.0 / tl.sqrt(tl.sum(centered * centered) / channels + eps)
-    normed = centered * scale * tl.load(weight + column, mask=mask, other=0.0)
-    normed += tl.load(bias + column, mask=mask, other=0.0)
-    tl.store(result + row * channels + column, normed.to(result.dtype.element_ty), mask=mask)
+    value = tl.load(x + start + column, mask=mask, other=0.0)
+    if ADDS:
+        added = tl.load(branch + start + column, mask=mask, other=0.0).to(tl.float32)
+        value += added * tl.load(scale + column, mask=mask, other=0.0)
+        tl.store(x + start + column, value, mask=mask)
+    if NORMS:
+        mean = tl.sum(value) / channels
+        centered = tl.where(mask, value - mean, 0.0)
+        factor = 1.0 / tl.sqrt(tl.sum(centered * centered) / channels + eps)
+        normed = centered * factor * tl.load(weight + column, mask=mask, other=0.0)
+        normed += tl.load(bias + column, mask=mask, other=0.0)
+        tl.store(result + start + column, normed.to(result.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def _gate(both, result, width, BLOCK: tl.constexpr):
+    """Gate a part of one row."""
+    row = tl.program_id(1).to(tl.int64)
+    column = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = column < width
+    gate = tl.load(both + row * 2 * width + column, mask=mask, other=0.0).to(tl.float32)
+    value = tl.load(both + row * 2 * width + width + column, mask=mask, other=0.0)
+    opened = (gate / (1.0 + tl.exp(-gate))).to(value.dtype).to(tl.float32)
+    gated = opened * value.to(tl.float32)
+    tl.store(result + row * width + column, gated.to(result.dtype.element_ty), mask=mask)
 
 
 @triton.jit

@@ -1,0 +1,145 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Fused kernels in the place of chains of small ones, where a GPU and its software allow it.
+
+Shapes: V views, T tokens of a view, C channels, h heads, d channels of a head.
+"""
+
+from collections.abc import Iterator
+import logging
+
+from da3_ros.inference.arithmetic import Arithmetic
+from da3_ros.model.pyramid import Size
+from da3_ros.model.transformer import LayerScale, Rotation
+from da3_ros.model.uv_embedding import uv_embedding, UvEmbedding
+import torch
+from torch import nn, Tensor
+import torch.nn.functional as F
+
+_logger = logging.getLogger(__name__)
+
+# Both round to the same format, so most values agree and the rest are neighbours.
+_TOLERANCE = 2e-2
+
+
+class FusedArithmetic(Arithmetic):
+    """Kernels that read and write once; parameters are those of ``Arithmetic``."""
+
+    def __init__(self) -> None:
+        # Triton is not everywhere, and imports slowly.
+        from da3_ros.inference.kernels import maps, tokens
+
+        self._maps = maps
+        self._tokens = tokens
+
+    def norm(self, norm: nn.LayerNorm, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """Norm tokens and round them."""
+        return self._tokens.norm(x, norm.weight, norm.bias, norm.eps, dtype)
+
+    def add_(self, x: Tensor, branch: Tensor, scale: LayerScale) -> None:
+        """Add a residual branch in place."""
+        self._tokens.add_(x, branch, scale.gamma)
+
+    def add_and_norm_(
+        self, x: Tensor, branch: Tensor, scale: LayerScale, norm: nn.LayerNorm
+    ) -> Tensor:
+        """Add a residual branch in place, then norm tokens and round them."""
+        return self._tokens.add_and_norm_(
+            x, branch, scale.gamma, norm.weight, norm.bias, norm.eps
+        )
+
+    def finish(
+        self, heads: Tensor, norm: nn.LayerNorm | None, rotation: Rotation | None
+    ) -> Tensor:
+        """Norm and rotate queries or keys."""
+        if norm is None or rotation is None:
+            return super().finish(heads, norm, rotation)
+        return self._tokens.norm_and_rotate(
+            heads, norm.weight, norm.bias, norm.eps, rotation.cos, rotation.sin
+        )
+
+    def gate(self, both: Tensor) -> Tensor:
+        """Let one half of the channels gate the other one."""
+        return self._tokens.gate(both)
+
+    def conv(
+        self, layer: nn.Conv2d, x: Tensor, *, added: tuple[Tensor, ...] = (), relu: bool = False
+    ) -> Tensor:
+        """Run a convolution and what follows it."""
+        if layer.bias is None:
+            return super().conv(layer, x, added=added, relu=relu)
+        result = F.conv2d(x, layer.weight, None, layer.stride, layer.padding)
+        summands = [_by_place(summand) for summand in added]
+        return self._maps.finish_(_by_place(result), layer.bias, summands, relu=relu)
+
+    def resample(self, x: Tensor, size: Size, uv: UvEmbedding | None = None) -> Tensor:
+        """Resample maps bilinearly and add the embedding of their places."""
+        return self._maps.resample(_by_place(x), size, None if uv is None else uv.by_place)
+
+
+def choose_arithmetic(device: torch.device) -> Arithmetic:
+    """
+    Choose the fused kernels if they work on the device.
+
+    They are compiled when first used, which needs a compiler on the machine; here on small
+    problems, whose results must agree with the modules'.
+
+    :param device: where the network runs.
+    """
+    plain = Arithmetic()
+    if device.type != 'cuda':
+        return plain
+    try:
+        fused = FusedArithmetic()
+        agree = all(
+            torch.allclose(one.float(), other.float(), atol=_TOLERANCE)
+            for one, other in zip(_samples(fused, device), _samples(plain, device), strict=True)
+        )
+    except Exception as error:
+        _logger.info('no fused kernels: %s', error)
+        return plain
+    if not agree:
+        _logger.warning("no fused kernels: their results differ from the modules' here")
+        return plain
+    return fused
+
+
+@torch.no_grad()
+def _samples(arithmetic: Arithmetic, device: torch.device) -> Iterator[Tensor]:
+    """Run everything on small problems with the shapes of a network."""
+    generator = torch.Generator(device).manual_seed(0)
+    tokens = torch.randn(2, 5, 192, generator=generator, device=device)
+    branch = torch.randn(2, 5, 192, generator=generator, device=device).to(torch.float16)
+    wide, narrow = nn.LayerNorm(192, device=device), nn.LayerNorm(64, device=device)
+    scale = LayerScale(192).to(device)
+    positions = torch.arange(10, device=device).view(5, 2)
+    yield arithmetic.norm(wide, tokens, torch.float16)
+    yield arithmetic.finish(branch.view(2, 5, 3, 64), narrow, Rotation.at(positions, 64))
+    yield arithmetic.gate(branch)
+    yield arithmetic.add_and_norm_(tokens, branch, scale, wide)
+    arithmetic.add_(tokens, branch, scale)
+    yield tokens
+    maps = tokens.view(2, 2, 5, 96).permute(0, 3, 1, 2)
+    layer = nn.Conv2d(96, 96, 1, device='meta').to_empty(device=device)
+    for i, weight in enumerate(layer.parameters()):
+        nn.init.constant_(weight, 0.01 + i)
+    yield arithmetic.conv(layer, maps, added=(maps, maps), relu=True)
+    yield arithmetic.resample(maps, (4, 11), uv_embedding((96, 4, 11), (4, 11), device))
+
+
+def _by_place(maps: Tensor) -> Tensor:
+    """Lay the channels of a place together, and places one after the other, if they are not."""
+    return maps.contiguous(memory_format=torch.channels_last)
