@@ -33,7 +33,6 @@ from da3_ros.errors import Da3Error
 from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.inference.device import choose_device, choose_dtype
 from da3_ros.inference.executor import WindowExecutor
-from da3_ros.inference.levels import Placement
 from da3_ros.inference.placement import place
 from da3_ros.inference.preprocessing import normalize
 from da3_ros.model import MODELS
@@ -42,7 +41,12 @@ import numpy as np
 import torch
 from upstream_package import build_random, build_upstream, run_upstream
 
-IMPLEMENTATIONS = ['ours', 'ours, features on host', 'upstream']
+OURS = {
+    'ours': ExecutorOptions(),
+    'ours, features on host': ExecutorOptions(features='host'),
+    'ours, reduced': ExecutorOptions(reduced=True),
+}
+IMPLEMENTATIONS = [*OURS, 'upstream']
 
 _GIB = 2.0**30
 
@@ -52,7 +56,7 @@ class Measurement:
     """
     One window size of one implementation.
 
-    :param implementation: 'ours', 'ours, features on host' or 'upstream'.
+    :param implementation: one of ``IMPLEMENTATIONS``.
     :param model: name of the variant.
     :param num_views: in the window.
     :param seconds: median of the timed runs, or None where it failed.
@@ -102,13 +106,13 @@ def measure(run: Callable[[], object], num_runs: int) -> tuple[float, float | No
     return statistics.median(seconds or [first]), peak, reserved
 
 
-def ours(model: str, features: Placement) -> Callable[[np.ndarray], Callable[[], object]]:
+def ours(model: str, options: ExecutorOptions) -> Callable[[np.ndarray], Callable[[], object]]:
     """Make our executor; the result turns images into a run."""
     device = choose_device()
     network = build_random(model, device)
     network.set_compute_dtype(choose_dtype(device))
     place(network, device, with_rays=False)
-    executor = WindowExecutor(network, ExecutorOptions(features=features))
+    executor = WindowExecutor(network, options)
     return lambda images: lambda: executor.run(images)
 
 
@@ -133,7 +137,7 @@ def measure_all(
         if implementation == 'upstream':
             prepare = upstream(model)
         else:
-            prepare = ours(model, 'host' if 'host' in implementation else 'device')
+            prepare = ours(model, OURS[implementation])
         for num_views in views:
             run = prepare(random_images(num_views, size))
             num_runs = 5 if num_views <= 32 else 2 if num_views <= 100 else 1

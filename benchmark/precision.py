@@ -13,7 +13,9 @@
 # limitations under the License.
 
 """
-How far reduced precision takes a prediction from full precision: ours beside upstream's autocast.
+How far half precision takes a prediction from full precision: ours beside upstream's autocast.
+
+Ours as it is, and with ``memory.reduced``, which keeps the residual stream in half precision too.
 
 Random weights, the same in both, and random images. The reference is upstream's own network in
 fp32, without TF32. Distances are relative to what differs between the views of the reference: what
@@ -28,6 +30,7 @@ import json
 from pathlib import Path
 import sys
 
+from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.inference.device import choose_device, choose_dtype
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.preprocessing import normalize
@@ -52,7 +55,8 @@ class Precision:
     :param output: 'depth' or 'extrinsics'.
     :param ours_fp32: of our executor in fp32.
     :param upstream: of upstream's network under autocast.
-    :param ours: of our executor in the reduced number format.
+    :param ours: of our executor in half precision.
+    :param ours_reduced: of our executor that keeps the residual stream in it too.
     """
 
     model: str
@@ -60,6 +64,7 @@ class Precision:
     ours_fp32: float
     upstream: float
     ours: float
+    ours_reduced: float
 
     @property
     def ratio(self) -> float:
@@ -76,7 +81,7 @@ def compare(
 
     :param model: its name.
     :param device: of both networks.
-    :param dtype: the reduced number format.
+    :param dtype: of half precision.
     :param num_seeds: sets of weights to take the mean of; which of two roundings is the luckier
         one depends on the weights.
     :param num_windows: to take the mean of, with each.
@@ -84,7 +89,7 @@ def compare(
     :param size: height and width [px].
     """
     shape = (num_windows, num_views, *size, 3)
-    exact, ours_fp32, upstream, reduced = [], [], [], []
+    exact, ours_fp32, upstream, half, reduced = [], [], [], [], []
     for seed in range(num_seeds):
         rng = np.random.default_rng(seed)
         windows = list(rng.integers(0, 256, shape, dtype=np.uint8))
@@ -95,16 +100,18 @@ def compare(
             ours_fp32 += [_run_ours(ours, window) for window in windows]
         upstream += [_run_upstream(theirs, window, device, dtype) for window in windows]
         ours.set_compute_dtype(dtype)
-        reduced += [_run_ours(ours, window) for window in windows]
-    ways = (ours_fp32, upstream, reduced)
+        half += [_run_ours(ours, window) for window in windows]
+        reduced += [_run_ours(ours, window, reduced=True) for window in windows]
+    ways = (ours_fp32, upstream, half, reduced)
     return [
         Precision(model, name, *(_mean_distance(way, exact, name) for way in ways))
         for name in exact[0]
     ]
 
 
-def _run_ours(network: Network, window: np.ndarray) -> Maps:
-    output = WindowExecutor(network, ref_view_strategy=_STRATEGY).run(window)
+def _run_ours(network: Network, window: np.ndarray, *, reduced: bool = False) -> Maps:
+    options = ExecutorOptions(reduced=reduced)
+    output = WindowExecutor(network, options, ref_view_strategy=_STRATEGY).run(window)
     maps = {'depth': output.depth, 'extrinsics': output.extrinsics}
     return {name: values for name, values in maps.items() if values is not None}
 
@@ -114,8 +121,8 @@ def _run_upstream(
     network: nn.Module, window: np.ndarray, device: torch.device, dtype: torch.dtype
 ) -> Maps:
     pixels = normalize(torch.from_numpy(window).to(device))[None]
-    is_reduced = dtype != torch.float32
-    with torch.autocast(device.type, dtype=dtype if is_reduced else None, enabled=is_reduced):
+    is_half = dtype != torch.float32
+    with torch.autocast(device.type, dtype=dtype if is_half else None, enabled=is_half):
         output = network(pixels, ref_view_strategy=_STRATEGY)
     names = [name for name in ('depth', 'extrinsics') if name in output]
     return {name: output[name].float().cpu() for name in names}
@@ -159,8 +166,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = torch.cuda.get_device_name(device) if device.type == 'cuda' else 'CPU'
     sys.stdout.write(f'{name}, torch {torch.__version__}, {dtype}\n')
     sys.stdout.write(
-        '| model | output | ours, fp32 | upstream, reduced | ours, reduced | ratio |\n'
-        + '|---' * 6 + '|\n')
+        '| model | output | ours, fp32 | upstream, half | ours, half | ours / upstream '
+        '| ours, memory.reduced |\n'
+        + '|---' * 7 + '|\n')
     rows: list[Precision] = []
     for model in options.models:
         found = compare(
@@ -170,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for row in found:
             sys.stdout.write(
                 f'| {row.model} | {row.output} | {row.ours_fp32:.1e} | {row.upstream:.2e} | '
-                f'{row.ours:.2e} | {row.ratio:.2f} |\n')
+                f'{row.ours:.2e} | {row.ratio:.2f} | {row.ours_reduced:.2e} |\n')
         sys.stdout.flush()
         (options.out / 'precision.json').write_text(
             json.dumps([asdict(row) for row in rows], indent=1))

@@ -55,7 +55,8 @@ class SimulatedGpu:
 
     device = torch.device('cpu')
     calibration = Calibration(
-        fixed_bytes=40 * MIB, head_bytes_per_view=4 * MIB, view_s=1e-3, pair_s=1e-5
+        fixed_bytes=40 * MIB, head_bytes_per_view=4 * MIB, head_bytes_of_one=6 * MIB,
+        view_s=1e-3, pair_s=1e-5
     )
 
     def __init__(self, total_bytes: int, *, miss: float = 1.0) -> None:

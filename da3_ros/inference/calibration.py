@@ -24,7 +24,7 @@ import tempfile
 import time
 from typing import Any
 
-from da3_ros.inference.branch import ExecutorOptions, Maps
+from da3_ros.inference.branch import Branch, ExecutorOptions, Maps
 from da3_ros.inference.device import pinned_attention
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.memory_model import Calibration
@@ -33,12 +33,13 @@ from da3_ros.model.build import Network
 from da3_ros.model.config import PATCH_SIZE
 from da3_ros.model.network import DepthAnything3
 import numpy as np
+from numpy.typing import NDArray
 import torch
 import torch.nn.functional as F
 
 _logger = logging.getLogger(__name__)
 
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 _HEAD_DIM = 64
 _NUM_TIMED = 3
 # Enough views for the GPU to be busy all the time, in chunks of the head.
@@ -57,6 +58,7 @@ class CalibrationKey:
     :param image_size: height and width [px].
     :param dtype: of the backbone's matrices.
     :param options: of the executor.
+    :param with_rays: whether the ray branch runs too.
     :param torch_version: with its CUDA version.
     """
 
@@ -65,6 +67,7 @@ class CalibrationKey:
     image_size: tuple[int, int]
     dtype: str
     options: str
+    with_rays: bool
     torch_version: str = torch.__version__
 
     @classmethod
@@ -75,6 +78,8 @@ class CalibrationKey:
         image_size: tuple[int, int],
         dtype: torch.dtype,
         options: ExecutorOptions,
+        *,
+        with_rays: bool = False,
     ) -> 'CalibrationKey':
         """
         Make the key for a GPU of this machine.
@@ -84,9 +89,10 @@ class CalibrationKey:
         :param image_size: height and width [px].
         :param dtype: of the backbone's matrices.
         :param options: of the executor.
+        :param with_rays: whether the ray branch runs too.
         """
         gpu = torch.cuda.get_device_name(device)
-        return cls(gpu, model, image_size, str(dtype), str(options))
+        return cls(gpu, model, image_size, str(dtype), str(options), with_rays)
 
     def __str__(self) -> str:
         """Return the key as it stands in the file."""
@@ -159,16 +165,23 @@ def calibrate(
     executor.run(pixels[:num_views])
     fixed_bytes = torch.cuda.memory_allocated(device)
     with pinned_attention(executor.attention):
-        features = executor.branches[0].features(torch.from_numpy(pixels[:num_views]), None)
-        before = torch.cuda.memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        executor.branches[0].decode(features, Maps(num_views, torch.device('cpu')))
-        head_bytes = torch.cuda.max_memory_allocated(device) - before
-        del features
+        head_bytes, of_one = (
+            _head_bytes(executor.branches[0], pixels[:count], device)
+            for count in (num_views, 1)
+        )
         pair_s = _pair_seconds(main, image_size)
     seconds = _time(lambda: executor.run(pixels), device)
     view_s = max(seconds / len(pixels) - len(pixels) * pair_s, 0.0)
-    return Calibration(fixed_bytes, head_bytes // num_views, view_s, pair_s)
+    return Calibration(fixed_bytes, head_bytes // num_views, of_one, view_s, pair_s)
+
+
+def _head_bytes(branch: Branch, pixels: NDArray[np.uint8], device: torch.device) -> int:
+    """Return what the depth head needs for some views at once."""
+    features = branch.features(torch.from_numpy(pixels), None)
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    branch.decode(features, Maps(len(pixels), torch.device('cpu')))
+    return torch.cuda.max_memory_allocated(device) - before
 
 
 def _pair_seconds(network: DepthAnything3, image_size: tuple[int, int]) -> float:

@@ -51,6 +51,7 @@ class WindowExecutor:
         ref_view_strategy: str = 'saddle_balanced',
     ) -> None:
         self.options = ExecutorOptions() if options is None else options
+        self.with_rays = use_ray_pose
         main = main_branch(network)
         self.branches = [
             Branch(

@@ -182,7 +182,10 @@ class MemoryGuard:
     ) -> tuple[_Way, ...]:
         dtype = main_branch(self._network).backbone.compute_dtype
         name = self._network.config.name
-        key = CalibrationKey.of(self._device, name, image_size, dtype, self._options)
+        rays = executors[0].with_rays
+        key = CalibrationKey.of(
+            self._device, name, image_size, dtype, self._options, with_rays=rays
+        )
 
         def probe() -> Calibration:
             return calibrate_where_it_fits(self._network, executors, image_size)
@@ -190,7 +193,7 @@ class MemoryGuard:
         calibration = self._cache.get(key, probe)
         return tuple(
             _Way(executor, WindowModel(
-                self._network.config, image_size, dtype, executor.options, calibration
+                self._network.config, image_size, dtype, executor.options, calibration, rays
             ))
             for executor in executors
         )
@@ -235,5 +238,5 @@ def frugal_options(options: ExecutorOptions, image_size: tuple[int, int]) -> Exe
     :param image_size: height and width [px].
     """
     chunks = options.chunks_for(image_size)
-    smaller = Chunks(max(1, chunks.views // 4), max(1, chunks.queries // 4), 1)
+    smaller = Chunks(max(1, chunks.views // 4), max(1, chunks.queries // 4), head=1)
     return replace(options, chunks=smaller)

@@ -32,8 +32,14 @@ import torch
 _FLOAT_BYTES = 4
 # Depth and one more map: confidence or sky.
 _MAPS_BYTES_PER_PIXEL = 8
-# Masks, selected pixels and their order, while maps are interpreted over the whole window.
-_INTERPRET_BYTES_PER_PIXEL = 40
+# Directions, origins and confidence of the rays, of which there are 8 x 8 for a patch.
+_RAYS_BYTES_PER_PATCH = 64 * 7 * 4
+# While maps are interpreted over the whole window: a copy of the depth and a mask where sky is
+# filled in; masks, selected pixels and their places where a second network gives metres.
+_SKY_BYTES_PER_PIXEL = 5
+_METRES_BYTES_PER_PIXEL = 40
+# Errors of every ray of one view under every guess of its camera.
+_RANSAC_BYTES_PER_PATCH = 64 * 100 * 36
 # The allocator's rounding: it leaves up to 1 MiB unused behind each of a dozen tensors.
 _BACKBONE_MARGIN_BYTES = 10 * 2**20
 _HEAD_MARGIN_BYTES = 3 * 2**20
@@ -45,13 +51,15 @@ class Calibration:
     What a machine adds to the formula, for one network at one image size.
 
     :param fixed_bytes: allocated between windows: weights, tables, workspaces.
-    :param head_bytes_per_view: of the depth head, for every view in a chunk of it.
+    :param head_bytes_per_view: of the depth head, for every view of a full chunk of it.
+    :param head_bytes_of_one: of the depth head, for a view alone.
     :param view_s: time of one view in everything but attention over all views.
     :param pair_s: time of attention between two views, in all blocks together.
     """
 
     fixed_bytes: int
     head_bytes_per_view: int
+    head_bytes_of_one: int
     view_s: float
     pair_s: float
 
@@ -66,6 +74,7 @@ class WindowModel:
     :param dtype: of the backbone's matrices.
     :param options: of the executor.
     :param calibration: of the machine.
+    :param with_rays: whether the ray branch runs too.
     """
 
     config: ModelConfig
@@ -73,6 +82,7 @@ class WindowModel:
     dtype: torch.dtype
     options: ExecutorOptions
     calibration: Calibration
+    with_rays: bool = False
 
     def peak_bytes(self, num_views: int) -> int:
         """
@@ -81,18 +91,25 @@ class WindowModel:
         :param num_views: N.
         """
         config, metric = self.config, self.config.metric_branch
-        chunks = self.options.chunks_for(self.image_size)
+        chunk = _chunk(num_views, self.options.chunks_for(self.image_size).views)
         num_pixels = num_views * self.image_size[0] * self.image_size[1]
-        # Maps with sky stay on the device until they are interpreted together.
-        branches = 2 if metric is not None else int(not config.has_cameras)
-        maps = branches * num_pixels * _MAPS_BYTES_PER_PIXEL
-        at_once = num_views if config.has_cameras else _chunk(num_views, chunks.views)
-        peaks = [self._branch_peak(config, at_once)]
+        maps = self._maps_bytes(num_views)
+        if config.has_cameras:
+            peaks = [self._backbone_peak(config, num_views)]
+            peaks += [maps + self._head_peak(config, num_views)]
+        else:
+            # A few views at a time run from end to end, beside the maps of all.
+            peaks = [maps + self._backbone_peak(config, chunk)]
+            peaks += [maps + self._head_peak(config, chunk)]
+            peaks += [maps + num_pixels * _SKY_BYTES_PER_PIXEL]
         if metric is not None:
-            peaks.append(self._branch_peak(metric, _chunk(num_views, chunks.views)))
-        if branches > 0:
-            peaks.append(num_pixels * _INTERPRET_BYTES_PER_PIXEL)
-        return self.calibration.fixed_bytes + maps + max(peaks)
+            maps += num_pixels * _MAPS_BYTES_PER_PIXEL
+            peaks += [maps + self._backbone_peak(metric, chunk)]
+            peaks += [maps + self._head_peak(metric, chunk)]
+            peaks += [maps + num_pixels * _METRES_BYTES_PER_PIXEL]
+        if self.with_rays:
+            peaks += [maps + self._num_patches * _RANSAC_BYTES_PER_PATCH]
+        return self.calibration.fixed_bytes + max(peaks)
 
     def seconds(self, num_views: int) -> float:
         """
@@ -121,20 +138,42 @@ class WindowModel:
         """
         return _largest(limit, lambda n: self.seconds(n) <= seconds)
 
-    def _branch_peak(self, config: ModelConfig, num_views: int) -> int:
-        """Count what one network needs for views that run at once."""
+    def _maps_bytes(self, num_views: int) -> int:
+        """Count the main network's maps that stay on the GPU until they are interpreted."""
+        if self.config.has_cameras and self.config.metric_branch is None and not self.with_rays:
+            return 0
+        num_pixels = self.image_size[0] * self.image_size[1]
+        rays = self._num_patches * _RAYS_BYTES_PER_PATCH if self.with_rays else 0
+        return num_views * (num_pixels * _MAPS_BYTES_PER_PIXEL + rays)
+
+    def _backbone_peak(self, config: ModelConfig, num_views: int) -> int:
+        """Count what a backbone needs for views that run at once."""
         chunks = self.options.chunks_for(self.image_size)
-        kept = num_views * self._kept_bytes_per_view(config)
-        head = _chunk(num_views, chunks.head) * self.calibration.head_bytes_per_view
-        head += _HEAD_MARGIN_BYTES
         tokens = self._num_patches + 1
         chunk = _chunk(num_views, chunks.queries if config.has_cameras else chunks.views)
-        backbone = chunk * tokens * self._chunk_bytes_per_token(config) + _BACKBONE_MARGIN_BYTES
+        peak = chunk * tokens * self._chunk_bytes_per_token(config) + _BACKBONE_MARGIN_BYTES
         if config.has_cameras:
             # Keys before their norm share memory with the values, which stays in one chunk.
             parts = 2 if num_views > chunks.queries else 3
-            backbone += parts * config.embed_dim * self._size * tokens * num_views
-        return kept + max(head, backbone)
+            peak += parts * config.embed_dim * self._size * tokens * num_views
+        return peak + num_views * self._kept_bytes_per_view(config)
+
+    def _head_peak(self, config: ModelConfig, num_views: int) -> int:
+        """
+        Count what a head needs, behind a backbone for views that ran at once.
+
+        Either the pyramid over a chunk needs most, or its result and what is as large as the
+        image, of fewer views.
+        """
+        chunks, calibration = self.options.chunks_for(self.image_size), self.calibration
+        chunk = _chunk(num_views, chunks.head)
+        fused = 16 * self._num_patches * _FLOAT_BYTES * config.head_features
+        maps = calibration.head_bytes_of_one - fused
+        peak = max(
+            chunk * calibration.head_bytes_per_view,
+            chunk * fused + min(chunk, chunks.maps) * maps,
+        )
+        return peak + _HEAD_MARGIN_BYTES + num_views * self._kept_bytes_per_view(config)
 
     def _kept_bytes_per_view(self, config: ModelConfig) -> int:
         """Count the residual stream, in whose memory the last level lies, and the others."""
@@ -152,7 +191,7 @@ class WindowModel:
         local = _FLOAT_BYTES * dim if config.has_cameras else 0
         if config.feed_forward == 'swiglu':
             hidden = -(-int(dim * 8 / 3) // 8) * 8
-            feed_forward = size * (dim + 4 * hidden)
+            feed_forward = size * (dim + 3 * hidden)
         else:
             feed_forward = size * (dim + 4 * dim + 4 * dim)
         normed = config.feature_dim if config.head == 'dual_dpt' else 0

@@ -88,7 +88,7 @@ class KnownCosts(CalibrationCache):
 
     def get(self, _key, _probe):
         """Answer without a probe."""
-        return Calibration(0, 0, 0.0, 0.0)
+        return Calibration(0, 0, 0, 0.0, 0.0)
 
 
 def no_memory() -> None:

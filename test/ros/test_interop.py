@@ -26,7 +26,7 @@ from perfect_engine import frames
 import pytest
 from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
 from recorder import record
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
@@ -106,6 +106,12 @@ def heights(cloud: PointCloud2, odom_T_camera: np.ndarray) -> tuple[float, float
     return float(z.min()), float(z.max())
 
 
+def least_of(contract: Contract) -> int:
+    """Count the keyframes that must arrive: DDS may drop some of a best-effort subscription."""
+    is_reliable = contract.reliability is ReliabilityPolicy.RELIABLE
+    return NUM_FRAMES if is_reliable else NUM_FRAMES // 2
+
+
 def test_every_keyframe_fits(contract, subscriber, start_node, peer):
     start_node()
     peer.wait_for_camera()
@@ -118,8 +124,9 @@ def test_every_keyframe_fits(contract, subscriber, start_node, peer):
         peer.send(frame)
         sent.append(frame.stamp_ns)
         time.sleep(0.05)
-    assert eventually(lambda: sorted(subscriber.messages) == sent and all(
+    assert eventually(lambda: len(subscriber.messages) >= least_of(contract) and all(
         set(messages) == set(contract.topics) for messages in subscriber.messages.values()))
+    assert set(subscriber.messages) <= set(sent)
     bounds = []
     for time_ns, messages in subscriber.messages.items():
         by_type = defaultdict(list)

@@ -81,7 +81,7 @@ def gate(both: Tensor) -> Tensor:
     """
     width = both.shape[-1] // 2
     result = torch.empty((*both.shape[:-1], width), dtype=both.dtype, device=both.device)
-    grid = (triton.cdiv(width, _CHANNELS_PER_PROGRAM), result.numel() // width)
+    grid = (result.numel() // width, triton.cdiv(width, _CHANNELS_PER_PROGRAM))
     _gate[grid](both, result, width, _CHANNELS_PER_PROGRAM)
     return result
 
@@ -153,8 +153,8 @@ def _add_and_norm(
 @triton.jit
 def _gate(both, result, width, BLOCK: tl.constexpr):
     """Gate a part of one row."""
-    row = tl.program_id(1).to(tl.int64)
-    column = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     mask = column < width
     gate = tl.load(both + row * 2 * width + column, mask=mask, other=0.0).to(tl.float32)
     value = tl.load(both + row * 2 * width + width + column, mask=mask, other=0.0)

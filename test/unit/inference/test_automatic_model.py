@@ -58,7 +58,8 @@ class Machine:
             raise MemoryBudgetError('a few views do not fit')
         area = (size / 504) ** 2
         calibration = Calibration(
-            FIXED_MIB[name] * MIB, int(area * 60 * MIB), area * VIEW_S[name], area**2 * 4e-5)
+            FIXED_MIB[name] * MIB, int(area * 60 * MIB), int(area * 100 * MIB),
+            area * VIEW_S[name], area**2 * 4e-5)
         image_size = plan_processing(480, 640, size=size).size
         return WindowModel(
             MODELS[name], image_size, torch.bfloat16, ExecutorOptions(), calibration)

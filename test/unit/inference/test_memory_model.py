@@ -44,7 +44,8 @@ def measured():
 
 def window_model(name='da3-large', size=(280, 504), options=None, **calibration):
     values = {
-        'fixed_bytes': 780 * _MIB, 'head_bytes_per_view': 129 * _MIB,
+        'fixed_bytes': 780 * _MIB, 'head_bytes_per_view': 70 * _MIB,
+        'head_bytes_of_one': 130 * _MIB,
         'view_s': 2.4e-3, 'pair_s': 4.3e-5, **calibration,
     }
     options = ExecutorOptions() if options is None else options

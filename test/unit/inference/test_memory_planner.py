@@ -33,7 +33,7 @@ import torch
 
 _MIB = 2**20
 _GIB = 2**30
-_CALIBRATION = Calibration(780 * _MIB, 129 * _MIB, 2.4e-3, 4.3e-5)
+_CALIBRATION = Calibration(780 * _MIB, 70 * _MIB, 130 * _MIB, 2.4e-3, 4.3e-5)
 
 
 def window_model(name='da3-large', size=(280, 504), calibration=_CALIBRATION):
@@ -64,7 +64,7 @@ def test_nothing_fits_is_an_error_with_its_reason():
 
 
 def test_the_first_that_allows_a_window_is_taken():
-    slow = Calibration(2400 * _MIB, 129 * _MIB, 8e-3, 1.2e-4)
+    slow = Calibration(2400 * _MIB, 70 * _MIB, 130 * _MIB, 8e-3, 1.2e-4)
     giant = window_model('da3-giant', calibration=slow)
     models = [giant, window_model(), window_model('da3-base')]
     demand = Demand(min_views=32, max_latency_s=0.25)
@@ -103,7 +103,7 @@ def test_automatic_models_keep_to_the_licence():
 
 
 def key(name='da3-large'):
-    return CalibrationKey('some GPU', name, (280, 504), 'torch.bfloat16', 'options')
+    return CalibrationKey('some GPU', name, (280, 504), 'torch.bfloat16', 'options', False)
 
 
 def test_a_calibration_is_probed_once(tmp_path):

@@ -1,0 +1,139 @@
+# Copyright 2026 The da3_ros authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Peaks of torch's allocator over many windows, beside what a machine was calibrated with.
+
+Random weights and images. Writes the table that test/unit/inference/test_memory_model.py holds the
+memory model to.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+import csv
+from dataclasses import astuple, dataclass, fields
+import gc
+from pathlib import Path
+import sys
+
+from da3_ros.inference.branch import ExecutorOptions
+from da3_ros.inference.calibration import calibrate
+from da3_ros.inference.device import choose_device, choose_dtype, reduce_fragmentation
+from da3_ros.inference.executor import WindowExecutor
+from da3_ros.inference.memory_model import Calibration, WindowModel
+from da3_ros.inference.placement import place
+from da3_ros.model import MODELS, Network
+from limit_trials import make_images
+import torch
+from upstream_package import build_random
+
+_MIB = 2**20
+_SIZES = ((280, 504), (504, 504), (154, 504))
+_WAYS = ('plain', 'host', 'reduced', 'rays')
+
+
+@dataclass(frozen=True)
+class Peak:
+    """
+    One window.
+
+    :param model: name of the variant.
+    :param way: how it ran: 'plain', features on the 'host', 'reduced' or with 'rays'.
+    :param height: of the images [px].
+    :param width: of the images [px].
+    :param views: of the window.
+    :param fixed_mib: calibrated, see ``Calibration``.
+    :param head_per_view_mib: calibrated.
+    :param head_of_one_mib: calibrated.
+    :param peak_mib: measured.
+    :param error: by which share the memory model's prediction is above it.
+    """
+
+    model: str
+    way: str
+    height: int
+    width: int
+    views: int
+    fixed_mib: float
+    head_per_view_mib: float
+    head_of_one_mib: float
+    peak_mib: float
+    error: float
+
+
+def options_of(way: str) -> ExecutorOptions:
+    """Return the options of a way to run."""
+    features = 'host' if way == 'host' else 'device'
+    return ExecutorOptions(features=features, reduced=way == 'reduced')
+
+
+def measure(
+    network: Network, way: str, size: tuple[int, int], views: Sequence[int], device: torch.device
+) -> Iterator[Peak]:
+    """Calibrate and run windows."""
+    options, config = options_of(way), network.config
+    place(network, device, with_rays=way == 'rays')
+    executor = WindowExecutor(network, options, use_ray_pose=way == 'rays')
+    found = calibrate(network, executor, size)
+    calibration = Calibration(
+        found.fixed_bytes, found.head_bytes_per_view, found.head_bytes_of_one, 0.0, 0.0)
+    dtype = choose_dtype(device)
+    cost = WindowModel(config, size, dtype, options, calibration, way == 'rays')
+    calibrated = (
+        found.fixed_bytes / _MIB, found.head_bytes_per_view / _MIB, found.head_bytes_of_one / _MIB)
+    for num_views in views:
+        images = make_images(num_views, size)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        executor.run(images)
+        peak = torch.cuda.max_memory_allocated(device)
+        yield Peak(
+            config.name, way, *size, num_views, *calibrated, peak / _MIB,
+            cost.peak_bytes(num_views) / peak - 1.0)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--models', nargs='+', choices=MODELS, default=list(MODELS))
+    parser.add_argument('--views', nargs='+', type=int, default=[1, 2, 3, 5, 8, 20, 40, 70])
+    parser.add_argument('--ways', nargs='+', choices=_WAYS, default=_WAYS,
+                        help='all but plain ones at one size only')
+    parser.add_argument('--out', type=Path, default=Path('out'))
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    device = choose_device()
+    reduce_fragmentation()
+    sys.stdout.write(f'{torch.cuda.get_device_name(device)}, torch {torch.__version__}\n')
+    with (options.out / 'measured_peaks.csv').open('w', newline='') as file:
+        table = csv.writer(file)
+        table.writerow([field.name for field in fields(Peak)][:-1])
+        for name in options.models:
+            network = build_random(name, device)
+            network.set_compute_dtype(choose_dtype(device))
+            ways = [way for way in options.ways if way != 'rays' or network.config.has_cameras]
+            for way in ways:
+                for size in _SIZES if way == 'plain' else _SIZES[:1]:
+                    for peak in measure(network, way, size, options.views, device):
+                        row = [f'{x:.1f}' if isinstance(x, float) else x for x in astuple(peak)]
+                        table.writerow(row[:-1])
+                        sys.stdout.write(f'{peak}\n')
+            del network
+            gc.collect()
+            torch.cuda.empty_cache()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
