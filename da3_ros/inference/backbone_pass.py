@@ -150,8 +150,10 @@ class BackbonePass:
             device=position_embedding.device,
         )
         for views in view_slices(len(x), self._chunks.views):
-            pixels = normalize(images[views].to(x.device, non_blocking=True))
-            x[views] = weights.embed(pixels, position_embedding)
+            # Without names, so that neither form of the pixels outlives its use.
+            x[views] = weights.embed(
+                normalize(images[views].to(x.device, non_blocking=True)), position_embedding
+            )
         return x
 
     def _within_views(self, i: int, x: Tensor) -> None:
@@ -162,8 +164,11 @@ class BackbonePass:
         rotation = self._tables.within_view if has_rotation else None
         for views in view_slices(len(x), self._chunks.views):
             part = x[views].float()
-            normed = self._attend_(block, part, *self._project(block, part, rotation, first=0))
+            heads = self._project(block, part, rotation, first=0)
+            normed = self._attend_(block, part, *heads)
+            del heads
             self._feed_forward_(block, part, normed)
+            del normed
             self._write(i, x, views, local=part, result=part)
 
     def _across_views(self, i: int, x: Tensor) -> None:
@@ -178,6 +183,7 @@ class BackbonePass:
             normed = self._attend_(block, part, _join_views(queries), keys, values)
             del queries
             self._feed_forward_(block, part, normed)
+            del normed
             self._write(i, x, views, local=local, result=part)
 
     def _keys_values(self, block: Block, x: Tensor) -> tuple[Tensor, Tensor]:

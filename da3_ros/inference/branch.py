@@ -170,6 +170,8 @@ class Branch:
             features = self.features(pixels[views], cameras)
             camera, appearance = features.camera, features.appearance
             self.decode(features, maps, first_view=views.start)
+            # Not to lie beside those of the next views.
+            del features
         if appearance is not None:
             appearance = appearance[None]
         return replace(maps.output(), camera=camera, appearance=appearance)

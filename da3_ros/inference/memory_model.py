@@ -32,6 +32,8 @@ import torch
 _FLOAT_BYTES = 4
 # Depth and one more map: confidence or sky.
 _MAPS_BYTES_PER_PIXEL = 8
+# Pixels in fp32, rounded, and those padded to eight channels as cuDNN does.
+_EMBED_BYTES_PER_PIXEL = 12 + 6 + 16
 # Directions, origins and confidence of the rays, of which there are 8 x 8 for a patch.
 _RAYS_BYTES_PER_PATCH = 64 * 7 * 4
 # While maps are interpreted over the whole window: a copy of the depth and a mask where sky is
@@ -39,9 +41,9 @@ _RAYS_BYTES_PER_PATCH = 64 * 7 * 4
 _SKY_BYTES_PER_PIXEL = 5
 _METRES_BYTES_PER_PIXEL = 40
 # Errors of every ray of one view under every guess of its camera.
-_RANSAC_BYTES_PER_PATCH = 64 * 100 * 36
+_RANSAC_BYTES_PER_PATCH = 64 * 100 * 28
 # The allocator's rounding: it leaves up to 1 MiB unused behind each of a dozen tensors.
-_BACKBONE_MARGIN_BYTES = 10 * 2**20
+_BACKBONE_MARGIN_BYTES = 6 * 2**20
 _HEAD_MARGIN_BYTES = 3 * 2**20
 
 
@@ -98,8 +100,9 @@ class WindowModel:
             peaks = [self._backbone_peak(config, num_views)]
             peaks += [maps + self._head_peak(config, num_views)]
         else:
-            # A few views at a time run from end to end, beside the maps of all.
-            peaks = [maps + self._backbone_peak(config, chunk)]
+            # A few views at a time run from end to end, beside the maps of all once there are any.
+            before = maps if chunk < num_views else 0
+            peaks = [before + self._backbone_peak(config, chunk)]
             peaks += [maps + self._head_peak(config, chunk)]
             peaks += [maps + num_pixels * _SKY_BYTES_PER_PIXEL]
         if metric is not None:
@@ -156,7 +159,15 @@ class WindowModel:
             # Keys before their norm share memory with the values, which stays in one chunk.
             parts = 2 if num_views > chunks.queries else 3
             peak += parts * config.embed_dim * self._size * tokens * num_views
-        return peak + num_views * self._kept_bytes_per_view(config)
+        peak += num_views * self._kept_bytes_per_view(config)
+        return max(peak, self._embedding_peak(config, num_views))
+
+    def _embedding_peak(self, config: ModelConfig, num_views: int) -> int:
+        """Count what turning pixels into tokens needs, beside the tokens of all views."""
+        chunk = _chunk(num_views, self.options.chunks_for(self.image_size).views)
+        pixels = self.image_size[0] * self.image_size[1] * _EMBED_BYTES_PER_PIXEL
+        patches = self._num_patches * config.embed_dim * self._size
+        return num_views * self._residual_bytes_per_view(config) + chunk * (pixels + patches)
 
     def _head_peak(self, config: ModelConfig, num_views: int) -> int:
         """
@@ -177,13 +188,17 @@ class WindowModel:
 
     def _kept_bytes_per_view(self, config: ModelConfig) -> int:
         """Count the residual stream, in whose memory the last level lies, and the others."""
+        residual = self._residual_bytes_per_view(config)
         kept_bytes = self._size if self.options.reduced else _FLOAT_BYTES
-        residual = kept_bytes * config.embed_dim * (self._num_patches + 1)
         levels = [kept_bytes * width * self._num_patches for width in config.head_channels]
         overflow = 0 if levels[-1] <= residual else levels[-1]
         if self.options.features == 'host':
             return residual
         return residual + sum(levels[:-1]) + overflow
+
+    def _residual_bytes_per_view(self, config: ModelConfig) -> int:
+        kept_bytes = self._size if self.options.reduced else _FLOAT_BYTES
+        return kept_bytes * config.embed_dim * (self._num_patches + 1)
 
     def _chunk_bytes_per_token(self, config: ModelConfig) -> int:
         """Count what is alive at once where a block needs most: its own layers or its level."""

@@ -172,7 +172,8 @@ def normalize(images: Tensor) -> Tensor:
     """
     mean = torch.tensor(_MEAN, device=images.device)
     std = torch.tensor(_STD, device=images.device)
-    return ((images.float() / 255.0 - mean) / std).movedim(-1, -3)
+    pixels = images.to(torch.float32, copy=True)
+    return pixels.div_(255.0).sub_(mean).div_(std).movedim(-1, -3)
 
 
 def _resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
