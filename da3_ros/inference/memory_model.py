@@ -27,6 +27,7 @@ from dataclasses import dataclass
 
 from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.model.config import ModelConfig, PATCH_SIZE
+from da3_ros.model.sky import VALUES_AT_ONCE
 import torch
 
 _FLOAT_BYTES = 4
@@ -40,9 +41,11 @@ _RAYS_BYTES_PER_PATCH = 64 * 7 * 4
 # filled in; masks, selected pixels and their places where a second network gives metres.
 _SKY_BYTES_PER_PIXEL = 5
 _METRES_BYTES_PER_PIXEL = 40
+# Masks of what is counted at once, and the same as integers, which a sum makes of them.
+_COUNTING_BYTES = 11 * VALUES_AT_ONCE
 # Errors of every ray of one view under every guess of its camera.
 _RANSAC_BYTES_PER_PATCH = 64 * 100 * 28
-# The allocator's rounding: it leaves up to 1 MiB unused behind each of a dozen tensors.
+# The allocator's rounding: it leaves up to 1 MiB unused behind each of a dozen large tensors.
 _BACKBONE_MARGIN_BYTES = 6 * 2**20
 _HEAD_MARGIN_BYTES = 3 * 2**20
 
@@ -104,7 +107,7 @@ class WindowModel:
             before = maps if chunk < num_views else 0
             peaks = [before + self._backbone_peak(config, chunk)]
             peaks += [maps + self._head_peak(config, chunk)]
-            peaks += [maps + num_pixels * _SKY_BYTES_PER_PIXEL]
+            peaks += [maps + num_pixels * _SKY_BYTES_PER_PIXEL + _COUNTING_BYTES]
         if metric is not None:
             maps += num_pixels * _MAPS_BYTES_PER_PIXEL
             peaks += [maps + self._backbone_peak(metric, chunk)]
@@ -154,7 +157,8 @@ class WindowModel:
         chunks = self.options.chunks_for(self.image_size)
         tokens = self._num_patches + 1
         chunk = _chunk(num_views, chunks.queries if config.has_cameras else chunks.views)
-        peak = chunk * tokens * self._chunk_bytes_per_token(config) + _BACKBONE_MARGIN_BYTES
+        peak = chunk * tokens * self._chunk_bytes_per_token(config)
+        peak += min(_BACKBONE_MARGIN_BYTES, peak // 20)
         if config.has_cameras:
             # Keys before their norm share memory with the values, which stays in one chunk.
             parts = 2 if num_views > chunks.queries else 3

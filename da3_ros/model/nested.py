@@ -23,7 +23,7 @@ from dataclasses import replace
 from da3_ros.errors import PredictionError
 from da3_ros.model.config import ModelConfig
 from da3_ros.model.network import DepthAnything3, NetworkOutput
-from da3_ros.model.sky import FAR_QUANTILE, quantile, SKY_THRESHOLD
+from da3_ros.model.sky import count, FAR_QUANTILE, quantile, SKY_THRESHOLD
 import torch
 from torch import nn, Tensor
 
@@ -110,7 +110,7 @@ def _scale_window_(
     depth: Tensor, confidence: Tensor, metres: Tensor, is_sky: Tensor
 ) -> Tensor:
     """Bring depth and confidence of one window (N, H, W) to metres in place; return the scale."""
-    num_ground = int((~is_sky).sum())
+    num_ground = is_sky.numel() - count(is_sky)
     if num_ground <= _MIN_PIXELS:
         raise PredictionError(f'{num_ground} pixels are not sky: too few to find the metric scale')
     is_used = (confidence >= quantile(confidence, 0.5, without=is_sky)) & ~is_sky

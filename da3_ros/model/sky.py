@@ -28,10 +28,12 @@ from torch import Tensor
 SKY_THRESHOLD = 0.3
 FAR_QUANTILE = 0.99
 
+# How many are counted at a time: torch makes integers of masks to sum them.
+VALUES_AT_ONCE = 2**22
+
 _MIN_PIXELS = 10
 # Of a float32, seen as an integer.
 _SIGN, _MAGNITUDE = 2**31, 2**31 - 1
-_VALUES_AT_ONCE = 2**22
 
 
 def fill_sky(depth: Tensor, sky: Tensor) -> Tensor:
@@ -44,10 +46,19 @@ def fill_sky(depth: Tensor, sky: Tensor) -> Tensor:
     """
     filled = depth.clone()
     for window, is_sky in zip(filled, sky >= SKY_THRESHOLD, strict=True):
-        num_sky = int(is_sky.sum())
+        num_sky = count(is_sky)
         if _MIN_PIXELS < num_sky < is_sky.numel() - _MIN_PIXELS:
             window.masked_fill_(is_sky, quantile(window, FAR_QUANTILE, without=is_sky))
     return filled
+
+
+def count(mask: Tensor) -> int:
+    """
+    Count what is true, in little memory.
+
+    :param mask: bool of any shape.
+    """
+    return int(torch.stack([part.sum() for part in _parts(mask)]).sum())
 
 
 def quantile(values: Tensor, fraction: float, *, without: Tensor) -> Tensor:
@@ -63,10 +74,7 @@ def quantile(values: Tensor, fraction: float, *, without: Tensor) -> Tensor:
     :param without: bool of that shape, which values do not count; at least one must.
     :returns: scalar tensor.
     """
-    parts = list(zip(
-        values.flatten().split(_VALUES_AT_ONCE), without.flatten().split(_VALUES_AT_ONCE),
-        strict=True,
-    ))
+    parts = list(zip(_parts(values), _parts(without), strict=True))
 
     @cache
     def num_up_to(place: int) -> int:
@@ -74,7 +82,7 @@ def quantile(values: Tensor, fraction: float, *, without: Tensor) -> Tensor:
         counts = [((part <= bound) & ~left_out).sum() for part, left_out in parts]
         return int(torch.stack(counts).sum())
 
-    rank = fraction * (without.numel() - int(without.sum()) - 1)
+    rank = fraction * (without.numel() - count(without) - 1)
     below = int(rank)
     last = below if rank == below else below + 1
     low, high = (
@@ -83,6 +91,10 @@ def quantile(values: Tensor, fraction: float, *, without: Tensor) -> Tensor:
     )
     # Not between equal ones, which may be infinite.
     return values.new_tensor(low if low == high else low + (high - low) * (rank - below))
+
+
+def _parts(values: Tensor) -> tuple[Tensor, ...]:
+    return values.flatten().split(VALUES_AT_ONCE)
 
 
 def _number_at(place: int) -> float:

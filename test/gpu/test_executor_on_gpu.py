@@ -23,6 +23,7 @@ from da3_ros.inference.fused_arithmetic import choose_arithmetic, FusedArithmeti
 from da3_ros.inference.placement import place
 from da3_ros.inference.preprocessing import normalize
 from da3_ros.model import build_network
+from da3_ros.model.sky import fill_sky, SKY_THRESHOLD, VALUES_AT_ONCE
 from da3_ros.model.transformer import LayerScale, Rotation
 from da3_ros.model.uv_embedding import uv_embedding
 import numpy as np
@@ -203,3 +204,15 @@ def test_memory_grows_by_no_more_than_what_is_kept_of_a_view(placement):
     levels = 4 * (48 + 96 + 192) * (tokens - 1) if placement == 'device' else 0
     kept = 4 * dim * tokens + 2 * 2 * dim * tokens + levels
     assert (peaks[2] - peaks[1]) / 100 < 1.03 * kept
+
+
+def test_sky_is_filled_in_with_one_copy_and_one_mask():
+    """The memory model counts on it: five bytes for a pixel, and what is counted at once."""
+    generator = torch.Generator(_DEVICE).manual_seed(4)
+    depth, sky = torch.rand(2, 1, 200, 504, 504, generator=generator, device=_DEVICE)
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    filled = fill_sky(depth, sky)
+    taken = torch.cuda.max_memory_allocated() - before
+    assert filled[sky >= SKY_THRESHOLD].unique().numel() == 1
+    assert taken <= 5 * depth.numel() + 11 * VALUES_AT_ONCE + 8 * 2**20

@@ -49,7 +49,7 @@ def test_quantile_of_few_different_values_leaves_out_what_does_not_count():
 
 
 def test_quantile_of_more_values_than_are_counted_at_once(monkeypatch):
-    monkeypatch.setattr(sky_module, '_VALUES_AT_ONCE', 7)
+    monkeypatch.setattr(sky_module, 'VALUES_AT_ONCE', 7)
     values = uniform(0.0, 1.0, 5, 20)
     without = uniform(0.0, 1.0, 5, 20, seed=1) < 0.3
     found = quantile(values, 0.7, without=without)
