@@ -31,6 +31,7 @@ def build_random(name: str, device: torch.device, *, seed: int = 0) -> Network:
     :param device: where the weights are made.
     :param seed: of the weights.
     """
+    torch.manual_seed(seed)
     network = build_network(name, device=device)
     generator = torch.Generator(device).manual_seed(seed)
     with torch.no_grad():

@@ -45,8 +45,10 @@ _METRES_BYTES_PER_PIXEL = 40
 _COUNTING_BYTES = 11 * VALUES_AT_ONCE
 # Errors of every ray of one view under every guess of its camera.
 _RANSAC_BYTES_PER_PATCH = 64 * 100 * 28
-# The allocator's rounding: it leaves up to 1 MiB unused behind each of a dozen large tensors.
-_BACKBONE_MARGIN_BYTES = 6 * 2**20
+# The allocator's rounding: it leaves up to 1 MiB unused behind each of a dozen large tensors, and
+# less behind small ones.
+_BACKBONE_MARGIN_BYTES = 9 * 2**20
+_BACKBONE_MARGIN_SHARE = 12
 _HEAD_MARGIN_BYTES = 3 * 2**20
 
 
@@ -158,7 +160,7 @@ class WindowModel:
         tokens = self._num_patches + 1
         chunk = _chunk(num_views, chunks.queries if config.has_cameras else chunks.views)
         peak = chunk * tokens * self._chunk_bytes_per_token(config)
-        peak += min(_BACKBONE_MARGIN_BYTES, peak // 20)
+        peak += min(_BACKBONE_MARGIN_BYTES, peak // _BACKBONE_MARGIN_SHARE)
         if config.has_cameras:
             # Keys before their norm share memory with the values, which stays in one chunk.
             parts = 2 if num_views > chunks.queries else 3
