@@ -49,7 +49,7 @@ _RANSAC_BYTES_PER_PATCH = 64 * 100 * 28
 # less behind small ones.
 _BACKBONE_MARGIN_BYTES = 9 * 2**20
 _BACKBONE_MARGIN_SHARE = 12
-_HEAD_MARGIN_BYTES = 3 * 2**20
+_HEAD_MARGIN_BYTES = 2 * 2**20
 
 
 @dataclass(frozen=True)
