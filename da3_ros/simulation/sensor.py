@@ -67,16 +67,6 @@ class Shot:
     world_T_camera: Array
 
 
-def random_sensor(rng: np.random.Generator) -> Sensor:
-    """Draw a plausible camera."""
-    return Sensor(
-        exposure=float(np.exp(rng.uniform(-0.3, 0.4))),
-        white_balance=(float(rng.uniform(0.88, 1.12)), 1.0, float(rng.uniform(0.88, 1.12))),
-        noise=float(rng.uniform(0.0, 0.025)),
-        shutter_s=float(rng.uniform(0.0, 0.03)),
-    )
-
-
 def develop(radiance: Floats, sensor: Sensor, rng: np.random.Generator) -> NDArray[np.uint8]:
     """
     Turn radiance into an image.

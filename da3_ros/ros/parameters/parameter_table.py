@@ -156,8 +156,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   (0, 10**6)),
     ParameterSpec('memory.features', 'Where features wait for the depth head; host is exact, '
                   'slower, and saves memory of the device.', choices=get_args(Placement)),
-    ParameterSpec('memory.reduced', 'Keep the residual stream in the number format of the '
-                  'backbone: less memory, less exact.'),
+    ParameterSpec('memory.reduced', 'Inexact: keep the residual stream in the number format '
+                  'of the backbone, a third less memory for a view and errors twice as large.'),
     ParameterSpec('camera.names', 'Cameras that are inferred jointly, each with its own topics '
                   '<name>/image and so on; one empty name is one camera on the plain topics.'),
     ParameterSpec('camera.sync_tolerance_s', 'Images of two cameras that are this close belong '
