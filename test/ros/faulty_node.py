@@ -169,7 +169,7 @@ def main() -> None:
     patch_network(schedule)
     with mock.patch.object(engine_module, 'place', place_or_fail), \
             mock.patch.object(memory_guard, 'available_bytes', lambda _: _ENDLESS_BYTES), \
-            mock.patch.object(memory_guard.CalibrationKey, 'of', lambda *_: None):
+            mock.patch.object(memory_guard.CalibrationKey, 'of', lambda *_, **__: None):
         run(lambda: Da3Node(engine_loader=load))
 
 
