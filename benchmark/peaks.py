@@ -1,16 +1,5 @@
 # Copyright 2026 The da3_ros authors
-#
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """
 Peaks of torch's allocator over many windows, beside what a machine was calibrated with.
@@ -31,7 +20,7 @@ from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.inference.calibration import calibrate
 from da3_ros.inference.device import choose_device, choose_dtype, reduce_fragmentation
 from da3_ros.inference.executor import WindowExecutor
-from da3_ros.inference.memory_model import Calibration, WindowModel
+from da3_ros.inference.memory_model import WindowModel
 from da3_ros.inference.placement import place
 from da3_ros.model import MODELS, Network
 from limit_trials import make_images
@@ -40,7 +29,12 @@ from upstream_package import build_random
 
 _MIB = 2**20
 _SIZES = ((280, 504), (504, 504), (154, 504))
-_WAYS = ('plain', 'host', 'reduced', 'rays')
+WAYS = {
+    'plain': ExecutorOptions(),
+    'host': ExecutorOptions(features='host'),
+    'reduced': ExecutorOptions(reduced=True),
+    'rays': ExecutorOptions(),
+}
 # So many that interpreting their maps needs most; quick where no view sees another.
 _MANY_VIEWS = 600
 
@@ -74,24 +68,15 @@ class Peak:
     error: float
 
 
-def options_of(way: str) -> ExecutorOptions:
-    """Return the options of a way to run."""
-    features = 'host' if way == 'host' else 'device'
-    return ExecutorOptions(features=features, reduced=way == 'reduced')
-
-
 def measure(
     network: Network, way: str, size: tuple[int, int], views: Sequence[int], device: torch.device
 ) -> Iterator[Peak]:
     """Calibrate and run windows."""
-    options, config = options_of(way), network.config
+    options, config = WAYS[way], network.config
     place(network, device, with_rays=way == 'rays')
     executor = WindowExecutor(network, options, use_ray_pose=way == 'rays')
     found = calibrate(network, executor, size)
-    calibration = Calibration(
-        found.fixed_bytes, found.head_bytes_per_view, found.head_bytes_of_one, 0.0, 0.0)
-    dtype = choose_dtype(device)
-    cost = WindowModel(config, size, dtype, options, calibration, way == 'rays')
+    cost = WindowModel(config, size, choose_dtype(device), options, found, way == 'rays')
     calibrated = (
         found.fixed_bytes / _MIB, found.head_bytes_per_view / _MIB, found.head_bytes_of_one / _MIB)
     for num_views in views:
@@ -110,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--models', nargs='+', choices=MODELS, default=list(MODELS))
     parser.add_argument('--views', nargs='+', type=int, default=[1, 2, 3, 5, 8, 20, 40, 70])
-    parser.add_argument('--ways', nargs='+', choices=_WAYS, default=_WAYS,
+    parser.add_argument('--ways', nargs='+', choices=WAYS, default=list(WAYS),
                         help='all but plain ones at one size only')
     parser.add_argument('--out', type=Path, default=Path('out'))
     options = parser.parse_args(arguments)

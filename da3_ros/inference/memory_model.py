@@ -1,16 +1,5 @@
 # Copyright 2026 The da3_ros authors
-#
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """
 How much memory and time a window takes, as a formula.
@@ -195,16 +184,14 @@ class WindowModel:
     def _kept_bytes_per_view(self, config: ModelConfig) -> int:
         """Count the residual stream, in whose memory the last level lies, and the others."""
         residual = self._residual_bytes_per_view(config)
-        kept_bytes = self._size if self.options.reduced else _FLOAT_BYTES
-        levels = [kept_bytes * width * self._num_patches for width in config.head_channels]
+        levels = [self._kept_size * width * self._num_patches for width in config.head_channels]
         overflow = 0 if levels[-1] <= residual else levels[-1]
         if self.options.features == 'host':
             return residual
         return residual + sum(levels[:-1]) + overflow
 
     def _residual_bytes_per_view(self, config: ModelConfig) -> int:
-        kept_bytes = self._size if self.options.reduced else _FLOAT_BYTES
-        return kept_bytes * config.embed_dim * (self._num_patches + 1)
+        return self._kept_size * config.embed_dim * (self._num_patches + 1)
 
     def _chunk_bytes_per_token(self, config: ModelConfig) -> int:
         """Count what is alive at once where a block needs most: its own layers or its level."""
@@ -223,6 +210,10 @@ class WindowModel:
     @property
     def _num_patches(self) -> int:
         return (self.image_size[0] // PATCH_SIZE) * (self.image_size[1] // PATCH_SIZE)
+
+    @property
+    def _kept_size(self) -> int:
+        return self._size if self.options.reduced else _FLOAT_BYTES
 
     @property
     def _size(self) -> int:

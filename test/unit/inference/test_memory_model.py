@@ -1,16 +1,5 @@
 # Copyright 2026 The da3_ros authors
-#
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """The memory model beside peaks that were measured on a GPU, and its own logic."""
 
@@ -23,18 +12,13 @@ from da3_ros.inference.chunks import Chunks
 from da3_ros.inference.memory_guard import frugal_options
 from da3_ros.inference.memory_model import Calibration, WindowModel
 from da3_ros.model import MODELS
+from peaks import WAYS
 import pytest
 import torch
 
 _MIB = 2**20
 # What `benchmark/peaks.py` printed on an H200 with torch 2.11.
 _MEASURED = Path(__file__).parent / 'measured_peaks.csv'
-_OPTIONS = {
-    'plain': ExecutorOptions(),
-    'host': ExecutorOptions(features='host'),
-    'reduced': ExecutorOptions(reduced=True),
-    'rays': ExecutorOptions(),
-}
 
 
 def measured():
@@ -63,7 +47,7 @@ def window_model(
 
 def test_every_variant_and_way_was_measured():
     assert {(name, way) for name, way, _ in measured()} == {
-        (name, way) for name, config in MODELS.items() for way in _OPTIONS
+        (name, way) for name, config in MODELS.items() for way in WAYS
         if way != 'rays' or config.has_cameras
     }
 
@@ -72,7 +56,7 @@ def test_every_variant_and_way_was_measured():
 def test_one_small_window_predicts_all_others(name, way, size):
     """Within 5 %, and never under by more than 2 %."""
     rows = measured()[name, way, size]
-    model = window_model(name, size, _OPTIONS[way], with_rays=way == 'rays', **{
+    model = window_model(name, size, WAYS[way], with_rays=way == 'rays', **{
         calibrated: int(float(rows[0][column]) * _MIB)
         for calibrated, column in (
             ('fixed_bytes', 'fixed_mib'),
