@@ -110,6 +110,8 @@ class PosedKeyframe:
     :param camera: the frame's.
     :param instant: the keyframe's.
     :param times: when it passed the stages, or None where nobody measured.
+    :param covariance: (6, 6) of x, y, z and rotations about the axes of ``odom``, or None where
+        there is no pose.
     """
 
     id: int  # noqa: A003
@@ -126,6 +128,7 @@ class PosedKeyframe:
     camera: str = ''
     instant: int | None = None
     times: StageTimes | None = None
+    covariance: NDArray[np.float64] | None = None
 
 
 class WindowEngine(Protocol):

@@ -18,6 +18,7 @@ from da3_ros.mapping.keyframe import (
     WindowEngine,
 )
 from da3_ros.mapping.loop_closure import LoopCloser, LoopReport
+from da3_ros.mapping.metres import has_motion
 from da3_ros.mapping.rig import RigSelector
 from da3_ros.mapping.stream_pace import StreamPace
 from da3_ros.mapping.update import DroppedKeyframe, DropReason, PipelineUpdate, WindowReport
@@ -133,7 +134,7 @@ class DepthPipeline:
             except Da3Error as error:
                 _logger.warning('no loop was looked for: %s', error)
         if self._loop is not None:
-            self._world.correct(self._loop.map_S_window)
+            self._world.correct(self._loop.correction)
         return self._take_update()
 
     def reset(self, reason: str) -> None:
@@ -210,7 +211,7 @@ class DepthPipeline:
         inferred_s = time.monotonic()
         views = read_views(prediction, keyframes)
         is_conditioned = given_poses is not None
-        placement = self._world.place(views, is_metric=prediction.is_metric or is_conditioned)
+        placement = self._world.place(views, is_metric=prediction.is_metric)
         self._window.complete(window)
         self._budget.note_success(len(keyframes))
         self._pace.note_window(len(keyframes), time.monotonic() - started_s)
@@ -229,10 +230,18 @@ class DepthPipeline:
         )
 
     def _given_poses(self, keyframes: Sequence[Keyframe]) -> NDArray[np.float64] | None:
-        """Return the robot's poses for ``scale.source`` pose, if all are known."""
+        """
+        Return the robot's poses for ``scale.source`` pose, if all are known.
+
+        Poses that hold no motion say nothing about lengths: given to the network, they would leave
+        a window in any unit, and its cameras in another.
+        """
+        scale = self._config.scale
         known = [k.frame.robot_T_camera for k in keyframes if k.frame.robot_T_camera is not None]
-        is_wanted = self._config.scale.source == 'pose'
-        return np.stack(known) if is_wanted and len(known) == len(keyframes) else None
+        if scale.source != 'pose' or len(known) < len(keyframes):
+            return None
+        poses = np.stack(known)
+        return poses if has_motion(poses[:, :3, 3], scale) else None
 
     def _shrink(self, window: Window, error: MemoryBudgetError) -> None:
         num_views = len(window.keyframes)
@@ -268,6 +277,7 @@ def _pose(view: View, placement: Placement, times: StageTimes) -> PosedKeyframe:
     """Express one view in ``odom``: the same scale for its depth and its position."""
     frame = view.keyframe.frame
     pose = None if placement.window is None else view.window_T_camera
+    odom_T_camera = FIRST_CAMERA if pose is None else placement.odom_S_window.transform_pose(pose)
     return PosedKeyframe(
         id=view.keyframe.id,
         stamp_ns=frame.stamp_ns,
@@ -276,12 +286,11 @@ def _pose(view: View, placement: Placement, times: StageTimes) -> PosedKeyframe:
         depth=view.depth * np.float32(placement.odom_S_window.scale),
         confidence=view.confidence,
         intrinsics=view.intrinsics,
-        odom_T_camera=(
-            FIRST_CAMERA if pose is None else placement.odom_S_window.transform_pose(pose)
-        ),
+        odom_T_camera=odom_T_camera,
         segment=placement.segment,
         is_metric=placement.scale.is_metric,
         has_pose=pose is not None,
+        covariance=None if pose is None else placement.drift.covariance(odom_T_camera[:3, 3]),
         camera=frame.camera,
         instant=view.keyframe.instant,
         times=times,

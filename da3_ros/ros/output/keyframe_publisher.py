@@ -16,7 +16,6 @@ from da3_ros.ros.insight.health import Health
 from da3_ros.ros.interface import Publishers
 from da3_ros.ros.output.compressed_images import to_depth_message, to_jpeg_message
 from da3_ros.ros.output.depth_mask import mask_depth
-from da3_ros.ros.output.drift import Drift, unknown_covariance
 from da3_ros.ros.output.map_broadcaster import MapBroadcaster
 from da3_ros.ros.output.path_history import PathHistory
 from da3_ros.ros.output.placement import KeyframePlacer, PlacedKeyframe
@@ -26,6 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecyclePublisher
 from sensor_msgs.msg import PointCloud2
+
+# Nothing is known about the velocity.
+UNKNOWN_VARIANCE = 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +95,6 @@ class KeyframePublisher:
         self._followers = followers
         self._health = health
         self._settings = settings
-        self._drift = Drift()
         self._map_T_odom = np.eye(4)
         self._path = PathHistory()
         self._newest: PosedKeyframe | None = None
@@ -106,7 +107,6 @@ class KeyframePublisher:
             self._broadcaster.forget()
         for follower in self._followers:
             follower.begin_session()
-        self._drift = Drift()
         self._path = PathHistory()
         self._newest = None
 
@@ -118,7 +118,6 @@ class KeyframePublisher:
         """
         self._map_T_odom = update.map_T_odom
         if update.window is not None:
-            self._drift.note_window(update.window)
             self._health.note_window(update.window)
             correction = update.window.placement.correction
             if correction is not None:
@@ -216,8 +215,8 @@ class KeyframePublisher:
     ) -> None:
         outputs.add(self._publishers.odometry, lambda: conversions.to_odometry(
             placed.world_T_body,
-            pose_covariance=self._drift.covariance(keyframe),
-            twist_covariance=unknown_covariance(),
+            pose_covariance=_pose_covariance(keyframe, placed),
+            twist_covariance=UNKNOWN_VARIANCE * np.eye(6),
             header=conversions.to_header(keyframe.stamp_ns, placed.world_frame),
             child=placed.body_frame,
         ))
@@ -233,6 +232,17 @@ class _Outputs:
         """Make a message, if somebody subscribes to it."""
         if publisher.get_subscription_count() > 0:
             self.messages.append((publisher, make()))
+
+
+def _pose_covariance(
+    keyframe: PosedKeyframe, placed: PlacedKeyframe
+) -> NDArray[np.float64]:
+    """Turn the covariance of a keyframe's pose into the axes that the pose is published in."""
+    if keyframe.covariance is None:
+        return UNKNOWN_VARIANCE * np.eye(6)
+    turn = np.kron(np.eye(2), placed.world_T_camera[:3, :3] @ keyframe.odom_T_camera[:3, :3].T)
+    turned: NDArray[np.float64] = turn @ keyframe.covariance @ turn.T
+    return turned
 
 
 def _to_points(
