@@ -129,7 +129,7 @@ def test_the_manager_brings_up_a_node_that_waits_for_it_and_asks_for_no_bond():
     costmap = launch('nav2_costmap')
     manager = next(node for node in costmap.find('Node')
                    if node.kwargs['package'] == 'nav2_lifecycle_manager')
-    parameters = manager.kwargs['parameters'][0]
+    parameters = manager.kwargs['parameters'][-1]
     assert parameters['bond_timeout'] == 0.0
     assert 'da3' in parameters['node_names']
     include = costmap.find('IncludeLaunchDescription')[0]
