@@ -17,7 +17,7 @@ from da3_ros.export.session import Session
 from da3_ros.export.tum import write_trajectories
 from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.config import MapConfig
-from da3_ros.mapping.points import observe, WeightedPoints
+from da3_ros.mapping.points import WeightedPoints
 from da3_ros.mapping.voxel_map import VoxelMap
 
 FORMATS = ('ply', 'tum', 'colmap', 'npz')
@@ -89,9 +89,5 @@ def _fused(
     fused = VoxelMap()
     for keyframe in session.restored():
         check()
-        fused.add(
-            observe(keyframe, keyframe.depth, frame_S_camera=Sim3.from_rigid(
-                keyframe.odom_T_camera), min_confidence=config.min_confidence,
-                limit=config.limit_m),
-            keyframe.odom_T_camera[:3, 3], config)
+        fused.see(keyframe, keyframe.depth, Sim3.from_rigid(keyframe.odom_T_camera), config)
     return fused.points(config)

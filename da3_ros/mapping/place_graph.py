@@ -8,12 +8,11 @@ from dataclasses import replace
 import math
 
 from da3_ros.geometry.sim3 import Sim3
-from da3_ros.mapping.alignment import Alignment
+from da3_ros.mapping.alignment import Alignment, Constraint
 from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.metres import ScaleMeasurement
 from da3_ros.mapping.place import Place
 from da3_ros.mapping.pose_graph import Edge, optimise, ScalePrior
-from da3_ros.mapping.world import Constraint
 
 # Drift is systematic, noise is not: no relation of two windows is believed beyond
 # these, however small its residual.

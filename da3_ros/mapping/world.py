@@ -18,7 +18,7 @@ import math
 from da3_ros.errors import AlignmentError
 from da3_ros.geometry import rigid
 from da3_ros.geometry.sim3 import Sim3
-from da3_ros.mapping.alignment import align, Alignment, rejection
+from da3_ros.mapping.alignment import align, Alignment, Constraint, rejection
 from da3_ros.mapping.config import AlignmentConfig, ScaleConfig
 from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.drift import Drift
@@ -39,21 +39,6 @@ FIRST_CAMERA.setflags(write=False)
 # where nothing tells how two windows lie to each other.
 _WITHIN_WINDOW = 0.01
 _UNRELATED = 1.0
-
-
-@dataclass(frozen=True, eq=False)
-class Constraint:
-    """
-    What is known about two windows.
-
-    :param reference: number of the earlier one.
-    :param reference_S_window: how the later one lies to it.
-    :param alignment: the fit behind it, or None where the relation is a guess.
-    """
-
-    reference: int
-    reference_S_window: Sim3
-    alignment: Alignment | None
 
 
 @dataclass(frozen=True, eq=False)

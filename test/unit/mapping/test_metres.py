@@ -6,7 +6,8 @@
 from dataclasses import replace
 import math
 
-from bare_windows import straight, window, windows
+import bare_windows
+from bare_windows import Drive, straight, true_scale
 from da3_ros.geometry import rigid
 from da3_ros.mapping.config import AlignmentConfig, ScaleConfig
 from da3_ros.mapping.metres import measure_scale, ScaleMeasurement, Unit
@@ -18,18 +19,16 @@ from scipy.spatial.transform import Rotation
 TF = ScaleConfig(source='tf')
 
 
-def on_the_truth(placement, views):
-    """Return published length over true length."""
-    true = 2.0 + np.random.default_rng(views[0].keyframe.id).random(views[0].depth.shape)
-    return float(np.median(placement.odom_S_window.scale * views[0].depth / true))
+def window(truth, numbers, random, **options):
+    return bare_windows.window(Drive(truth, **options), numbers, random)
 
 
 def drive(truth, random, scale, **options):
     """Place a whole drive; return the last placement and published length over true length."""
     world = World(AlignmentConfig(), scale)
-    for views in windows(truth, random, **options):
+    for views in bare_windows.windows(Drive(truth, **options), random):
         placement = world.place(views, is_metric=False)
-    return placement, on_the_truth(placement, views)
+    return placement, placement.odom_S_window.scale * true_scale(views)
 
 
 @pytest.mark.parametrize(('length_m', 'noise_m'), [(0.33, 0.02), (1.1, 0.05), (2.0, 0.03)])
@@ -57,7 +56,7 @@ def test_noise_of_the_robot_that_is_told_does_not_lengthen_it():
         robot[:, :3, 3] += 0.02 * random.standard_normal((12, 3))
         views = window(truth, range(12), random, robot=robot)
         found = measure_scale(views, is_metric=False, config=replace(TF, tf_noise_m=0.02))
-        logs.append(found.log_metres + math.log(on_the_truth_of(views)))
+        logs.append(found.log_metres + math.log(true_scale(views)))
     # Without the correction it would be 3 % too long.
     assert abs(np.mean(logs)) < 0.015
 
@@ -101,17 +100,11 @@ def test_few_views_know_little(count):
         found = measure_scale(views, is_metric=False, config=TF)
         if found is None:
             continue
-        seen = on_the_truth_of(views)
+        seen = true_scale(views)
         off.append((found.log_metres + math.log(seen)) / found.sigma)
         assert count > 2 or found.sigma >= 0.2
     assert len(off) > 30
     assert np.mean(np.abs(off) < 2.0) >= 0.95
-
-
-def on_the_truth_of(views):
-    """Return the length of a metre in a window."""
-    true = 2.0 + np.random.default_rng(views[0].keyframe.id).random(views[0].depth.shape)
-    return float(np.median(views[0].depth / true))
 
 
 def test_poses_that_the_network_does_not_see_give_no_metres():
@@ -124,7 +117,7 @@ def test_poses_that_the_network_does_not_see_give_no_metres():
         view, own_T_camera=rigid.from_rotation_translation(np.eye(3), random.normal(size=3)))
         for view in agreeing]
     found = measure_scale(agreeing, is_metric=False, config=config)
-    assert found.log_metres == pytest.approx(-math.log(on_the_truth_of(agreeing)), abs=1e-5)
+    assert found.log_metres == pytest.approx(-math.log(true_scale(agreeing)), abs=1e-5)
     assert found.sigma == pytest.approx(config.model_sigma)
     assert measure_scale(blind, is_metric=False, config=config) is None
 

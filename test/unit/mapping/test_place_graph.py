@@ -8,13 +8,12 @@ import math
 
 from da3_ros.geometry import rigid
 from da3_ros.geometry.sim3 import Sim3
-from da3_ros.mapping.alignment import Alignment
+from da3_ros.mapping.alignment import Alignment, Constraint
 from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.metres import ScaleMeasurement
 from da3_ros.mapping.place import Place, PlaceView
 from da3_ros.mapping.place_graph import PlaceGraph
 from da3_ros.mapping.samples import ViewSamples
-from da3_ros.mapping.world import Constraint
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation

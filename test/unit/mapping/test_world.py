@@ -6,7 +6,8 @@
 from dataclasses import replace
 from itertools import pairwise
 
-from bare_windows import straight, window, windows
+import bare_windows
+from bare_windows import Drive, straight, true_depth, true_scale
 from da3_ros.errors import MemoryBudgetError
 from da3_ros.geometry import rigid
 from da3_ros.geometry.sim3 import Sim3
@@ -21,6 +22,11 @@ from perfect_engine import frames, level_camera, PerfectEngine
 from pipeline_runs import EVERY_FRAME, posed_keyframes, published_scale, reports, run
 import pytest
 from scipy.spatial.transform import Rotation
+
+
+def window(truth, numbers, random):
+    return bare_windows.window(Drive(truth), numbers, random)
+
 
 METRIC_SOURCES = ['fixed', 'model', 'tf', 'pose']
 
@@ -95,7 +101,7 @@ def test_what_a_segment_knew_by_itself_counts_at_the_tie():
     world = World(AlignmentConfig(), ScaleConfig(source='tf'))
     robots = {number: None if number < 3 else truth for number in range(20)}
     placed = []
-    for number, views in enumerate(windows(truth, random, size=16)):
+    for number, views in enumerate(bare_windows.windows(Drive(truth), random, size=16)):
         robot = robots[number]
         views = [replace(view, keyframe=replace(view.keyframe, frame=replace(
             view.keyframe.frame,
@@ -108,8 +114,8 @@ def test_what_a_segment_knew_by_itself_counts_at_the_tie():
                 0.1, 3.0, view.depth.shape).astype(np.float32)) for view in views[:bad]]
         placed.append(world.place(views, is_metric=False))
     assert any(p.tied_segment is not None for p in placed)
-    true = 2.0 + np.random.default_rng(views[-1].keyframe.id).random(views[-1].depth.shape)
-    scale = np.median(placed[-1].odom_S_window.scale * views[-1].depth / true)
+    seen = views[-1].depth / true_depth(views[-1].keyframe.id)
+    scale = np.median(placed[-1].odom_S_window.scale * seen)
     assert placed[-1].scale.is_metric
     assert scale == pytest.approx(1.0, abs=0.02)
 
@@ -120,11 +126,9 @@ def test_measurements_that_were_not_believed_reach_nobody():
     world = World(AlignmentConfig(), ScaleConfig(source='model'))
     random = np.random.default_rng(2)
     said = []
-    for number, views in enumerate(windows(truth, random)):
+    for number, views in enumerate(bare_windows.windows(Drive(truth), random)):
         wrong = 10.0 if number == 8 else 1.0
-        unit = views[0].depth / (2.0 + np.random.default_rng(views[0].keyframe.id).random(
-            views[0].depth.shape))
-        resize = wrong / float(np.median(unit))
+        resize = wrong / true_scale(views)
         views = [replace(view, depth=(resize * view.depth).astype(np.float32),
                          window_T_camera=Sim3(resize, np.eye(3), np.zeros(3)).transform_pose(
                              view.window_T_camera)) for view in views]
