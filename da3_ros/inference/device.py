@@ -56,7 +56,7 @@ def reduce_fragmentation() -> None:
         set_options = general or torch.cuda.memory._set_allocator_settings
         set_options('expandable_segments:True')
     except (AttributeError, RuntimeError, ValueError) as error:
-        _logger.debug('allocator: %s', error)
+        _logger.debug('allocator: %s', str(error))
 
 
 def available_bytes(device: torch.device) -> int:
@@ -131,6 +131,6 @@ def _runs(backend: SDPBackend, device: torch.device, dtype: torch.dtype) -> bool
             warnings.simplefilter('ignore')
             F.scaled_dot_product_attention(tokens[:, :, ::2], tokens, tokens)
     except RuntimeError as error:
-        _logger.debug('attention kernel %s: %s', backend.name, error)
+        _logger.debug('attention kernel %s: %s', backend.name, str(error))
         return False
     return True

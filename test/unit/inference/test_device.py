@@ -5,7 +5,7 @@
 
 import logging
 
-from da3_ros.errors import Da3Error, PredictionError
+from da3_ros.errors import Da3Error, NonFiniteError, PredictionError
 from da3_ros.inference import device as device_module
 from da3_ros.inference import InferenceEngine
 from da3_ros.inference.device import choose_attention, choose_dtype
@@ -33,12 +33,14 @@ def card(monkeypatch):
     return describe
 
 
-def too_wide_for_half():
+def too_wide_for_half(name='da3-small', branch=''):
     """Build a network with larger numbers inside a block than float16 has."""
-    network = build_reduced('da3-small')
-    block = network.backbone.pretrained.blocks[WIDE_BLOCK]
+    network = build_reduced(name)
+    block = network.get_submodule(branch).backbone.pretrained.blocks[WIDE_BLOCK]
+    *_, last = (part for part in block.mlp.modules() if isinstance(part, torch.nn.Linear))
     with torch.no_grad():
-        block.mlp.fc1.weight.mul_(SCALE)
+        last.weight.mul_(SCALE)
+        last.bias.mul_(SCALE)
         block.ls2.gamma.div_(SCALE)
     return network
 
@@ -93,6 +95,53 @@ def test_numbers_beyond_half_precision_are_inferred_again_in_full(caplog):
     assert error < 5e-3
     caplog.clear()
     assert np.array_equal(engine.infer(window).depth, found.depth)
+    assert caplog.text == ''
+
+
+@pytest.mark.parametrize(('name', 'branch', 'use_ray_pose'), [
+    ('da3-small', '', True), ('da3mono-large', '', False), ('da3metric-large', '', False),
+    ('da3nested-giant-large', 'da3', False), ('da3nested-giant-large', 'da3_metric', False),
+    ('da3nested-giant-large', 'da3', True),
+])
+def test_whatever_is_computed_from_the_numbers_they_are_inferred_again(
+    name, branch, use_ray_pose
+):
+    """Quantiles, medians, decompositions and fits fail in ways of their own on NaN."""
+    window = list(random_window(3, 56, 56))
+    options = {'device': 'cpu', 'size': 56, 'use_ray_pose': use_ray_pose}
+    exact = InferenceEngine(too_wide_for_half(name, branch), **options).infer(window)
+    engine = InferenceEngine(too_wide_for_half(name, branch), dtype=torch.float16, **options)
+    found = engine.infer(window)
+    assert engine.dtype is torch.float32
+    ratios = found.depth / exact.depth
+    # Random rays hardly determine a focal length, and the metres go with it.
+    assert np.median(np.abs(ratios / np.median(ratios) - 1.0)) < 0.05
+
+
+def test_a_window_of_nothing_but_sky_widens_nothing():
+    """It has no metres, but every number in it is finite."""
+    network = build_reduced('da3nested-giant-large')
+    with torch.no_grad():
+        network.da3_metric.head.scratch.sky_output_conv2[2].bias.fill_(100.0)
+    engine = InferenceEngine(network, device='cpu', dtype=torch.float16, size=56)
+    with pytest.raises(PredictionError, match='0 pixels are not sky'):
+        engine.infer(list(random_window(2)))
+    assert engine.dtype is torch.float16
+    assert network.da3.backbone.compute_dtype is torch.float16
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float32])
+def test_only_half_precision_widens(dtype, caplog):
+    """The range of bfloat16 is that of float32: nothing would be won."""
+    network = build_reduced('da3-small')
+    with torch.no_grad():
+        network.head.scratch.output_conv2[2].bias.fill_(float('nan'))
+    engine = InferenceEngine(network, device='cpu', dtype=dtype, size=56)
+    with caplog.at_level(logging.WARNING, 'da3_ros'), \
+            pytest.raises(NonFiniteError, match='not finite'):
+        engine.infer(list(random_window(2)))
+    assert engine.dtype is dtype
+    assert network.backbone.compute_dtype is dtype
     assert caplog.text == ''
 
 
