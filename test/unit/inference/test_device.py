@@ -3,12 +3,14 @@
 
 """What a device can do, by what it says of itself; and half precision where it is too narrow."""
 
+from contextlib import suppress
 import logging
+import threading
 
 from da3_ros.errors import Da3Error, NonFiniteError, PredictionError
 from da3_ros.inference import device as device_module
 from da3_ros.inference import InferenceEngine
-from da3_ros.inference.device import choose_attention, choose_dtype
+from da3_ros.inference.device import choose_attention, choose_dtype, pinned_attention
 import numpy as np
 import pytest
 from reduced_networks import build_reduced, random_window
@@ -69,6 +71,84 @@ def test_the_quadratic_kernel_is_refused_with_a_remedy(card):
     card((7, 0), [SDPBackend.MATH])
     with pytest.raises(Da3Error, match=r'square of the window; use model\.dtype float16'):
         choose_attention(CUDA, torch.bfloat16)
+
+
+def enabled_kernels():
+    """Return what the switches of this process allow."""
+    return (
+        torch.backends.cuda.flash_sdp_enabled(), torch.backends.cuda.mem_efficient_sdp_enabled(),
+        torch.backends.cuda.math_sdp_enabled(), torch.backends.cuda.cudnn_sdp_enabled(),
+    )
+
+
+FLASH, EFFICIENT = SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION
+ONLY = {FLASH: (True, False, False, False), EFFICIENT: (False, True, False, False)}
+
+
+class Pinning(threading.Thread):
+    """A thread that pins a kernel until it is told to let go."""
+
+    def __init__(self, backend):
+        super().__init__(daemon=True)
+        self._backend = backend
+        self.is_in, self.let_go = threading.Event(), threading.Event()
+        self.seen = []
+        self.start()
+
+    def run(self):
+        with pinned_attention(self._backend):
+            self.seen.append(enabled_kernels())
+            # As a window does that calls what pins, too.
+            with pinned_attention(self._backend):
+                self.is_in.set()
+                assert self.let_go.wait(60.0)
+            self.seen.append(enabled_kernels())
+
+    def finish(self):
+        self.let_go.set()
+        self.join(60.0)
+        assert not self.is_alive()
+
+
+@pytest.mark.parametrize('other', [FLASH, EFFICIENT])
+def test_kernels_that_two_threads_pin_are_back_when_both_are_done(other):
+    """Interleaved as two engines do: in, in, out, out, the first one out first."""
+    before = enabled_kernels()
+    assert before not in ONLY.values()
+    first = Pinning(FLASH)
+    assert first.is_in.wait(60.0)
+    second = Pinning(other)
+    if other is FLASH:
+        assert second.is_in.wait(60.0), 'the same kernel may be shared'
+    else:
+        assert not second.is_in.wait(0.2), "another one must not change the first thread's"
+    first.finish()
+    assert second.is_in.wait(60.0)
+    second.finish()
+    assert first.seen == 2 * [ONLY[FLASH]]
+    assert second.seen == 2 * [ONLY[other]]
+    assert enabled_kernels() == before
+
+
+def test_a_kernel_gets_its_turn_among_those_that_share_another():
+    first = Pinning(FLASH)
+    assert first.is_in.wait(60.0)
+    other = Pinning(EFFICIENT)
+    assert not other.is_in.wait(0.2)
+    late = Pinning(FLASH)
+    assert not late.is_in.wait(0.2), 'who came before waits no longer for it'
+    first.finish()
+    assert other.is_in.wait(60.0) and not late.is_in.is_set()
+    other.finish()
+    assert late.is_in.wait(60.0)
+    late.finish()
+
+
+def test_a_window_that_fails_gives_its_kernel_back():
+    before = enabled_kernels()
+    with suppress(RuntimeError), pinned_attention(FLASH):
+        raise RuntimeError('out of memory')
+    assert enabled_kernels() == before
 
 
 def test_half_precision_is_near_full_precision():
