@@ -39,8 +39,16 @@ def run(network, window, cameras=None, *, chunks=None, **options):
 
 
 def assert_equal(found, expected, dense=1e-6, cameras=1e-5):
+    """
+    Compare against the size of each tensor.
+
+    Kernels differ by processor and memory format in the order of their sums: 3e-7 of depth and
+    confidence, 1.5e-6 of cameras. Sky is not an exponential but a sum itself, in which larger
+    numbers cancel: 2.5e-6. Metres have the error of the focal length by which they are measured.
+    """
+    is_nested = expected.sky is not None and expected.extrinsics is not None
     for name, tolerance in (
-        ('depth', dense), ('confidence', dense), ('sky', 2 * dense),
+        ('depth', cameras if is_nested else dense), ('confidence', dense), ('sky', 10 * dense),
         ('extrinsics', cameras), ('intrinsics', cameras),
     ):
         reference, value = getattr(expected, name), getattr(found, name)
