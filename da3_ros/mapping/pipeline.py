@@ -19,6 +19,7 @@ from da3_ros.mapping.keyframe import (
 )
 from da3_ros.mapping.loop_closure import LoopCloser, LoopReport
 from da3_ros.mapping.rig import RigSelector
+from da3_ros.mapping.stream_pace import StreamPace
 from da3_ros.mapping.update import DroppedKeyframe, DropReason, PipelineUpdate, WindowReport
 from da3_ros.mapping.view import known_intrinsics, read_views, View
 from da3_ros.mapping.view_budget import ViewBudget
@@ -58,6 +59,7 @@ class DepthPipeline:
         self._selector = RigSelector(self._config.rig, self._config.keyframe)
         self._window = SlidingWindow(self._config.window)
         self._budget = ViewBudget(self._config.window.size)
+        self._pace = StreamPace(self._config.window)
         self._world = World(
             self._config.alignment, self._config.scale, is_chained=self._config.window.is_chained)
         self._newest: dict[str, Frame] = {}
@@ -107,6 +109,7 @@ class DepthPipeline:
             self._run_all()
             self._begin_session(change)
         self._newest.update({frame.camera: frame for frame in frames})
+        self._pace.note_instant(instant)
         for keyframe in instant.keyframes:
             self._window.add(keyframe)
         while self._window.is_due:
@@ -126,7 +129,7 @@ class DepthPipeline:
         """
         if self._loops is not None:
             try:
-                self._loop = self._loops.close(min(self._budget.limit, self._config.window.size))
+                self._loop = self._loops.close(min(self._budget.limit, self._pace.num_views))
             except Da3Error as error:
                 _logger.warning('no loop was looked for: %s', error)
         if self._loop is not None:
@@ -149,6 +152,7 @@ class DepthPipeline:
         _logger.info('new session: %s; %d waiting keyframes dropped', reason, len(waiting))
         self._drop(waiting, DropReason.RESET, reason)
         self._world.clear()
+        self._pace.begin_session()
         self._loops = self._new_loops()
         self._newest.clear()
 
@@ -177,7 +181,7 @@ class DepthPipeline:
         Whatever happens, either the budget shrinks or keyframes stop waiting, so that loops over
         this end.
         """
-        window = self._window.propose(self._budget.limit)
+        window = self._window.propose(min(self._budget.limit, self._pace.num_views))
         try:
             self._place(window)
         except MemoryBudgetError as error:
@@ -209,6 +213,8 @@ class DepthPipeline:
         placement = self._world.place(views, is_metric=prediction.is_metric or is_conditioned)
         self._window.complete(window)
         self._budget.note_success(len(keyframes))
+        self._pace.note_window(len(keyframes), time.monotonic() - started_s)
+        self._window.stride = self._pace.stride
         new_views = views[-window.num_new:]
         if self._loops is not None:
             self._loops.note(placement, new_views)

@@ -10,7 +10,7 @@ from lifecycle_msgs.msg import Transition
 from node_harness import eventually
 import pytest
 
-PAGE_FOLDER = Path(__file__).resolve().parents[2] / 'docs'
+PAGE_FOLDER = Path(__file__).resolve().parents[3] / 'docs'
 PAGE = (PAGE_FOLDER / 'interface.md').read_text()
 # Those of every node, or of every lifecycle node.
 USUAL_TOPICS = {'/rosout', '/parameter_events', '/da3/transition_event', '/clock'}
@@ -95,6 +95,6 @@ def test_every_fault_has_its_test():
     named = re.findall(r'`(test_\w+\.py)::(test_\w+)`', faults)
     assert len(named) > 20
     for file, name in named:
-        (path,) = Path(__file__).parents[1].rglob(file)
+        (path,) = Path(__file__).parents[2].rglob(file)
         text = path.read_text()
         assert f'\ndef {name}(' in text, f'{file}::{name}'
