@@ -125,13 +125,21 @@ def _train(options: argparse.Namespace, place: Place, executor: Executor) -> Non
             options.profile.write_text(table)
     if place.is_first:
         loop.report(progress)
-        if options.export is not None:
-            optimizer.swap_average()
-            export_weights(network, options.export)
-            optimizer.swap_average()
-        if options.out is not None:
-            save_checkpoint(options.out, optimizer, progress)
+        _write(options, network, optimizer, progress)
         _logger.info('done: step %d, %.0f s in all', progress.step, progress.seconds)
+
+
+def _write(
+    options: argparse.Namespace, network: DepthAnything3, optimizer: Optimizer,
+    progress: Progress,
+) -> None:
+    """Write the weights' average, and all that more training needs."""
+    if options.export is not None:
+        optimizer.swap_average()
+        export_weights(network, options.export)
+        optimizer.swap_average()
+    if options.out is not None:
+        save_checkpoint(options.out, optimizer, progress)
 
 
 def _changes(text: str) -> dict[str, Any]:
