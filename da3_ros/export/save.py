@@ -17,7 +17,7 @@ from da3_ros.export.session import Session
 from da3_ros.export.tum import write_trajectories
 from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.config import MapConfig
-from da3_ros.mapping.points import WeightedPoints
+from da3_ros.mapping.points import observe, WeightedPoints
 from da3_ros.mapping.voxel_map import VoxelMap
 
 FORMATS = ('ply', 'tum', 'colmap', 'npz')
@@ -89,5 +89,10 @@ def _fused(
     fused = VoxelMap()
     for keyframe in session.restored():
         check()
-        fused.see(keyframe, keyframe.depth, Sim3.from_rigid(keyframe.odom_T_camera), config)
+        pose = Sim3.from_rigid(keyframe.odom_T_camera)
+        fused.add(
+            observe(keyframe, keyframe.depth, frame_S_camera=pose,
+                    min_confidence=config.min_confidence, limit=config.limit_m),
+            pose.translation, config)
+        fused.look(keyframe, keyframe.depth, pose, config)
     return fused.points(config)

@@ -11,7 +11,7 @@ from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.config import MapConfig
 from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.keyframe import PosedKeyframe
-from da3_ros.mapping.points import fuse, observe, WeightedPoints
+from da3_ros.mapping.points import fuse, WeightedPoints
 import numpy as np
 from numpy.typing import NDArray
 
@@ -119,26 +119,6 @@ class VoxelMap:
         self._camera = np.zeros(3)
         self._newest_id = -1
 
-    def see(
-        self, keyframe: PosedKeyframe, depth: NDArray[np.float32], map_S_camera: Sim3,
-        config: MapConfig,
-    ) -> None:
-        """
-        Add what a keyframe sees, and note what it looks through.
-
-        :param keyframe: colours, confidence and camera.
-        :param depth: (H, W) of it, NaN unknown, +inf beyond range.
-        :param map_S_camera: where it is; its scale is that of ``depth``.
-        :param config: what the map holds.
-        """
-        points = observe(
-            keyframe, depth, frame_S_camera=map_S_camera, min_confidence=config.min_confidence,
-            limit=config.limit_m)
-        self._looks.append(_Look.of(keyframe, depth, map_S_camera))
-        self.add(points, map_S_camera.translation, config)
-        if len(self._looks) >= _MAX_LOOKS:
-            self.points(config)
-
     def add(
         self, points: WeightedPoints, camera: NDArray[np.float64], config: MapConfig
     ) -> None:
@@ -153,6 +133,22 @@ class VoxelMap:
         if len(points) and points.seen_by[0] >= self._newest_id:
             self._camera, self._newest_id = camera, int(points.seen_by[0])
         if sum(map(len, self._waiting)) > _MAX_WAITING_SHARE * config.max_voxels:
+            self.points(config)
+
+    def look(
+        self, keyframe: PosedKeyframe, depth: NDArray[np.float32], map_S_camera: Sim3,
+        config: MapConfig,
+    ) -> None:
+        """
+        Note what a keyframe looks through.
+
+        :param keyframe: whose points were added.
+        :param depth: (H, W) of it, NaN unknown, +inf beyond range.
+        :param map_S_camera: where it is; its scale is that of ``depth``.
+        :param config: size and number of the voxels.
+        """
+        self._looks.append(_Look.of(keyframe, depth, map_S_camera))
+        if len(self._looks) >= _MAX_LOOKS:
             self.points(config)
 
     def correct(self, correction: MapCorrection) -> None:

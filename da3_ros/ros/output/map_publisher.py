@@ -16,6 +16,7 @@ from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.archive import ArchivedKeyframe
 from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.keyframe import PosedKeyframe
+from da3_ros.mapping.points import observe
 from da3_ros.mapping.voxel_map import VoxelMap
 from da3_ros.ros import conversions
 from da3_ros.ros.insight.counters import Counters, Event
@@ -215,7 +216,12 @@ class MapPublisher:
         map_T_camera: NDArray[np.float64],
     ) -> None:
         config = self._settings().map
-        self._map.see(keyframe, depth, Sim3.from_rigid(map_T_camera), config)
+        map_S_camera = Sim3.from_rigid(map_T_camera)
+        points = observe(
+            keyframe, depth, frame_S_camera=map_S_camera,
+            min_confidence=config.min_confidence, limit=config.limit_m)
+        self._map.add(points, map_S_camera.translation, config)
+        self._map.look(keyframe, depth, map_S_camera, config)
         if keyframe.id > self._stamped_id:
             self._stamped_id, self._stamp_ns = keyframe.id, keyframe.stamp_ns
 

@@ -222,6 +222,13 @@ def test_a_closed_loop_brings_two_copies_of_a_wall_together():
     assert len(fused.points(CONFIG)) < 1.15 * alone
 
 
+def see(fused, view, depth, map_S_camera, config):
+    """Add what a keyframe sees, and note what it looks through."""
+    fused.add(observe(view, depth, frame_S_camera=map_S_camera, min_confidence=1.0, limit=np.inf),
+              map_S_camera.translation, config)
+    fused.look(view, depth, map_S_camera, config)
+
+
 def look_around(fused, numbers, *, box_m=None, noise=0.0, wrong=(), config=CONFIG):
     """See a room from a place that moves a little; a box may stand before the camera."""
     room, random = Room(), np.random.default_rng(0)
@@ -233,7 +240,7 @@ def look_around(fused, numbers, *, box_m=None, noise=0.0, wrong=(), config=CONFI
             depth[16:32, 20:44] = box_m - pose[0, 3]
         if number in wrong:
             depth[:] = 50.0
-        fused.see(view, depth.astype(np.float32), Sim3.from_rigid(pose), config)
+        see(fused, view, depth.astype(np.float32), Sim3.from_rigid(pose), config)
     return fused.points(config)
 
 
@@ -277,7 +284,7 @@ def test_noise_does_not_carve_walls():
         view = keyframe(number, pose, room)
         depth = (view.depth * (1.0 + 0.03 * random.standard_normal(view.depth.shape))).astype(
             np.float32)
-        fused.see(view, depth, Sim3.from_rigid(pose), CONFIG)
+        see(fused, view, depth, Sim3.from_rigid(pose), CONFIG)
         kept.add(observe(view, depth, frame_S_camera=Sim3.from_rigid(pose), min_confidence=1.0,
                          limit=np.inf), pose[:3, 3], CONFIG)
     assert len(fused.points(CONFIG)) > 0.97 * len(kept.points(CONFIG))
@@ -291,7 +298,7 @@ def test_only_what_is_known_to_be_free_is_carved(ahead, stays):
     pose = level_camera((0.0, 0.0, 0.0), 0.0)
     for number in range(3, 9):
         view = keyframe(number, pose, room)
-        fused.see(view, np.full_like(view.depth, ahead), Sim3.from_rigid(pose), CONFIG)
+        see(fused, view, np.full_like(view.depth, ahead), Sim3.from_rigid(pose), CONFIG)
     boxed = fused.points(CONFIG)
     assert ((in_the_way(boxed) & (boxed.seen_by < 3)).sum() > 50) == stays
 
@@ -303,8 +310,8 @@ def test_a_correction_moves_what_keyframes_look_through():
     look_around(fused, range(3), box_m=2.5)
     pose = level_camera((0.0, 0.0, 0.0), 0.0)
     for number in range(3, 8):
-        fused.see(keyframe(number, pose, room), room.depth(pose).astype(np.float32),
-                  Sim3.from_rigid(pose), CONFIG)
+        see(fused, keyframe(number, pose, room), room.depth(pose).astype(np.float32),
+            Sim3.from_rigid(pose), CONFIG)
     fused.correct(MapCorrection.of([(0, move)]))
     points = fused.points(CONFIG)
     back = WeightedPoints(
