@@ -132,6 +132,21 @@ def test_what_was_damaged_on_its_way_is_not_kept(hub):
     assert from_hub(ID).is_file()
 
 
+@pytest.mark.usefixtures('hub')
+def test_what_an_ended_process_left_is_deleted(cache):
+    """A file that is still written, or that an older library goes on with, stays."""
+    blobs = cache / 'models--some-body--DA3' / 'blobs'
+    blobs.mkdir(parents=True)
+    old, young, shared = (blobs / f'{name}.incomplete' for name in (
+        'e3b0.0123abcd', 'e3b0.89abcdef', 'e3b0'))
+    for path in (old, young, shared):
+        path.write_bytes(bytes(1000))
+    for path in (old, shared):
+        os.utime(path, (0, 0))
+    from_hub(ID)
+    assert not old.exists() and young.exists() and shared.exists()
+
+
 def test_progress_is_told_and_logged_now_and_then(hub, folder, monkeypatch, caplog, capfd):
     monkeypatch.setattr(hub_module, '_LOG_PERIOD_S', 0.5)
     monkeypatch.setattr(hub_module, '_LOOK_PERIOD_S', 0.05)
