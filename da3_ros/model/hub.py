@@ -202,14 +202,17 @@ class _Repository:
 @contextmanager
 def _quiet(hub: Any) -> Iterator[None]:
     """Let the hub's library neither log nor draw progress bars."""
-    handlers = list(logging.getLogger('huggingface_hub').handlers)
+    handlers = [*logging.getLogger(hub.__name__).handlers, *logging.getLogger().handlers]
     thread = threading.get_ident()
+    told: list[logging.LogRecord] = []
 
     def own(record: logging.LogRecord) -> bool:
-        """Move what is logged in this thread to this module's log."""
-        if record.thread == thread:
-            _logger.debug('%s: %s', record.name, record.getMessage())
-        return record.thread != thread
+        """Move what the library logs in this thread to this module's log, once."""
+        is_of_others = record.thread != thread or not record.name.startswith(hub.__name__)
+        if not is_of_others and record not in told[-1:]:
+            told.append(record)
+            _logger.debug('%s: %s', record.name, ' '.join(record.getMessage().split()))
+        return is_of_others
 
     had_bars = not hub.utils.are_progress_bars_disabled()
     for handler in handlers:
