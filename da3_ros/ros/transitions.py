@@ -58,8 +58,6 @@ class Transitions:
                 if trigger() != TransitionCallbackReturn.SUCCESS:
                     return False
             except RuntimeError:
-                if not self._node.context.ok():
-                    raise
                 self._node.get_logger().info('somebody else brings the node up: autostart ends')
                 return True
         return True
@@ -67,17 +65,12 @@ class Transitions:
     async def _answer(
         self, request: ChangeState.Request, response: ChangeState.Response
     ) -> ChangeState.Response:
-        try:
-            wanted = request.transition
-            may_begin = self._is_possible(wanted)
-            if may_begin and _is_configure(wanted):
-                may_begin = await self._prepare()
-            if may_begin and self._is_possible(wanted):
-                return self._change_state(request, response)
-        except RuntimeError:
-            # A signal in the middle, or else another transition that came first.
-            if not self._node.context.ok():
-                raise
+        wanted = request.transition
+        may_begin = self._is_possible(wanted)
+        if may_begin and _is_configure(wanted):
+            may_begin = await self._prepare()
+        if may_begin and self._is_possible(wanted):
+            return self._change_state(request, response)
         response.success = False
         self._node.get_logger().warning(self._refusal(request.transition))
         return response
