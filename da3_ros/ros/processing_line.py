@@ -129,6 +129,7 @@ class ProcessingLine:
         self._intake = RigIntake(
             settings, self._settings.preprocess, selector=self._pipeline, offer=offer,
             counters=self.camera_counters, health=self._health, logger=self._node.get_logger(),
+            keeps_size=self._settings.depth.size == 'image',
         )
         self._subscriptions = {
             name: create_subscriptions(
