@@ -12,7 +12,7 @@ Legend: T tokens and P patches of a view, C channels, s bytes of the backbone's 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.model.config import ModelConfig, PATCH_SIZE
@@ -51,6 +51,7 @@ class Calibration:
     :param head_bytes_of_one: of the depth head, for a view alone.
     :param view_s: time of one view in everything but attention over all views.
     :param pair_s: time of attention between two views, in all blocks together.
+    :param least_s: time of a window of one view, which is mostly that of launching kernels.
     """
 
     fixed_bytes: int
@@ -58,6 +59,17 @@ class Calibration:
     head_bytes_of_one: int
     view_s: float
     pair_s: float
+    least_s: float = 0.0
+
+    def slower(self, factor: float) -> 'Calibration':
+        """
+        Return the same with other times.
+
+        :param factor: by which everything takes longer.
+        """
+        return replace(
+            self, view_s=factor * self.view_s, pair_s=factor * self.pair_s,
+            least_s=factor * self.least_s)
 
 
 @dataclass(frozen=True)
@@ -115,7 +127,8 @@ class WindowModel:
         :param num_views: N.
         """
         calibration = self.calibration
-        return num_views * (calibration.view_s + num_views * calibration.pair_s)
+        busy_s = num_views * (calibration.view_s + num_views * calibration.pair_s)
+        return max(busy_s, calibration.least_s)
 
     def max_views(self, budget_bytes: float, *, limit: int = 2**14) -> int:
         """

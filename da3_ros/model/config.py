@@ -36,6 +36,7 @@ class ModelConfig:
     :param skipped_keys: prefixes of published keys that belong to parts left out here.
     :param canonical_focal_px: metres are depth * focal length / this; None: not metric by itself.
     :param metric_branch: the second network that gives the first one metres, or None.
+    :param useful_views: windows of more views were not more accurate, see docs/benchmarks.md.
     """
 
     name: str
@@ -53,6 +54,7 @@ class ModelConfig:
     skipped_keys: tuple[str, ...] = ()
     canonical_focal_px: float | None = None
     metric_branch: 'ModelConfig | None' = None
+    useful_views: int = 120
 
     @property
     def has_cameras(self) -> bool:
@@ -100,6 +102,7 @@ _TINY = replace(
     head_features=32,
     head_channels=(24, 48, 96, 192),
     hub_id=None,
+    useful_views=12,
 )
 
 _BASE = replace(
@@ -147,6 +150,8 @@ _METRIC = replace(
     licence='Apache-2.0',
     hub_id='depth-anything/DA3METRIC-LARGE',
     canonical_focal_px=300.0,
+    # No view sees another.
+    useful_views=1,
 )
 
 _MONO = replace(

@@ -75,9 +75,12 @@ class Schedule:
 class KnownCosts(CalibrationCache):
     """Nothing is measured on a CPU."""
 
-    def get(self, _key, _probe):
+    def get(self, _key, _probe, **_):
         """Answer without a probe."""
         return Calibration(0, 0, 0, 0.0, 0.0)
+
+    def forget(self, _key):
+        """Keep nothing."""
 
 
 def no_memory() -> None:

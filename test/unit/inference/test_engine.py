@@ -130,10 +130,6 @@ def test_values_that_are_not_finite_are_an_error(value, where):
         InferenceEngine(network, device='cpu', size=56).infer(list(random_window(2)))
 
 
-def test_memory_is_not_watched_on_the_cpu(engine):
-    assert engine.plan(480, 640) is None
-
-
 def test_bad_arguments_are_named(engine, networks):
     images, poses, intrinsics = list(random_window(3)), random_poses(3), random_intrinsics(3)
     with pytest.raises(ValueError, match='images'):

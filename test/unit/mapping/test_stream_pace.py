@@ -8,10 +8,11 @@ import itertools
 import logging
 import time
 
+from da3_ros.inference.memory_planner import BUSY_SHARE
 from da3_ros.mapping.config import KeyframeConfig, PipelineConfig, WindowConfig
 from da3_ros.mapping.keyframe import Frame, Instant, Keyframe
 from da3_ros.mapping.pipeline import DepthPipeline
-from da3_ros.mapping.stream_pace import BUSY_SHARE, StreamPace
+from da3_ros.mapping.stream_pace import StreamPace
 import numpy as np
 from paths import curve
 from perfect_engine import frames, PerfectEngine

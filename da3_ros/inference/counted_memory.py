@@ -1,0 +1,66 @@
+# Copyright 2026 The da3_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""How much memory tensors take at once, counted where no allocator tells."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+import weakref
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+class CountedMemory(TorchDispatchMode):
+    """
+    Count the tensors that come into being while this is entered.
+
+    What libraries need within one operation is not seen.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._num_bytes: dict[int, int] = {}
+        self._watches: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._held_bytes = 0
+        self._peak_bytes = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Return what is alive."""
+        return self._held_bytes
+
+    @property
+    def peak_bytes(self) -> int:
+        """Return the most that was alive at once since the last ``forget_peak``."""
+        return self._peak_bytes
+
+    def forget_peak(self) -> None:
+        """Begin a new peak."""
+        self._peak_bytes = self._held_bytes
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run an operation and count what it made."""
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor):
+                self._count(tensor.untyped_storage())
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata
+        if key in self._num_bytes:
+            return
+        self._num_bytes[key] = storage.nbytes()
+        self._watches[key] = weakref.ref(storage, lambda _: self._release(key))
+        self._held_bytes += storage.nbytes()
+        self._peak_bytes = max(self._peak_bytes, self._held_bytes)
+
+    def _release(self, key: int) -> None:
+        del self._watches[key]
+        self._held_bytes -= self._num_bytes.pop(key)
