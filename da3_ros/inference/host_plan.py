@@ -23,7 +23,7 @@ _USABLE_SHARE = 0.5
 _NUM_TIMED_VIEWS = 2
 _NUM_TIMED = 2
 # Enough for attention to reach its speed on a few cores.
-_ATTENTION_TOKENS = 2048
+_ATTENTION_TOKENS = 1024
 # Limit and usage of the container that the process is in; of cgroups version 2, then 1.
 _CGROUPS = (
     ('sys/fs/cgroup/memory.max', 'sys/fs/cgroup/memory.current'),

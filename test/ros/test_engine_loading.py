@@ -44,6 +44,7 @@ def settings(**model):
     return NodeSettings(
         model=ModelSettings(device='cpu', offline=True, **model),
         preprocess=PreprocessSettings(size=56),
+        window=WindowSettings(size=4),
     )
 
 
@@ -107,7 +108,8 @@ def test_a_machine_that_is_too_slow_gets_the_least_window_that_joins_and_is_told
 def test_a_machine_without_memory_starts_all_the_same(caplog, monkeypatch):
     """Room for less than two instants: the mode of tf needs windows that overlap."""
     monkeypatch.setattr('da3_ros.inference.engine.usable_ram_bytes', lambda: 2e6)
-    num_views, warnings = plan_with(caplog, tf=TfSettings(mode='odom_to_base'))
+    num_views, warnings = plan_with(
+        caplog, window=WindowSettings(), tf=TfSettings(mode='odom_to_base'))
     assert num_views == 3
     assert any('do not fit the memory now' in text for text in warnings)
 
