@@ -22,12 +22,14 @@ class Session:
     :param poses: of these and of keyframes that are not kept.
     :param frame: name of the frame that everything is saved in.
     :param frame_T_map: (4, 4) where the map lies in it.
+    :param num_corrections: corrections of the map that all of this has seen.
     """
 
     keyframes: tuple[ArchivedKeyframe, ...]
     poses: tuple[ArchivedPose, ...]
     frame: str
     frame_T_map: NDArray[np.float64]
+    num_corrections: int = 0
 
     def frame_S_camera(self, pose: ArchivedPose) -> Sim3:
         """

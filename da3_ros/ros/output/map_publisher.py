@@ -5,7 +5,7 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import functools
 import logging
 import threading
@@ -47,6 +47,19 @@ class _Step:
     is_keyframe: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class _Remembered:
+    """
+    A keyframe of the past that is to be fused.
+
+    :param keyframe: as it is remembered.
+    :param num_corrections: corrections of the map that its pose has seen.
+    """
+
+    keyframe: ArchivedKeyframe
+    num_corrections: int
+
+
 class MapPublisher:
     """
     Fuse keyframes while somebody listens, or always where ``map.enabled`` says so.
@@ -81,7 +94,8 @@ class MapPublisher:
         self._is_stopping = False
         # Of the thread alone.
         self._map = VoxelMap()
-        self._backlog: deque[ArchivedKeyframe] = deque()
+        self._backlog: deque[_Remembered] = deque()
+        self._num_corrections = 0
         self._frame = ''
         self._frame_T_map = np.eye(4)
         self._stamped_id, self._stamp_ns = -1, 0
@@ -175,7 +189,7 @@ class MapPublisher:
                     return self._publish
                 if self._steps:
                     return self._steps.popleft().run
-                if self._backlog:
+                if self._backlog and self._backlog[0].num_corrections <= self._num_corrections:
                     return self._fuse_remembered
                 self._condition.wait(wait_s if self._is_new else None)
             return None
@@ -188,11 +202,11 @@ class MapPublisher:
         self._show(placed)
 
     def _look_back(self, session: Session, missed: Sequence[ArchivedKeyframe]) -> None:
-        self._backlog.extend(missed)
+        self._backlog.extend(_Remembered(kept, session.num_corrections) for kept in missed)
         self._frame, self._frame_T_map = session.frame, session.frame_T_map
 
     def _fuse_remembered(self) -> None:
-        packed = self._backlog.popleft()
+        packed = self._backlog.popleft().keyframe
         keyframe = packed.restored(packed.pose.map_S_camera)
         self._observe(keyframe, keyframe.depth, keyframe.odom_T_camera)
         self._is_new = True
@@ -210,8 +224,12 @@ class MapPublisher:
             self._stamped_id, self._stamp_ns = keyframe.id, keyframe.stamp_ns
 
     def _correct(self, correction: MapCorrection, placed: PlacedKeyframe | None) -> None:
+        self._num_corrections += 1
         self._map.correct(correction)
-        self._backlog = deque(kept.moved(correction) for kept in self._backlog)
+        # Who came while the map was corrected was given some of the past as it is after that.
+        self._backlog = deque(
+            replace(kept, keyframe=kept.keyframe.moved(correction))
+            if kept.num_corrections < self._num_corrections else kept for kept in self._backlog)
         self._show(placed)
 
     def _clear(self) -> None:

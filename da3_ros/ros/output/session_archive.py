@@ -35,6 +35,7 @@ class SessionArchive:
         self._archive = Archive()
         self._frame = ''
         self._frame_T_map: NDArray[np.float64] = np.eye(4)
+        self._num_corrections = 0
 
     def begin_session(self) -> None:
         """Forget the world so far."""
@@ -71,6 +72,7 @@ class SessionArchive:
         """
         with self._lock:
             self._archive.correct(correction)
+            self._num_corrections += 1
             if placed is not None:
                 self._frame, self._frame_T_map = placed.path_frame, placed.path_T_map
 
@@ -78,4 +80,5 @@ class SessionArchive:
         """Return the session as it is known now."""
         with self._lock:
             return Session(
-                self._archive.keyframes, self._archive.poses, self._frame, self._frame_T_map)
+                self._archive.keyframes, self._archive.poses, self._frame, self._frame_T_map,
+                self._num_corrections)

@@ -196,6 +196,25 @@ def test_a_closed_loop_moves_what_was_fused(side):
         positions(clouds[1]), positions(clouds[0]) + [3.0, 0.0, 0.0], atol=1e-5)
 
 
+def test_who_comes_while_a_loop_closes_sees_everything_moved_once(side):
+    """The past is read when it is corrected already, and the map's own correction comes later."""
+    for index in range(3):
+        side.archive.add(keyframe(index, x=5.0 * index), np.eye(4), PLACED)
+        side.publisher.add(keyframe(index, x=5.0 * index), np.eye(4), PLACED)
+    correction = MapCorrection.of([(0, Sim3(1.0, np.eye(3), np.array([0.0, 7.0, 0.0])))])
+    side.archive.correct(correction, PLACED)
+    clouds = side.listen()
+    # The thread of the map has all the time to do what it must not do yet.
+    time.sleep(0.3)
+    side.publisher.correct(correction, PLACED)
+    side.archive.add(keyframe(3, x=15.0), np.eye(4), PLACED)
+    side.publisher.add(keyframe(3, x=15.0), np.eye(4), PLACED)
+    assert eventually(lambda: clouds and clouds[-1].width == 4 * HEIGHT * WIDTH)
+    seen = positions(clouds[-1])
+    assert seen[seen[:, 0] < 12.0, 1].mean() == pytest.approx(7.0, abs=1e-4)
+    assert seen[seen[:, 0] > 12.0, 1].mean() == pytest.approx(0.0, abs=1e-4)
+
+
 def test_a_new_session_takes_the_old_map_away(side):
     """At once, and the new one has nothing of it."""
     clouds = side.listen()
