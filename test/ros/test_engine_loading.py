@@ -7,6 +7,7 @@ from dataclasses import replace
 import logging
 
 from da3_ros.errors import MemoryBudgetError, WeightsError
+from da3_ros.inference.plan import probe_model_on_host
 from da3_ros.mapping.config import ScaleConfig
 from da3_ros.model import build_network, MODELS
 from da3_ros.ros import engine_loading
@@ -130,7 +131,9 @@ def test_a_machine_that_is_too_slow_gets_the_least_window_that_joins_and_is_told
 
 def test_a_machine_without_memory_starts_all_the_same(caplog, monkeypatch):
     """Room for less than two instants: the mode of tf needs windows that overlap."""
-    monkeypatch.setattr('da3_ros.inference.engine.usable_ram_bytes', lambda: 2e6)
+    cost = probe_model_on_host('da3-tiny', (42, 56))
+    room = cost.peak_bytes(2) - cost.calibration.fixed_bytes
+    monkeypatch.setattr('da3_ros.inference.engine.usable_ram_bytes', lambda: room)
     num_views, warnings = plan_with(
         caplog, window=WindowSettings(), tf=TfSettings(mode='odom_to_base'))
     assert num_views == 3
