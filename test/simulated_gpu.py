@@ -134,7 +134,8 @@ class SimulatedGpu:
 
         def count_and_run(images, cameras=None):
             size, dtype = images.shape[1:3], torch.float32
-            cost = WindowModel(network.config, size, dtype, options, self.calibration)
+            cost = WindowModel(
+                network.config, size, dtype, options, self.calibration, is_fused=False)
             needed = self.miss * (cost.peak_bytes(len(images)) - cost.calibration.fixed_bytes)
             if self.allocated_bytes + needed > self.limit_bytes:
                 self.num_failures += 1

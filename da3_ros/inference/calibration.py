@@ -14,6 +14,7 @@ import tempfile
 import time
 from typing import Any
 
+from da3_ros.inference.arithmetic import Arithmetic
 from da3_ros.inference.branch import Branch, ExecutorOptions, Maps
 from da3_ros.inference.device import driver_version, gpu_name, pinned_attention
 from da3_ros.inference.executor import WindowExecutor
@@ -97,6 +98,11 @@ class CalibrationKey:
             f'{options} {options.chunks_for(image_size)}',
             type(choose_arithmetic(device)).__name__, with_rays, with_encoder,
         )
+
+    @property
+    def is_fused(self) -> bool:
+        """Tell whether fused kernels run."""
+        return self.arithmetic != Arithmetic.__name__
 
     def __str__(self) -> str:
         """Return the key as it stands in the file."""

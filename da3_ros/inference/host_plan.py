@@ -87,5 +87,5 @@ def calibrate_on_host(
     calibration = Calibration(weight_bytes(network, cpu), head_bytes, head_bytes, view_s, pair_s)
     return WindowModel(
         network.config, image_size, main.backbone.compute_dtype, executor.options, calibration,
-        executor.with_rays,
+        executor.with_rays, is_fused=False,
     )

@@ -222,7 +222,7 @@ class MemoryGuard:
         def model(calibration: Calibration) -> WindowModel:
             return WindowModel(
                 self._network.config, image_size, self._dtype, way.executor.options, calibration,
-                way.executor.with_rays,
+                way.executor.with_rays, way.key.is_fused,
             )
 
         def holds(calibration: Calibration) -> bool:

@@ -34,6 +34,9 @@ _METRES_BYTES_PER_PIXEL = 40
 _COUNTING_BYTES = 11 * VALUES_AT_ONCE
 # Errors of every ray of one view under every guess of its camera.
 _RANSAC_BYTES_PER_PATCH = 64 * 100 * 28
+# Queries or keys in fp32, and the copies of them that the network's own modules make to rotate
+# them, which fused kernels do in registers.
+_ROTATED_COPIES = 6
 # The allocator's rounding: it leaves up to 1 MiB unused behind each of a dozen large tensors, and
 # less behind small ones.
 _BACKBONE_MARGIN_BYTES = 9 * 2**20
@@ -83,6 +86,7 @@ class WindowModel:
     :param options: of the executor.
     :param calibration: of the machine.
     :param with_rays: whether the ray branch runs too.
+    :param is_fused: whether fused kernels run in the place of the network's own modules.
     """
 
     config: ModelConfig
@@ -91,6 +95,7 @@ class WindowModel:
     options: ExecutorOptions
     calibration: Calibration
     with_rays: bool = False
+    is_fused: bool = True
 
     def peak_bytes(self, num_views: int) -> int:
         """
@@ -218,7 +223,12 @@ class WindowModel:
         normed = config.feature_dim if config.head == 'dual_dpt' else 0
         level = _FLOAT_BYTES * (config.feature_dim + normed + max(config.head_channels))
         work_copy = _FLOAT_BYTES * dim if self.options.reduced else 0
-        return local + work_copy + max(feed_forward, level)
+        peak = local + work_copy + max(feed_forward, level)
+        if self.is_fused or not config.has_cameras:
+            return peak
+        # Normed tokens, queries, keys and values, and those that are finished.
+        attention = 5 * size * dim + _ROTATED_COPIES * _FLOAT_BYTES * dim
+        return max(peak, work_copy + attention)
 
     @property
     def _num_patches(self) -> int:

@@ -97,7 +97,8 @@ def probe_model(
         if calibration is not None:
             networks.clear()
             torch.cuda.empty_cache()
-            return WindowModel(MODELS[name], image_size, dtype, way, calibration, with_rays)
+            return WindowModel(
+                MODELS[name], image_size, dtype, way, calibration, with_rays, key.is_fused)
         torch.cuda.empty_cache()
     what = 'a few views do' if networks else 'the weights do'
     networks.clear()

@@ -3,14 +3,18 @@
 
 """What a machine without a GPU can hold and finish."""
 
+from dataclasses import replace
 import time
 
 from da3_ros.errors import MemoryBudgetError
 from da3_ros.inference import engine as engine_module
 from da3_ros.inference import InferenceEngine, plan
+from da3_ros.inference.branch import Branch, ExecutorOptions
+from da3_ros.inference.chunks import Chunks
 from da3_ros.inference.counted_memory import CountedMemory
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.host_plan import calibrate_on_host, usable_ram_bytes
+from da3_ros.inference.memory_model import Calibration, WindowModel
 from da3_ros.inference.memory_planner import Demand
 from da3_ros.model import build_network
 import pytest
@@ -54,7 +58,10 @@ def test_the_kernel_of_this_machine_is_understood(tmp_path):
 
 
 def test_tensors_are_counted_once_and_while_they_live():
+    before = torch.zeros(10, 1000)
     with torch.inference_mode(), CountedMemory() as memory:
+        before[3].add_(1)
+        assert memory.peak_bytes == 0
         first = torch.ones(1000)
         second = (first * 2).view(10, 100).mul_(3)
         assert memory.held_bytes == memory.peak_bytes == 8000
@@ -94,6 +101,25 @@ def test_times_grow_with_the_views_and_with_their_pairs(monkeypatch):
     monkeypatch.setattr(time, 'perf_counter', lambda: now[0])
     found = calibrate_on_host(network, executor, SIZE)
     assert found.seconds(12) == pytest.approx(cost(12))
+
+
+@pytest.mark.parametrize(('chunk', 'num_views'), [(20, 20), (5, 20), (5, 40)])
+def test_a_backbone_without_fused_kernels_is_predicted(chunk, num_views):
+    """As on a GPU without Triton, whose tensors are the same."""
+    network = build_network('da3-small').eval()
+    network.set_compute_dtype(torch.bfloat16)
+    options = ExecutorOptions(chunks=Chunks(chunk, chunk, head=1))
+    branch = Branch(network, options)
+    pixels = torch.zeros(num_views, 70, 126, 3, dtype=torch.uint8)
+    with torch.inference_mode():
+        branch.features(pixels[:1], None)
+        with CountedMemory() as memory:
+            branch.features(pixels, None)
+    model = WindowModel(
+        network.config, (70, 126), torch.bfloat16, options, Calibration(0, 0, 0, 0.0, 0.0),
+        is_fused=False)
+    assert 1.0 < model.peak_bytes(num_views) / memory.peak_bytes < 1.1
+    assert replace(model, is_fused=True).peak_bytes(num_views) < memory.peak_bytes
 
 
 @pytest.fixture
