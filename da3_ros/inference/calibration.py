@@ -68,7 +68,7 @@ class CalibrationKey:
     with_rays: bool = False
     with_encoder: bool = False
     torch_version: str = f'{torch.__version__} CUDA {torch.version.cuda}'
-    cudnn_version: str = str(torch.backends.cudnn.version())
+    cudnn_version: str = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
 
     @classmethod
     def of(

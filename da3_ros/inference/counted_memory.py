@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-class CountedMemory(TorchDispatchMode):
+class CountedMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """
     Count the tensors that come into being while this is entered.
 
@@ -21,7 +21,7 @@ class CountedMemory(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._num_bytes: dict[int, int] = {}
         self._watches: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._held_bytes = 0

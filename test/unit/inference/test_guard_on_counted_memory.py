@@ -3,6 +3,7 @@
 
 """Windows within memory that is counted: refused before, caught after, and never lost."""
 
+import json
 import logging
 from unittest import mock
 import weakref
@@ -168,8 +169,9 @@ def test_a_start_beside_other_work_is_measured_again_at_the_next(gpu, networks, 
 def test_a_calibration_that_windows_contradict_is_made_anew(
     gpu, guard, networks, tmp_path, caplog, slowness
 ):
-    window = random_window(2)
+    window, path = random_window(2), tmp_path / 'calibration.json'
     guard.run(window, None)
+    assert len(json.loads(path.read_text())) == 2
     gpu.slowness = slowness
     with caplog.at_level(logging.INFO, 'da3_ros'):
         for _ in range(7):
@@ -181,8 +183,9 @@ def test_a_calibration_that_windows_contradict_is_made_anew(
     assert guard.plan(SIZE, Demand(2, 1)).seconds == pytest.approx(
         slowness * 2 * (1e-3 + 2 * 1e-5))
     assert f'windows take {slowness:.2f} times as long' in caplog.text
-    num_probes, later = gpu.num_probes, gpu.make_guard(
-        networks('da3-small'), tmp_path / 'calibration.json')
+    # Of the way that ran; the next start measures it again.
+    assert len(json.loads(path.read_text())) == 1
+    num_probes, later = gpu.num_probes, gpu.make_guard(networks('da3-small'), path)
     assert view_seconds(later)[0] == pytest.approx(slowness * 1e-3)
     assert gpu.num_probes == num_probes + 2
 
