@@ -132,7 +132,7 @@ class SimulatedGpu:
         executor = WindowExecutor(network, options)
         run = executor.run
 
-        def count_and_run(images, cameras=None):
+        def count_and_run(images, *given):
             size, dtype = images.shape[1:3], torch.float32
             cost = WindowModel(
                 network.config, size, dtype, options, self.calibration, is_fused=False)
@@ -144,7 +144,7 @@ class SimulatedGpu:
             is_frugal = options.chunks_for(size).head == 1
             self.now_s += self.slowness * (9.0 if is_frugal else 1.0) * cost.seconds(len(images))
             is_real = not next(network.parameters()).is_meta
-            return run(images, cameras) if is_real else None
+            return run(images, *given) if is_real else None
 
         executor.run = count_and_run
         return executor

@@ -4,6 +4,7 @@
 """Short probes of what a machine adds to the memory model, kept from one start to the next."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 import json
 import logging
@@ -14,6 +15,7 @@ import tempfile
 import time
 from typing import Any
 
+from da3_ros.errors import PredictionError
 from da3_ros.inference.arithmetic import Arithmetic
 from da3_ros.inference.branch import Branch, ExecutorOptions, Maps
 from da3_ros.inference.device import driver_version, gpu_name, pinned_attention
@@ -206,7 +208,7 @@ def calibrate(
     num_views = executor.options.chunks_for(image_size).head
     pixels = _probe_pixels(executor, image_size)
     others = max(torch.cuda.memory_allocated(device) - weight_bytes(network, device), 0)
-    executor.run(pixels[:num_views])
+    run_probe(executor, pixels[:num_views])
     fixed_bytes = torch.cuda.memory_allocated(device) - others
     with pinned_attention(executor.attention):
         head_bytes, of_one = (
@@ -214,8 +216,8 @@ def calibrate(
             for count in (num_views, 1)
         )
         pair_s = pair_seconds(main, image_size)
-    seconds = shortest_seconds(lambda: executor.run(pixels), device)
-    least_s = shortest_seconds(lambda: executor.run(pixels[:1]), device)
+    seconds = shortest_seconds(lambda: run_probe(executor, pixels), device)
+    least_s = shortest_seconds(lambda: run_probe(executor, pixels[:1]), device)
     view_s = max(seconds / len(pixels) - len(pixels) * pair_s, 0.0)
     return Calibration(fixed_bytes, head_bytes // num_views, of_one, view_s, pair_s, least_s)
 
@@ -233,12 +235,23 @@ def probe_seconds(
     :returns: its views and its time.
     """
     pixels = _probe_pixels(executor, image_size)
-    return len(pixels), shortest_seconds(lambda: executor.run(pixels), device, num_timed=1)
+    return len(pixels), shortest_seconds(lambda: run_probe(executor, pixels), device, num_timed=1)
 
 
 def _probe_pixels(executor: WindowExecutor, image_size: tuple[int, int]) -> NDArray[np.uint8]:
     num_views = _TIMED_CHUNKS * executor.options.chunks_for(image_size).head
     return np.zeros((num_views, *image_size, 3), dtype=np.uint8)
+
+
+def run_probe(executor: WindowExecutor, pixels: NDArray[np.uint8]) -> None:
+    """
+    Run a window whose answer does not matter: black images may be all sky, or have no rays.
+
+    :param executor: on its device.
+    :param pixels: (N, H, W, 3), black.
+    """
+    with suppress(PredictionError):
+        executor.run(pixels)
 
 
 def _head_bytes(branch: Branch, pixels: NDArray[np.uint8], device: torch.device) -> int:

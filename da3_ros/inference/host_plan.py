@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from da3_ros.inference.branch import Maps
-from da3_ros.inference.calibration import pair_seconds, shortest_seconds
+from da3_ros.inference.calibration import pair_seconds, run_probe, shortest_seconds
 from da3_ros.inference.counted_memory import CountedMemory
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.memory_model import Calibration, WindowModel
@@ -82,7 +82,7 @@ def calibrate_on_host(
         del features
     pair_s = pair_seconds(main, image_size, num_tokens=_ATTENTION_TOKENS, num_timed=_NUM_TIMED)
     cpu = torch.device('cpu')
-    seconds = shortest_seconds(lambda: executor.run(pixels), cpu, num_timed=_NUM_TIMED)
+    seconds = shortest_seconds(lambda: run_probe(executor, pixels), cpu, num_timed=_NUM_TIMED)
     view_s = max(seconds / len(pixels) - len(pixels) * pair_s, 0.0)
     calibration = Calibration(weight_bytes(network, cpu), head_bytes, head_bytes, view_s, pair_s)
     return WindowModel(

@@ -117,7 +117,10 @@ class MemoryGuard:
         """Return how often a window was refused or ran out of memory."""
         return self._num_shortages
 
-    def run(self, images: NDArray[np.uint8], cameras: Cameras | None) -> NetworkOutput:
+    def run(
+        self, images: NDArray[np.uint8], cameras: Cameras | None,
+        focal_px: NDArray[np.float64] | None = None,
+    ) -> NetworkOutput:
         """
         Predict one window, see ``WindowExecutor.run``.
 
@@ -142,14 +145,15 @@ class MemoryGuard:
         for way, model in fitting:
             try:
                 started_s = time.perf_counter()
-                output = way.executor.run(images, cameras)
+                output = way.executor.run(images, cameras, focal_px)
                 self._note_time(way, model, num_views, time.perf_counter() - started_s)
                 return output
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
                 self._num_shortages += 1
-                _logger.warning('out of GPU memory with %d views: %s', num_views, error)
+                # The error itself would keep the failed run's tensors as long as the record lives.
+                _logger.warning('out of GPU memory with %d views: %s', num_views, str(error))
             # Not in the handler: its traceback holds the tensors of the failed run.
             torch.cuda.empty_cache()
         raise MemoryBudgetError(f'the GPU ran out of memory with {num_views} views')

@@ -6,7 +6,7 @@
 from dataclasses import replace
 import time
 
-from da3_ros.errors import MemoryBudgetError
+from da3_ros.errors import MemoryBudgetError, PredictionError
 from da3_ros.inference import engine as engine_module
 from da3_ros.inference import InferenceEngine, plan
 from da3_ros.inference.branch import Branch, ExecutorOptions
@@ -92,11 +92,15 @@ def test_times_grow_with_the_views_and_with_their_pairs(monkeypatch):
     network = build_network('da3-tiny')
     executor = WindowExecutor(network)
     now = [0.0]
-    executor.run = lambda pixels: now.__setitem__(0, now[0] + cost(len(pixels)))
 
     def cost(num_views):
         return num_views * (3e-3 + num_views * 1e-3)
 
+    def run(pixels):
+        now[0] += cost(len(pixels))
+        raise PredictionError('black images may be all sky')
+
+    executor.run = run
     monkeypatch.setattr('da3_ros.inference.host_plan.pair_seconds', lambda *_, **__: 1e-3)
     monkeypatch.setattr(time, 'perf_counter', lambda: now[0])
     found = calibrate_on_host(network, executor, SIZE)
