@@ -159,6 +159,8 @@ def test_the_command_says_what_a_processor_does(capsys, monkeypatch):
     # More views than this were not more accurate.
     assert [row[2] for row in rows[1:]] == ['12', '12'] and rows[1][-1] == 'accuracy'
     _, size, _, _, seconds, rate, _ = rows[1]
-    assert size == '56x42' and float(rate) > 0.5 * 4 / (float(seconds) + 0.005)
+    # Half of the time, four new keyframes in a window; both are rounded.
+    assert size == '56x42' and (
+        float(rate) + 0.05 >= 0.5 * 4 / (float(seconds) + 0.005))
     assert plan.main([*arguments, '--views', '30', '--max-latency-s', '0']) == 0
     assert '| 30 |' in capsys.readouterr().out
