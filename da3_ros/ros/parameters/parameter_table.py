@@ -175,9 +175,10 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'last one is in view.', limits=(0.01, 1.0)),
     ParameterSpec('keyframe.min_sharpness', 'Frames below this share of the usual sharpness wait '
                   'for a sharper one; 0 accepts all.', limits=(0.0, 0.99)),
-    ParameterSpec('window.size', 'Most views in one inference; 0 takes as many as the GPU allows '
-                  'at configure.', limits=(0, 4096)),
-    ParameterSpec('window.stride', 'New keyframes per inference.', limits=(1, 4096)),
+    ParameterSpec('window.size', 'Most views in one inference; 0 takes as many as memory, '
+                  'window.max_latency_s and the rate of the keyframes allow.', limits=(0, 4096)),
+    ParameterSpec('window.stride', 'New keyframes per inference; 0 is a third of the window.',
+                  limits=(0, 4096)),
     ParameterSpec('window.min_views', 'Views of the very first window.', limits=(1, 4096)),
     ParameterSpec('window.max_age_s', 'A keyframe waits at most so long for its window to fill.',
                   's', (0.01, 3600.0)),
