@@ -60,7 +60,7 @@ class RigIntake:
     def __init__(
         self, settings: CameraSettings, preprocess: PreprocessSettings, *, selector: Selector,
         offer: Callable[[Instant, str | None], None], counters: Mapping[str, Counters],
-        health: Health, logger: RcutilsLogger,
+        health: Health, logger: RcutilsLogger, keeps_size: bool = False,
     ) -> None:
         """
         Wait for the first image.
@@ -72,6 +72,7 @@ class RigIntake:
         :param counters: of every camera.
         :param health: of the node.
         :param logger: of the node.
+        :param keeps_size: rectified images are as large as the cameras'.
         """
         self._settings = settings
         self._preprocess = preprocess
@@ -89,6 +90,7 @@ class RigIntake:
             name: ImageIntake(
                 name, settings, preprocess, admit=partial(self._admit, name), take=self._take,
                 counters=counters[name], health=health, logger=self._loggers[name],
+                keeps_size=keeps_size,
             ) for name in settings.names
         }
 
