@@ -140,7 +140,7 @@ def test_a_late_subscriber_gets_the_status(start_node, peer):
     def values():
         return {value.key: value.value for value in statuses[-1].values} if statuses else {}
 
-    assert eventually(lambda: values().get('state') == 'unconfigured')
+    assert eventually(lambda: values().get('state') == 'unconfigured', 60.0)
     assert (statuses[-1].name, statuses[-1].level) == ('/da3', DiagnosticStatus.OK)
     assert values()['metric'] == values()['segment'] == ''
     assert peer.change_state(Transition.TRANSITION_CONFIGURE)
