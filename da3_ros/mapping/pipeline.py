@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import logging
 import time
 
-from da3_ros.errors import Da3Error, MemoryBudgetError
+from da3_ros.errors import Da3Error, IntrinsicsError, MemoryBudgetError
 from da3_ros.mapping.config import PipelineConfig
 from da3_ros.mapping.keyframe import (
     Frame,
@@ -63,6 +63,7 @@ class DepthPipeline:
         self._world = World(
             self._config.alignment, self._config.scale, is_chained=self._config.window.is_chained)
         self._newest: dict[str, Frame] = {}
+        self._uncalibrated: set[str] = set()
         self._posed: list[PosedKeyframe] = []
         self._dropped: list[DroppedKeyframe] = []
         self._report: WindowReport | None = None
@@ -131,7 +132,7 @@ class DepthPipeline:
             try:
                 self._loop = self._loops.close(min(self._budget.limit, self._pace.num_views))
             except Da3Error as error:
-                _logger.warning('no loop was looked for: %s', error)
+                _logger.warning('no loop was looked for: %s', str(error))
         if self._loop is not None:
             self._world.correct(self._loop.map_S_window)
         return self._take_update()
@@ -186,8 +187,11 @@ class DepthPipeline:
             self._place(window)
         except MemoryBudgetError as error:
             self._shrink(window, error)
+        except IntrinsicsError as error:
+            self._window.discard(window)
+            self._drop_uncalibrated(window.new, str(error))
         except Da3Error as error:
-            _logger.warning('window of %d views dropped: %s', len(window.keyframes), error)
+            _logger.warning('window of %d views dropped: %s', len(window.keyframes), str(error))
             self._window.discard(window)
             self._drop(window.new, DropReason.INFERENCE_FAILED, str(error))
         except Exception:
@@ -215,7 +219,9 @@ class DepthPipeline:
         self._budget.note_success(len(keyframes))
         self._pace.note_window(len(keyframes), time.monotonic() - started_s)
         self._window.stride = self._pace.stride
-        new_views = views[-window.num_new:]
+        seen = {view.keyframe.id: view for view in views}
+        new_views = tuple(seen[k.id] for k in window.new if k.id in seen)
+        self._drop_uncalibrated([k for k in window.new if k.id not in seen])
         if self._loops is not None:
             self._loops.note(placement, new_views)
         for view in new_views:
@@ -238,11 +244,18 @@ class DepthPipeline:
         num_views = len(window.keyframes)
         if self._budget.shrink(num_views):
             _logger.warning('%d views do not fit, retrying with at most %d: %s', num_views,
-                            self._budget.limit, error)
+                            self._budget.limit, str(error))
             return
-        _logger.error('not even one view fits: %s', error)
+        _logger.error('not even one view fits: %s', str(error))
         self._window.discard(window)
         self._drop(window.new, DropReason.OUT_OF_MEMORY, str(error))
+
+    def _drop_uncalibrated(self, keyframes: Sequence[Keyframe], detail: str = '') -> None:
+        reason = DropReason.NO_INTRINSICS
+        for camera in {keyframe.frame.camera for keyframe in keyframes} - self._uncalibrated:
+            self._uncalibrated.add(camera)
+            _logger.warning('keyframes of camera %r do not come out: %s', camera, reason.value)
+        self._drop(keyframes, reason, detail)
 
     def _drop(self, keyframes: Sequence[Keyframe], reason: DropReason, detail: str) -> None:
         self._dropped.extend(

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from da3_ros.ros.input.kept_camera_info import KeptCameraInfo
 from da3_ros.ros.output.kept_output import KeptOutput
 from nav_msgs.msg import Odometry, Path
-from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.qos import DurabilityPolicy, QoSPresetProfiles, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -30,6 +31,8 @@ class CameraPublishers:
     compressed_rgb: LifecyclePublisher
     rgb_camera_info: LifecyclePublisher
     confidence: LifecyclePublisher
+    preview: LifecyclePublisher
+    compressed_preview: LifecyclePublisher
     points: LifecyclePublisher
 
 
@@ -92,6 +95,7 @@ def create_publishers(
     def create_for(camera: str) -> CameraPublishers:
         depth = create(Image, camera_topic(camera, 'depth/image'))
         rgb = create(Image, camera_topic(camera, 'rgb/image'))
+        preview = create(Image, camera_topic(camera, 'depth/preview'))
         return CameraPublishers(
             depth=depth,
             # The suffix goes behind the remapped name, as image_transport does it.
@@ -101,6 +105,8 @@ def create_publishers(
             compressed_rgb=create(CompressedImage, f'{rgb.topic_name}/compressed'),
             rgb_camera_info=create(CameraInfo, camera_topic(camera, 'rgb/camera_info')),
             confidence=create(Image, camera_topic(camera, 'depth/confidence')),
+            preview=preview,
+            compressed_preview=create(CompressedImage, f'{preview.topic_name}/compressed'),
             points=create(PointCloud2, camera_topic(camera, 'points')),
         )
 
@@ -129,7 +135,7 @@ class Subscriptions:
 
     image: Subscription
     camera_info: Subscription
-    kept_camera_info: Subscription
+    kept_camera_info: KeptCameraInfo
 
 
 def create_subscriptions(
@@ -142,10 +148,6 @@ def create_subscriptions(
 ) -> Subscriptions:
     """
     Subscribe as to a sensor: best effort.
-
-    CameraInfo is listened to twice: a publisher that sends it once, and keeps it for those who
-    come later, gives what it kept to a subscription of the same kind only, which in turn hears no
-    other publisher.
 
     :param node: being activated.
     :param camera: name of the camera.
@@ -161,18 +163,14 @@ def create_subscriptions(
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
 
-    info = camera_topic(camera, 'camera_info')
+    camera_info = create(CameraInfo, camera_topic(camera, 'camera_info'), on_camera_info)
     # The suffix goes behind the remapped name, as image_transport does it.
     image = node.resolve_topic_name(camera_topic(camera, 'image'))
     return Subscriptions(
         image=create(CompressedImage, f'{image}/compressed', on_image) if is_compressed else (
             create(Image, camera_topic(camera, 'image'), on_image)),
-        camera_info=create(CameraInfo, info, on_camera_info),
-        kept_camera_info=node.create_subscription(
-            CameraInfo, info, on_camera_info,
-            QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
-            # Most publishers do not fit it, and that is no fault.
-            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False)),
+        camera_info=camera_info,
+        kept_camera_info=KeptCameraInfo(node, camera_info.topic_name, on_camera_info),
     )
 
 
@@ -183,5 +181,6 @@ def destroy_subscriptions(node: LifecycleNode, subscriptions: Subscriptions) -> 
     :param node: that they belong to.
     :param subscriptions: of it.
     """
-    for subscription in vars(subscriptions).values():
-        node.destroy_subscription(subscription)
+    node.destroy_subscription(subscriptions.image)
+    node.destroy_subscription(subscriptions.camera_info)
+    subscriptions.kept_camera_info.close()

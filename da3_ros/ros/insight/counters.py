@@ -33,6 +33,7 @@ class Event(Enum):
     RESET = 'dropped keyframes: reset or deactivated'
     OUT_OF_MEMORY = 'dropped keyframes: out of memory'
     INFERENCE_FAILED = 'dropped keyframes: inference failed'
+    NO_INTRINSICS = 'dropped keyframes: no CameraInfo, by which alone this network measures'
 
     BAD_CAMERA_INFO = 'images with unusable CameraInfo'
     TF_MISSING = 'keyframes without the robot transform'

@@ -17,8 +17,8 @@ from rclpy.node import Node
 
 _PROBLEMS = (
     Event.EXCEPTIONS, Event.BAD_IMAGE, Event.FOREIGN, Event.INFERENCE_FAILED,
-    Event.OUT_OF_MEMORY, Event.QUEUE_FULL, Event.BAD_CAMERA_INFO, Event.TF_MISSING,
-    Event.TF_NOT_FINITE, Event.TF_CONFLICT, Event.MAP_BEHIND, Event.SAVE_FAILED,
+    Event.NO_INTRINSICS, Event.OUT_OF_MEMORY, Event.QUEUE_FULL, Event.BAD_CAMERA_INFO,
+    Event.TF_MISSING, Event.TF_NOT_FINITE, Event.TF_CONFLICT, Event.MAP_BEHIND, Event.SAVE_FAILED,
 )
 _LONG_INFERENCE_S = 30.0
 _FULL_NAME = 'diagnostic_updater.use_fqn'

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 from da3_ros.mapping.correction import MapCorrection
@@ -16,6 +17,7 @@ from da3_ros.ros.insight.health import Health
 from da3_ros.ros.interface import Publishers
 from da3_ros.ros.output.compressed_images import to_depth_message, to_jpeg_message
 from da3_ros.ros.output.depth_mask import mask_depth
+from da3_ros.ros.output.depth_preview import DepthPreview
 from da3_ros.ros.output.drift import Drift, unknown_covariance
 from da3_ros.ros.output.map_broadcaster import MapBroadcaster
 from da3_ros.ros.output.path_history import PathHistory
@@ -97,6 +99,7 @@ class KeyframePublisher:
         self._map_T_odom = np.eye(4)
         self._path = PathHistory()
         self._newest: PosedKeyframe | None = None
+        self._previews = {camera: DepthPreview() for camera in publishers.cameras}
 
     def begin_session(self) -> None:
         """Forget the world so far."""
@@ -109,6 +112,7 @@ class KeyframePublisher:
         self._drift = Drift()
         self._path = PathHistory()
         self._newest = None
+        self._previews = {camera: DepthPreview() for camera in self._publishers.cameras}
 
     def note_update(self, update: PipelineUpdate) -> None:
         """
@@ -207,6 +211,11 @@ class KeyframePublisher:
             keyframe.image, header))
         outputs.add(publishers.compressed_rgb, lambda: to_jpeg_message(
             keyframe.image, settings.compressed, header))
+        preview = cache(lambda: self._previews[keyframe.camera].draw(
+            mask_depth(keyframe.depth, confidence, settings.depth)))
+        outputs.add(publishers.preview, lambda: conversions.to_rgb_message(preview(), header))
+        outputs.add(publishers.compressed_preview, lambda: to_jpeg_message(
+            preview(), settings.compressed, header))
         if confidence is not None:
             outputs.add(publishers.confidence, lambda: conversions.to_float_message(
                 confidence, header))
