@@ -75,8 +75,10 @@ class ProcessingLine:
         self._frames = RobotFrames(node) if has_tf or self._needs_poses else None
         self._broadcaster = MapBroadcaster(node, self._settings.tf) if has_tf else None
         self._engine = WatchedEngine(loaded.engine)
-        self._pipeline = DepthPipeline(
-            self._engine, self._settings.pipeline(loaded.identity.num_views))
+        pipeline = self._settings.pipeline(loaded.identity.num_views)
+        for clamp in self._settings.window.clamps(pipeline.window):
+            node.get_logger().warning(clamp)
+        self._pipeline = DepthPipeline(self._engine, pipeline)
         self._archive = SessionArchive(settings)
         self._map = MapPublisher(
             self._publishers.map, counters, settings, remembered=self._archive.session)
@@ -138,6 +140,7 @@ class ProcessingLine:
         self._intake = RigIntake(
             settings, self._settings.preprocess, selector=self._pipeline, offer=offer,
             counters=self.camera_counters, health=self._health, logger=self._node.get_logger(),
+            keeps_size=self._settings.depth.size == 'image',
         )
         self._watch = StreamWatch(
             self._node, self._counters, self.camera_counters, self._health,

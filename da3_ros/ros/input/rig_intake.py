@@ -62,7 +62,7 @@ class RigIntake:
     def __init__(
         self, settings: CameraSettings, preprocess: PreprocessSettings, *, selector: Selector,
         offer: Callable[[Instant, str | None], None], counters: Mapping[str, Counters],
-        health: Health, logger: RcutilsLogger,
+        health: Health, logger: RcutilsLogger, keeps_size: bool = False,
     ) -> None:
         """
         Wait for the first image.
@@ -74,6 +74,7 @@ class RigIntake:
         :param counters: of every camera.
         :param health: of the node.
         :param logger: of the node.
+        :param keeps_size: rectified images are as large as the cameras'.
         """
         self._settings = settings
         self._preprocess = preprocess
@@ -91,6 +92,7 @@ class RigIntake:
             name: ImageIntake(
                 name, settings, preprocess, admit=partial(self._admit, name), take=self._take,
                 counters=counters[name], health=health, logger=self._loggers[name],
+                keeps_size=keeps_size,
             ) for name in settings.names
         }
 
