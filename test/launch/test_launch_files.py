@@ -147,7 +147,8 @@ def test_log_lines_come_out_as_they_are_written():
 
 
 @pytest.mark.parametrize(('launcher', 'name'), [
-    ('da3', 'params_file'), ('da3', 'rviz_config'), ('rig', 'params_file')])
+    ('da3', 'params_file'), ('da3', 'rviz_config'), ('rig', 'params_file'),
+    ('nav2_costmap', 'params_file')])
 def test_default_files_exist(launcher, name):
     argument = next(call for call in launch(launcher).find('DeclareLaunchArgument')
                     if call.args[0] == name)
