@@ -46,10 +46,10 @@ def noisy(relation, random):
     return relation @ error
 
 
-def grown(truth, random, *, prior_sigma=None, max_places=1000):
+def grown(truth, random, *, prior_sigma=None, max_places=1000, unit=1.0):
     """Add places one after the other, each where the last one says."""
     graph = PlaceGraph(max_places)
-    lies = truth[0]
+    lies = Sim3.about(truth[0].translation, unit) @ truth[0]
     graph.add(place(0), lies, (), None)
     for number, (before, after) in enumerate(pairwise(truth), start=1):
         step = noisy(before.inverse() @ after, random)
@@ -143,3 +143,11 @@ def test_places_move_with_a_tie():
         [(5, Sim3.identity()), (6, Sim3(1.0, np.eye(3), np.array([0.0, 0.0, 1.0])))]))
     moved = np.subtract([graph.map_S_place(each).translation for each in graph.places], before)
     np.testing.assert_allclose(moved[:, 2], [0.0] * 6 + [1.0] * 4, atol=1e-12)
+
+
+def test_what_is_known_of_metres_sets_the_unit_of_the_map():
+    truth = circle(40)
+    graph = grown(truth, np.random.default_rng(4), prior_sigma=0.05, unit=1.3)
+    assert close(graph, truth)
+    scales = [graph.map_S_place(each).scale for each in graph.places]
+    assert np.median(scales) == pytest.approx(1.0, abs=0.05)

@@ -9,11 +9,11 @@ from itertools import pairwise
 import bare_windows
 from bare_windows import Drive, straight, true_depth, true_scale
 from da3_ros.errors import MemoryBudgetError
-from da3_ros.geometry import rigid
 from da3_ros.geometry.sim3 import Sim3
-from da3_ros.mapping.config import AlignmentConfig, ScaleConfig
+from da3_ros.mapping.config import AlignmentConfig, LoopConfig, ScaleConfig
 from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.drift import Drift
+from da3_ros.mapping.loop_closure import LoopCloser
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.mapping.world import World
 import numpy as np
@@ -204,30 +204,79 @@ def test_the_covariance_is_that_of_many_drives():
         drift.covariance(end)[3:, 3:], expected[3:, 3:], atol=0.05 * expected[3, 3])
 
 
+def garbled(views, random):
+    """Make nonsense of what a window sees."""
+    return [replace(view, depth=view.depth * random.uniform(0.1, 3.0, view.depth.shape).astype(
+        np.float32)) for view in views]
+
+
 def test_a_correction_moves_what_was_lost_too():
     """A loop that closes before a tie: the tie brings the window to where the old segment is."""
-    truth = straight(3.0, 40)
-    random = np.random.default_rng(4)
+    truth, random = straight(3.0, 40), np.random.default_rng(4)
     world = World(AlignmentConfig(), ScaleConfig(source='none'))
     move = Sim3(1.3, Rotation.from_euler('z', 0.4).as_matrix(), np.array([1.0, 2.0, 0.0]))
-    first = world.place(window(truth, range(12), random), is_metric=False)
-    bad = window(truth, range(4, 16), random)
-    bad = [replace(view, depth=view.depth * random.uniform(0.1, 3.0, view.depth.shape).astype(
-        np.float32)) for view in bad]
+    views = window(truth, range(12), random)
+    first = world.place(views, is_metric=False)
+    camera = move @ first.map_S_window @ Sim3.from_rigid(views[6].window_T_camera)
+    bad = garbled(window(truth, range(4, 16), random), random)
     assert world.place(bad, is_metric=False).rejection is not None
-    before = rigid.inverse(world.map_T_odom)
     world.correct(MapCorrection.of([(0, move)]))
-    assert not np.allclose(before, rigid.inverse(world.map_T_odom))
     views = window(truth, range(6, 18), random)
     tied = world.place(views, is_metric=False)
     assert tied.tied_segment == first.segment
-    # The unit and the place of the first window, moved.
-    expected = move @ first.map_S_window
-    assert tied.map_S_window.scale * views[0].depth[0, 0] == pytest.approx(
-        expected.scale * window_depth(truth, first, 6), rel=1e-3)
+    found = tied.map_S_window @ Sim3.from_rigid(views[0].window_T_camera)
+    np.testing.assert_allclose(found.translation, camera.translation, atol=1e-3)
+    np.testing.assert_allclose(found.rotation, camera.rotation, atol=1e-3)
+    assert tied.scale.metres_per_unit == pytest.approx(1.3)
 
 
-def window_depth(truth, first, number):
-    """Return what the first window saw of a keyframe's first pixel, with the same random draw."""
-    del first
-    return window(truth, range(12), np.random.default_rng(4))[number].depth[0, 0]
+def test_a_loop_changes_the_unit_and_not_what_is_known_of_metres():
+    """The filter expects the next window where the map is now, in its unit."""
+    truth, random = straight(3.0, 40), np.random.default_rng(5)
+    world = World(AlignmentConfig(), ScaleConfig(source='tf'))
+    numbers = [range(12), range(4, 16), range(8, 20)]
+    seen = [bare_windows.window(Drive(truth, robot=truth), part, random) for part in numbers]
+    before = [world.place(views, is_metric=False) for views in seen[:2]][-1]
+    odom_T_newest = before.odom_S_window.transform_pose(seen[1][-1].window_T_camera)
+    world.correct(MapCorrection.of([(0, Sim3.about(np.ones(3), 1.02))]))
+    after = world.place(seen[2], is_metric=False)
+    # Two percent too large: a measurement says so, and is believed.
+    assert after.measurement is not None
+    assert after.scale.metres_per_unit == pytest.approx(before.scale.metres_per_unit, rel=0.02)
+    assert after.odom_S_window.scale * true_scale(seen[2]) == pytest.approx(1.01, abs=0.01)
+    held = after.odom_S_window.transform_pose(seen[2][7].window_T_camera)
+    np.testing.assert_allclose(held, odom_T_newest, atol=1e-4)
+
+
+def test_remembered_places_move_with_a_tie():
+    truth, random = straight(3.0, 60), np.random.default_rng(6)
+    world = World(AlignmentConfig(), ScaleConfig(source='none'))
+    loops = LoopCloser(None, LoopConfig(enabled=True), AlignmentConfig())
+    num_ties = 0
+    for number, views in enumerate(bare_windows.windows(Drive(truth), random, size=16)):
+        if number in (5, 6):
+            bad = len(views) if number == 5 else 8
+            views = [*garbled(views[:bad], random), *views[bad:]]
+        views = [replace(view, appearance=np.zeros(2, np.float32)) for view in views]
+        placement = world.place(views, is_metric=False)
+        num_ties += placement.correction is not None
+        loops.note(placement, views[-4:] if number else views)
+    assert num_ties == 1
+    # But for the four keyframes of the nonsense itself.
+    path = [pose for pose in loops._path() if not 19 <= pose.id < 23]
+    error = trajectory_error([p.map_T_camera for p in path], [truth[p.id] for p in path])
+    assert error < 1e-3
+
+
+def test_a_new_world_knows_nothing_of_the_drift_of_the_old_one():
+    truth, random = straight(3.0, 40), np.random.default_rng(7)
+    world = World(AlignmentConfig(), ScaleConfig(source='none'))
+    first = world.place(window(truth, range(12), random), is_metric=False)
+    bad = garbled(window(truth, range(4, 16), random), random)
+    at = np.zeros(3)
+    assert world.place(bad, is_metric=False).drift.covariance(at)[5, 5] > 1.0
+    world.clear()
+    again = world.place(window(truth, range(12), random), is_metric=False)
+    assert again.segment == 2
+    np.testing.assert_allclose(
+        np.diag(again.drift.covariance(at))[3:], np.diag(first.drift.covariance(at))[3:])
