@@ -110,6 +110,7 @@ class PosedKeyframe:
     :param camera: the frame's.
     :param instant: the keyframe's.
     :param times: when it passed the stages, or None where nobody measured.
+    :param source: (H, W, 3) the frame's image, or None where nobody needs it.
     """
 
     id: int  # noqa: A003
@@ -126,6 +127,7 @@ class PosedKeyframe:
     camera: str = ''
     instant: int | None = None
     times: StageTimes | None = None
+    source: NDArray[np.uint8] | None = None
 
 
 class WindowEngine(Protocol):

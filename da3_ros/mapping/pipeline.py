@@ -298,4 +298,5 @@ def _pose(view: View, placement: Placement, times: StageTimes) -> PosedKeyframe:
         camera=frame.camera,
         instant=view.keyframe.instant,
         times=times,
+        source=frame.image,
     )

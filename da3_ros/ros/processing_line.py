@@ -12,6 +12,8 @@ from da3_ros.ros.engine_loading import LoadedEngine, ModelIdentity, release_memo
 from da3_ros.ros.input.rig_intake import RigIntake
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.insight.health import Health
+from da3_ros.ros.insight.metres import obstacle
+from da3_ros.ros.insight.stream_watch import StreamWatch
 from da3_ros.ros.interface import (
     create_publishers,
     create_subscriptions,
@@ -32,6 +34,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
 from rclpy.timer import Timer
 
+_WATCH_PERIOD_S = 1.0
 # What waits for the images of other cameras goes on when none has come for so long.
 _IDLE_S = 0.5
 
@@ -92,7 +95,8 @@ class ProcessingLine:
         )
         self._intake: RigIntake | None = None
         self._subscriptions: dict[str, Subscriptions] = {}
-        self._idle_timer: Timer | None = None
+        self._watch: StreamWatch | None = None
+        self._timers: list[Timer] = []
 
     def _robot_poses(self) -> Callable[[Keyframe], Keyframe] | None:
         if not self._needs_poses or self._frames is None:
@@ -118,6 +122,11 @@ class ProcessingLine:
         return max(map(self._node.count_publishers, self.image_topics), default=0)
 
     @property
+    def problems(self) -> tuple[str, ...]:
+        """Say what is wrong with the streams that come in."""
+        return () if self._watch is None else self._watch.problems
+
+    @property
     def busy_s(self) -> float:
         """Return how long the inference under way has taken so far."""
         return self._engine.busy_s
@@ -131,16 +140,24 @@ class ProcessingLine:
         self._intake = RigIntake(
             settings, self._settings.preprocess, selector=self._pipeline, offer=offer,
             counters=self.camera_counters, health=self._health, logger=self._node.get_logger(),
+            keeps_size=self._settings.depth.size == 'image',
         )
-        self._subscriptions = {
-            name: create_subscriptions(
+        self._watch = StreamWatch(
+            self._node, self._counters, self.camera_counters, self._health,
+            tolerance_s=settings.sync_tolerance_s)
+        for name, camera in self._intake.cameras.items():
+            self._subscriptions[name] = create_subscriptions(
                 self._node, name, is_compressed=settings.transport == 'compressed',
-                on_image=camera.on_image, on_camera_info=camera.on_camera_info,
-            ) for name, camera in self._intake.cameras.items()
-        }
+                on_image=self._watch.heard(name, camera.on_image, is_image=True),
+                on_camera_info=self._watch.heard(name, camera.on_camera_info, is_image=False))
+            self._watch.begin(name, self._subscriptions[name].image, is_image=True)
+            self._watch.begin(name, self._subscriptions[name].camera_info, is_image=False)
         # The steady clock: when all cameras stop, simulated time may stop too.
-        self._idle_timer = self._node.create_timer(
-            _IDLE_S, self._intake.release_if_idle, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timers = [
+            self._node.create_timer(_IDLE_S, self._intake.release_if_idle, clock=steady),
+            self._node.create_timer(_WATCH_PERIOD_S, self._watch.look, clock=steady)]
+        self._health.metres.begin(obstacle(self._settings.scale, self.identity.name))
 
     def deactivate(self) -> None:
         """
@@ -154,9 +171,10 @@ class ProcessingLine:
         if self._intake is not None:
             self._intake.release()
         self._intake = None
-        if self._idle_timer is not None:
-            self._node.destroy_timer(self._idle_timer)
-        self._idle_timer = None
+        for timer in self._timers:
+            self._node.destroy_timer(timer)
+        self._timers = []
+        self._watch = None
         self._worker.discard('deactivated')
         self._forget_map()
 

@@ -20,6 +20,8 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 
 _NS_PER_S = 10**9
 _THROTTLE_S = 5.0
+# Cameras that run free may be missing in every second instant.
+_ABSENCE_THROTTLE_S = 60.0
 
 
 class Selector(Protocol):
@@ -60,7 +62,7 @@ class RigIntake:
     def __init__(
         self, settings: CameraSettings, preprocess: PreprocessSettings, *, selector: Selector,
         offer: Callable[[Instant, str | None], None], counters: Mapping[str, Counters],
-        health: Health, logger: RcutilsLogger,
+        health: Health, logger: RcutilsLogger, keeps_size: bool = False,
     ) -> None:
         """
         Wait for the first image.
@@ -72,6 +74,7 @@ class RigIntake:
         :param counters: of every camera.
         :param health: of the node.
         :param logger: of the node.
+        :param keeps_size: rectified images are as large as the cameras'.
         """
         self._settings = settings
         self._preprocess = preprocess
@@ -89,6 +92,7 @@ class RigIntake:
             name: ImageIntake(
                 name, settings, preprocess, admit=partial(self._admit, name), take=self._take,
                 counters=counters[name], health=health, logger=self._loggers[name],
+                keeps_size=keeps_size,
             ) for name in settings.names
         }
 
@@ -174,8 +178,8 @@ class RigIntake:
         for camera in absent - self._absent:
             self._loggers[camera].warning(
                 f'no image within {self._settings.sync_tolerance_s} s of the other cameras: '
-                'the windows go on without', throttle_duration_sec=_THROTTLE_S)
+                'the windows go on without', throttle_duration_sec=_ABSENCE_THROTTLE_S)
         for camera in self._absent - absent:
             self._loggers[camera].info(
-                'the windows have its images again', throttle_duration_sec=_THROTTLE_S)
+                'the windows have its images again', throttle_duration_sec=_ABSENCE_THROTTLE_S)
         self._absent = absent

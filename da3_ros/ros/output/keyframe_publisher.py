@@ -19,6 +19,7 @@ from da3_ros.ros.output.compressed_images import to_depth_message, to_jpeg_messa
 from da3_ros.ros.output.depth_mask import mask_depth
 from da3_ros.ros.output.depth_preview import DepthPreview
 from da3_ros.ros.output.drift import Drift, unknown_covariance
+from da3_ros.ros.output.image_size import at_image_size
 from da3_ros.ros.output.map_broadcaster import MapBroadcaster
 from da3_ros.ros.output.path_history import PathHistory
 from da3_ros.ros.output.placement import KeyframePlacer, PlacedKeyframe
@@ -197,28 +198,26 @@ class KeyframePublisher:
         self, outputs: '_Outputs', keyframe: PosedKeyframe, settings: NodeSettings
     ) -> None:
         header = conversions.to_header(keyframe.stamp_ns, keyframe.frame_id)
-        height, width = keyframe.depth.shape
-        confidence = keyframe.confidence
         publishers = self._publishers.cameras[keyframe.camera]
+        shown = cache(lambda: _shown(keyframe, settings))
+        depth = cache(lambda: mask_depth(shown().depth, shown().confidence, settings.depth))
+        preview = cache(lambda: self._previews[keyframe.camera].draw(depth()))
         for publisher in (publishers.camera_info, publishers.rgb_camera_info):
             outputs.add(publisher, lambda: conversions.to_camera_info(
-                keyframe.intrinsics, width=width, height=height, header=header))
-        outputs.add(publishers.depth, lambda: conversions.to_float_message(
-            mask_depth(keyframe.depth, confidence, settings.depth), header))
+                shown().intrinsics, width=shown().depth.shape[1], height=shown().depth.shape[0],
+                header=header))
+        outputs.add(publishers.depth, lambda: conversions.to_float_message(depth(), header))
         outputs.add(publishers.compressed_depth, lambda: to_depth_message(
-            mask_depth(keyframe.depth, confidence, settings.depth), settings.compressed, header))
-        outputs.add(publishers.rgb, lambda: conversions.to_rgb_message(
-            keyframe.image, header))
+            depth(), settings.compressed, header))
+        outputs.add(publishers.rgb, lambda: conversions.to_rgb_message(shown().image, header))
         outputs.add(publishers.compressed_rgb, lambda: to_jpeg_message(
-            keyframe.image, settings.compressed, header))
-        preview = cache(lambda: self._previews[keyframe.camera].draw(
-            mask_depth(keyframe.depth, confidence, settings.depth)))
+            shown().image, settings.compressed, header))
         outputs.add(publishers.preview, lambda: conversions.to_rgb_message(preview(), header))
         outputs.add(publishers.compressed_preview, lambda: to_jpeg_message(
             preview(), settings.compressed, header))
-        if confidence is not None:
+        if keyframe.confidence is not None:
             outputs.add(publishers.confidence, lambda: conversions.to_float_message(
-                confidence, header))
+                shown().confidence, header))
 
     def _add_odometry(
         self, outputs: '_Outputs', keyframe: PosedKeyframe, placed: PlacedKeyframe
@@ -242,6 +241,13 @@ class _Outputs:
         """Make a message, if somebody subscribes to it."""
         if publisher.get_subscription_count() > 0:
             self.messages.append((publisher, make()))
+
+
+def _shown(keyframe: PosedKeyframe, settings: NodeSettings) -> PosedKeyframe:
+    """Return the keyframe at the size at which its images are published."""
+    if settings.depth.size == 'network':
+        return keyframe
+    return at_image_size(keyframe, settings.preprocess)
 
 
 def _to_points(

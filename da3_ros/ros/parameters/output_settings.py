@@ -19,10 +19,12 @@ class DepthSettings:
     """
     Which depth is published.
 
+    :param size: ``network`` (as it was inferred) or ``image`` (that of the rectified image).
     :param min_confidence: depth below it becomes NaN; confidence is in [1, inf), 1 = none.
     :param max_m: depth beyond it becomes +Inf; 0 = no limit.
     """
 
+    size: str = 'network'
     min_confidence: float = 1.0
     max_m: float = 0.0
 

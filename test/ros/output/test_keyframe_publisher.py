@@ -49,9 +49,10 @@ def node(domain_id):
 
 
 @pytest.fixture
-def publisher(node):
+def publisher(node, request):
     """Give a publisher of keyframes without transforms."""
-    settings = NodeSettings(tf=TfSettings(mode='none'))
+    settings = NodeSettings(
+        tf=TfSettings(mode='none'), depth=DepthSettings(size=getattr(request, 'param', 'network')))
     placer = KeyframePlacer(settings.tf, None, Counters())
     publishers = create_publishers(node, [''])
     archive = SessionArchive(lambda: settings)
@@ -103,6 +104,21 @@ def test_the_preview_is_made_for_who_looks_at_it(publisher, node):
     assert compressed.format == 'rgb8; jpeg compressed bgr8'
     publisher.begin_session()
     assert len(publisher.prepare(keyframe()).outputs) == 2
+
+
+@pytest.mark.parametrize(
+    ('publisher', 'size'), [('network', (2, 3)), ('image', (4, 6))], indirect=['publisher'])
+def test_images_are_of_the_size_that_is_wanted(publisher, node, size):
+    """All four with the CameraInfo that fits them."""
+    for name in ('depth/image', 'depth/confidence', 'depth/preview', 'rgb/image'):
+        node.create_subscription(Image, f'/da3/{name}', lambda _: None, 1)
+    node.create_subscription(CameraInfo, '/da3/rgb/camera_info', lambda _: None, 1)
+    large = keyframe(source=np.zeros((6, 4, 3), np.uint8))
+    assert eventually(lambda: len(publisher.prepare(large).outputs) == 5, 5.0)
+    messages = [message for _, message in publisher.prepare(large).outputs]
+    assert {(message.width, message.height) for message in messages} == {size}
+    (info,) = (message for message in messages if isinstance(message, CameraInfo))
+    assert info.k[0] == pytest.approx(size[0] / 2)
 
 
 def test_no_pose_no_confidence(publisher, node):
