@@ -5,11 +5,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+import functools
 
 from da3_ros.errors import PredictionError
 from da3_ros.geometry import camera
 from da3_ros.inference.prediction import WindowPrediction
 from da3_ros.mapping.keyframe import Keyframe
+from da3_ros.mapping.picture import Picture
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,6 +37,11 @@ class View:
     intrinsics: NDArray[np.float64]
     window_T_camera: NDArray[np.float64] | None
     appearance: NDArray[np.float32] | None
+
+    @functools.cached_property
+    def picture(self) -> Picture:
+        """Return the image, for those who compress it."""
+        return Picture(self.image)
 
 
 def known_intrinsics(keyframes: Sequence[Keyframe]) -> NDArray[np.float64] | None:

@@ -9,8 +9,7 @@ from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.ros.output.placement import PlacedKeyframe
 from da3_ros.ros.output.session_archive import SessionArchive
-from da3_ros.ros.parameters.output_settings import DepthSettings, SaveSettings
-from da3_ros.ros.parameters.settings import NodeSettings
+from da3_ros.ros.parameters.settings import DepthSettings, NodeSettings, SaveSettings
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
