@@ -39,6 +39,7 @@ setup(
             'node = da3_ros.node:main',
             'demo = da3_ros.demo.__main__:main',
             'plan = da3_ros.inference.plan:main',
+            'fetch_weights = da3_ros.model.fetch_weights:main',
         ],
     },
 )

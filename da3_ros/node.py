@@ -19,6 +19,7 @@ from da3_ros.ros.parameters.snapshot import NodeParameters
 from da3_ros.ros.process import run
 from da3_ros.ros.processing_line import ProcessingLine
 from da3_ros.ros.services import Services
+from da3_ros.ros.transitions import Transitions
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
@@ -81,6 +82,7 @@ class Da3Node(LifecycleNode):
         )
         self._own_services = Services(
             self, self._active_line, self._counters, lambda: self._params.settings)
+        self._transitions = Transitions(self)
         if self.get_parameter('autostart').value:
             # The steady clock: simulated time may not have begun.
             self._autostart_timer = self.create_timer(
@@ -188,9 +190,7 @@ class Da3Node(LifecycleNode):
 
     def _autostart(self) -> None:
         self._autostart_timer.cancel()
-        if self.trigger_configure() == _SUCCESS:
-            self.trigger_activate()
-        elif self.context.ok():
+        if not self._transitions.bring_up() and self.context.ok():
             self.get_logger().error(
                 'autostart failed; when the cause is mended: ros2 lifecycle set '
                 f'{self.get_fully_qualified_name()} configure, and activate')

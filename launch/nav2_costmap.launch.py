@@ -1,7 +1,7 @@
 # Copyright 2026 The da3_ros authors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Starts the node, and a costmap of Nav2 whose voxel layer takes its points."""
+"""Starts the node and a costmap of Nav2, which takes its points, under Nav2's manager."""
 
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
@@ -20,14 +20,17 @@ def generate_launch_description() -> LaunchDescription:
             'costmap_params_file',
             default_value=PathJoinSubstitution([share, 'config', 'nav2_costmap.yaml']),
             description='Path of the parameter file of the costmap'),
-        IncludeLaunchDescription(PythonLaunchDescriptionSource(
-            PathJoinSubstitution([share, 'launch', 'da3.launch.py']))),
+        IncludeLaunchDescription(
+            PythonLaunchDescriptionSource(
+                PathJoinSubstitution([share, 'launch', 'da3.launch.py'])),
+            # The manager brings it up: to a node that is up already it says that it failed.
+            launch_arguments={'autostart': 'false'}.items()),
         *describe_costmap(),
     ])
 
 
 def describe_costmap() -> list[Node]:
-    """Describe the costmap and the manager that brings it up."""
+    """Describe the costmap and the manager that brings both nodes up."""
     use_sim_time = {'use_sim_time': ParameterValue(
         LaunchConfiguration('use_sim_time'), value_type=bool)}
     return [
@@ -47,8 +50,9 @@ def describe_costmap() -> list[Node]:
             executable='lifecycle_manager',
             name='lifecycle_manager_costmap',
             namespace=LaunchConfiguration('namespace'),
-            parameters=[
-                use_sim_time, {'autostart': True, 'node_names': ['costmap']}],
+            # Neither node has a bond, and without one the manager would take them down again.
+            parameters=[use_sim_time, {
+                'autostart': True, 'node_names': ['da3', 'costmap'], 'bond_timeout': 0.0}],
             output='screen',
         ),
     ]

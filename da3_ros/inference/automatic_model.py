@@ -77,7 +77,7 @@ def choose_model(
     :param config: what may be given up.
     :param demand: for a window.
     :param size: process resolution that is wanted [px].
-    :param fetch: gets the weights of a variant; called for what fits, until one can be had.
+    :param fetch: gets and loads a variant; called for what fits, until one can be.
     :param cost: gives the cost of windows of a variant at a process resolution; None: no GPU.
     :param budget_bytes: GPU memory for everything that torch allocates.
     :returns: the variant in the package where no other fits or can be had.

@@ -107,6 +107,7 @@ class WindowConfig:
     :param min_views: views of the very first window, which then grows up to ``size``.
     :param max_age_s: a keyframe waits at most this long for its window to fill.
     :param num_cameras: views of one instant.
+    :param is_paced: whether windows become smaller where keyframes come too fast for ``size``.
     """
 
     size: int = 12
@@ -114,6 +115,7 @@ class WindowConfig:
     min_views: int = 3
     max_age_s: float = 1.0
     num_cameras: int = 1
+    is_paced: bool = False
 
     def __post_init__(self) -> None:
         """

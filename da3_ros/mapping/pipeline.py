@@ -18,6 +18,7 @@ from da3_ros.mapping.keyframe import (
     WindowEngine,
 )
 from da3_ros.mapping.loop_closure import LoopCloser, LoopReport
+from da3_ros.mapping.stream_pace import StreamPace
 from da3_ros.mapping.update import (
     DroppedKeyframe,
     DropReason,
@@ -66,6 +67,7 @@ class DepthPipeline:
         self._config = PipelineConfig() if config is None else config
         self._window = SlidingWindow(self._config.window)
         self._budget = ViewBudget(self._config.window.size)
+        self._pace = StreamPace(self._config.window)
         self._world = World(
             self._config.alignment, self._config.scale, is_chained=self._config.window.is_chained)
         self._session = 0
@@ -99,6 +101,7 @@ class DepthPipeline:
             if instant.new_session is not None:
                 self._begin_session(instant.new_session)
             self._is_fresh = False
+            self._pace.note_instant(instant)
             for keyframe in instant.keyframes:
                 self._window.add(keyframe)
         while self._window.is_due:
@@ -119,7 +122,7 @@ class DepthPipeline:
         loop = None
         if self._loops is not None:
             try:
-                loop = self._loops.close(min(self._budget.limit, self._config.window.size))
+                loop = self._loops.close(min(self._budget.limit, self._pace.num_views))
             except Da3Error as error:
                 _logger.warning('no loop was looked for: %s', error)
         if loop is not None:
@@ -156,6 +159,7 @@ class DepthPipeline:
         self._session += 1
         self._is_fresh = True
         self._world.clear()
+        self._pace.begin_session()
         self._loops = self._new_loops()
 
     def _new_loops(self) -> LoopCloser | None:
@@ -189,7 +193,7 @@ class DepthPipeline:
         Whatever happens, either the budget shrinks or keyframes stop waiting, so that loops over
         this end.
         """
-        window = self._window.propose(self._budget.limit)
+        window = self._window.propose(min(self._budget.limit, self._pace.num_views))
         try:
             self._place(window)
         except MemoryBudgetError as error:
@@ -221,6 +225,8 @@ class DepthPipeline:
         posed = [_pose(view, placement, started_s, inferred_s) for view in new_views]
         self._window.complete(window)
         self._budget.note_success(len(keyframes))
+        self._pace.note_window(len(keyframes), time.monotonic() - started_s)
+        self._window.stride = self._pace.stride
         self._tell(keyframes=posed, correction=placement.correction, report=WindowReport(
             len(keyframes), window.num_new, self._budget.limit, is_conditioned,
             inferred_s - started_s, placement))

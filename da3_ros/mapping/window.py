@@ -33,6 +33,8 @@ class SlidingWindow:
     """
     Keep the keyframes that wait for a window and those that the next window overlaps with.
 
+    ``stride`` is the configuration's, and may change from window to window.
+
     A window runs after every ``stride`` new instants, over the last ``size`` keyframes; the first
     runs as soon as there are ``min_views``. Memory is bounded by ``size`` covered keyframes plus
     those waiting.
@@ -45,6 +47,7 @@ class SlidingWindow:
         :param config: sizes.
         """
         self._config = config
+        self.stride = config.stride
         self._covered: deque[Keyframe] = deque(maxlen=config.size if config.is_chained else 0)
         self._waiting: list[Keyframe] = []
 
@@ -71,7 +74,7 @@ class SlidingWindow:
         age_ns = self._waiting[-1].frame.stamp_ns - self._waiting[0].frame.stamp_ns
         is_old = age_ns >= self._config.max_age_s * NS_PER_S
         num_instants = sum(self._begins_instant(i) for i in range(len(self._waiting)))
-        return is_old or num_instants >= self._config.stride
+        return is_old or num_instants >= self.stride
 
     def propose(self, max_views: int) -> Window:
         """
@@ -87,7 +90,7 @@ class SlidingWindow:
         if not self._waiting:
             raise ValueError('window: got no waiting keyframe, expected at least one')
         limit = min(max_views, self._config.size)
-        most_new = self._config.stride * self._config.num_cameras
+        most_new = self.stride * self._config.num_cameras
         overlap = min(len(self._covered), self._config.size - most_new, limit // 2)
         num_new = self._whole_instants(max(limit - overlap, 1))
         together = (*self._covered, *self._waiting[:num_new])

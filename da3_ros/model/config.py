@@ -34,6 +34,8 @@ class ModelConfig:
     :param licence: SPDX name of the published weights' licence.
     :param hub_id: where the published weights are, or None.
     :param skipped_keys: prefixes of published keys that belong to parts left out here.
+    :param shares_ray_norm: whether one layer norm serves the ray outputs of all four levels, as
+        in upstream's networks: a file may hold it once.
     :param canonical_focal_px: metres are depth * focal length / this; None: not metric by itself.
     :param metric_branch: the second network that gives the first one metres, or None.
     """
@@ -51,6 +53,7 @@ class ModelConfig:
     feed_forward: Literal['mlp', 'swiglu'] = 'mlp'
     head: Literal['dual_dpt', 'dpt'] = 'dual_dpt'
     skipped_keys: tuple[str, ...] = ()
+    shares_ray_norm: bool = True
     canonical_focal_px: float | None = None
     metric_branch: 'ModelConfig | None' = None
 
@@ -68,6 +71,17 @@ class ModelConfig:
     def is_commercial(self) -> bool:
         """Whether the weights' licence allows commercial use."""
         return '-NC-' not in self.licence
+
+    @property
+    def shared_keys(self) -> tuple[tuple[str, ...], ...]:
+        """Names of weights in groups, each of which is one tensor in upstream's network."""
+        if self.head != 'dual_dpt' or not self.shares_ray_norm:
+            return ()
+        branch = '' if self.metric_branch is None else 'da3.'
+        return tuple(
+            tuple(f'{branch}head.scratch.output_conv2_aux.{i}.2.{part}' for i in range(4))
+            for part in ('weight', 'bias')
+        )
 
     def is_global(self, block: int) -> bool:
         """
@@ -100,6 +114,8 @@ _TINY = replace(
     head_features=32,
     head_channels=(24, 48, 96, 192),
     hub_id=None,
+    # Only the norm that is used was trained.
+    shares_ray_norm=False,
 )
 
 _BASE = replace(

@@ -5,26 +5,27 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-import hashlib
 import logging
 from pathlib import Path
-import pickle
 import re
 
 from da3_ros.errors import WeightsError
 from da3_ros.model.build import build_network, Network
 from da3_ros.model.config import ModelConfig, MODELS
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from da3_ros.model.hub import from_hub, Report
+from da3_ros.model.weights_file import (
+    checksum,
+    FILE_NAMES,
+    files_of,
+    named_variant,
+    read_tensors,
+)
 import torch
 from torch import Tensor
 
-FILE_NAME = 'model.safetensors'
-
 _PACKAGED = Path(__file__).parent / 'weights'
-_PUBLISHED_PREFIX = 'model.'
 _HUB_ID = re.compile(r'[\w-][\w.-]*/[\w-][\w.-]*')
-_FILE_SUFFIXES = ('.safetensors', '.pt', '.pth', '.bin')
+_FILE_SUFFIXES = ('.safetensors', '.pt', '.pth', '.bin', '.json')
 _NUM_NAMED_KEYS = 3
 
 _logger = logging.getLogger(__name__)
@@ -35,8 +36,8 @@ class LoadedWeights:
     """
     Where a network's weights came from.
 
-    :param path: the file.
-    :param sha256: its checksum.
+    :param path: the file, or the index of its shards.
+    :param sha256: checksum of the file, or of all shards one after the other.
     :param licence: SPDX name of the licence of the variant's published weights.
     :param skipped_keys: keys of the file that belong to parts left out here.
     """
@@ -48,47 +49,65 @@ class LoadedWeights:
 
 
 def load_weights(
-    network: Network, source: str | Path | None = None, *, offline: bool = False
+    network: Network, source: str | Path | None = None, *, offline: bool = False,
+    report: Report | None = None,
 ) -> LoadedWeights:
     """
     Fill a network with published or trained weights.
 
     Every key must be there with its shape, and no other; only the keys of parts that are left out
-    here (``ModelConfig.skipped_keys``) are skipped. Values take the dtype that the network has.
+    here (``ModelConfig.skipped_keys``) are skipped, and what upstream shares may be stored once
+    (``ModelConfig.shared_keys``). Values take the dtype that the network has. The network is
+    changed only if all fits.
 
     :param network: on any device; one on 'meta' comes to the CPU.
-    :param source: a .safetensors or torch file, a folder with a ``model.safetensors``, or an id on
-        the Hugging Face hub; None: the file in the package if there is one, else the variant's id.
+    :param source: a .safetensors or torch file, an index of shards, a folder with one of
+        ``weights_file.FILE_NAMES``, or an id on the Hugging Face hub; None: the file in the
+        package if there is one, else the variant's id.
     :param offline: take weights of the hub from its cache only.
+    :param report: is told the progress of a download.
     :raises WeightsError: if there are no weights, the file cannot be read or does not fit.
     """
     config = network.config
-    path = find_weights(config, source, offline=offline)
-    tensors = {key.removeprefix(_PUBLISHED_PREFIX): value for key, value in _read(path).items()}
+    path = find_weights(config, source, offline=offline, report=report)
+    _check_variant(path, config, source)
+    tensors = read_tensors(path)
     skipped = tuple(sorted(key for key in tensors if key.startswith(config.skipped_keys)))
     for key in skipped:
         del tensors[key]
     expected = network.state_dict()
+    _fill_shared(path, config, tensors)
     _check(path, config.name, _shapes(tensors), _shapes(expected))
+    _check_finite(path, tensors, expected)
     if any(value.is_meta for value in expected.values()):
         network.to_empty(device='cpu')
     network.load_state_dict(tensors, strict=True)
-    loaded = LoadedWeights(path, _sha256(path), config.licence, skipped)
+    loaded = LoadedWeights(path, checksum(*files_of(path)), config.licence, skipped)
     _logger.info('%s: weights from %s, sha256 %s', config.name, path, loaded.sha256)
+    say_licence(config)
+    return loaded
+
+
+def say_licence(config: ModelConfig) -> None:
+    """
+    Log what the weights may be used for.
+
+    :param config: of the variant.
+    """
     if config.is_commercial:
         _logger.info('%s: the weights are licensed %s', config.name, config.licence)
     else:
         _logger.warning(
             '%s: the weights are licensed %s: no commercial use', config.name, config.licence
         )
-    return loaded
 
 
 def find_weights(
-    config: ModelConfig, source: str | Path | None = None, *, offline: bool = False
+    config: ModelConfig, source: str | Path | None = None, *, offline: bool = False,
+    report: Report | None = None,
 ) -> Path:
     """
-    Find the file that a source stands for; parameters as in ``load_weights``.
+    Find the file, or the index of shards, that a source stands for; as in ``load_weights``.
 
     :raises WeightsError: if there is none.
     """
@@ -98,43 +117,79 @@ def find_weights(
             return packaged
         if config.hub_id is None:
             raise WeightsError(f'{config.name}: no weights are published, give a file')
-        return _from_hub(config.hub_id, offline=offline)
+        return from_hub(config.hub_id, offline=offline, report=report)
     path = Path(source).expanduser()
     if path.is_dir():
-        path = path / FILE_NAME
+        held = [path / name for name in FILE_NAMES if (path / name).is_file()]
+        if not held:
+            raise WeightsError(
+                f'{path / FILE_NAMES[0]}: no such file, nor {" or ".join(FILE_NAMES[1:])}')
+        return held[0]
     if path.is_file():
         return path
-    is_hub_id = isinstance(source, str) and _HUB_ID.fullmatch(source) is not None
-    if is_hub_id and path.suffix not in _FILE_SUFFIXES:
-        return _from_hub(str(source), offline=offline)
+    if path.suffix not in _FILE_SUFFIXES and _is_hub_id(source):
+        return from_hub(str(source), offline=offline, report=report)
     raise WeightsError(f'{path}: no such file')
 
 
-def _from_hub(hub_id: str, *, offline: bool) -> Path:
-    try:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-    except ImportError as error:
-        raise WeightsError(f'{hub_id}: huggingface_hub is not installed, give a file') from error
-    try:
-        return Path(hf_hub_download(hub_id, FILE_NAME, local_files_only=offline))
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        where = 'in the local cache (offline)' if offline else 'on the hub or in its local cache'
-        raise WeightsError(
-            f'{hub_id}: {FILE_NAME} is not {where}; give a file, or take da3-tiny, which lies in '
-            f'the package: {error}') from error
+def _is_hub_id(source: str | Path | None) -> bool:
+    return isinstance(source, str) and _HUB_ID.fullmatch(source) is not None
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
-    try:
-        if path.suffix == '.safetensors':
-            return load_file(path)
-        tensors = torch.load(path, map_location='cpu', weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
-        raise WeightsError(f'{path}: not a weights file, or truncated: {error}') from error
-    if not isinstance(tensors, dict) or not all(isinstance(v, Tensor) for v in tensors.values()):
-        raise WeightsError(f'{path}: holds no plain mapping of names to tensors')
-    return tensors
+def _check_variant(path: Path, config: ModelConfig, source: str | Path | None) -> None:
+    """Raise if the weights say that they are another variant's, which keys need not tell."""
+    published = {other.hub_id: name for name, other in MODELS.items() if other.hub_id}
+    by_id = published.get(str(source)) if _is_hub_id(source) else None
+    named = named_variant(path)
+    # A later release of a variant may have a number behind its name.
+    by_config = max(
+        (name for name in MODELS if named is not None and f'{named}-'.startswith(f'{name}-')),
+        key=len, default=None)
+    for variant, place in ((by_id, 'the hub'), (by_config, str(path.with_name('config.json')))):
+        if variant not in (None, config.name):
+            raise WeightsError(
+                f'{path}: not the weights of {config.name}: {place} says {variant}')
+    twins = [name for name, other in MODELS.items() if _is_twin(config, other)]
+    if twins and source is not None and by_id is None and by_config is None:
+        _logger.warning(
+            '%s: nothing beside %s says whose weights these are, and those of %s have the same '
+            'keys and shapes', config.name, path, ' and '.join(twins))
+
+
+def _is_twin(config: ModelConfig, other: ModelConfig) -> bool:
+    """Tell whether another variant's weights have the same keys and shapes."""
+    own = (config.embed_dim, config.depth, config.head, config.metric_branch)
+    return other.name != config.name and config.alternate_from == other.alternate_from and own == (
+        other.embed_dim, other.depth, other.head, other.metric_branch)
+
+
+def _fill_shared(path: Path, config: ModelConfig, tensors: dict[str, Tensor]) -> None:
+    """Give what upstream shares, and a file holds once, to all that share it."""
+    for keys in config.shared_keys:
+        held = [key for key in keys if key in tensors]
+        unequal = [key for key in held[1:] if not _is_equal(tensors[key], tensors[held[0]])]
+        if unequal:
+            raise WeightsError(
+                f'{path}: not the weights of {config.name}: {held[0]} and {_first(unequal)} are '
+                'one tensor in this network, but differ')
+        for key in keys if held else ():
+            tensors[key] = tensors[held[0]]
+
+
+def _is_equal(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and torch.equal(one, other)
+
+
+def _check_finite(
+    path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> None:
+    """Raise if values are not finite in the number formats that the network has."""
+    bad = [
+        key for key, value in tensors.items()
+        if not bool(value.to(expected[key].dtype).isfinite().all())
+    ]
+    if bad:
+        raise WeightsError(f'{path}: not finite: {_first(bad)}')
 
 
 def _check(
@@ -179,11 +234,3 @@ def _first(names: Iterable[str]) -> str:
     listed = list(names)
     more = len(listed) - _NUM_NAMED_KEYS
     return ', '.join(listed[:_NUM_NAMED_KEYS]) + (f' and {more} more' if more > 0 else '')
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -20,8 +20,8 @@ from da3_ros.inference.plan import probe_model
 from da3_ros.inference.preprocessing import plan_processing
 from da3_ros.mapping.config import WindowConfig
 from da3_ros.mapping.keyframe import WindowEngine
-from da3_ros.model import build_network, load_weights, MODELS, Network
-from da3_ros.model.weights import find_weights
+from da3_ros.model import build_network, load_weights, Network
+from da3_ros.model.hub import Report
 from da3_ros.ros.parameters.settings import ModelSettings, NodeSettings
 import numpy as np
 import torch
@@ -69,19 +69,34 @@ class LoadedEngine:
     identity: ModelIdentity
 
 
-def load_engine(settings: NodeSettings) -> LoadedEngine:
+@dataclass(frozen=True, eq=False)
+class _LoadedNetwork:
+    """A network, where its weights come from, and their licence."""
+
+    network: Network
+    weights: str
+    licence: str
+
+
+def load_engine(settings: NodeSettings, *, report: Report | None = None) -> LoadedEngine:
     """
     Build the network, load its weights, and run it once.
 
     :param settings: model, preprocessing and memory.
+    :param report: is told what goes on.
     :raises WeightsError: if the weights cannot be had.
     :raises MemoryBudgetError: if the network does not fit the device.
     :raises ValueError: if the device or another setting cannot be used.
     """
     device = choose_device() if settings.model.device == 'auto' else _device(settings.model.device)
     reason = 'as asked for'
+    loaded: dict[str, _LoadedNetwork] = {}
+
+    def load(name: str) -> None:
+        loaded[name] = _load_network(replace(settings.model, name=name), report)
+
     if settings.model.name == AUTOMATIC:
-        choice = _choose(settings, device)
+        choice = _choose(settings, device, load)
         reason = choice.reason
         settings = replace(
             settings,
@@ -89,10 +104,14 @@ def load_engine(settings: NodeSettings) -> LoadedEngine:
             preprocess=replace(settings.preprocess, size=choice.size),
         )
     model = settings.model
-    network, weights, licence = _load_network(model)
+    if model.name not in loaded:
+        load(model.name)
+    network = loaded.pop(model.name)
+    if report is not None:
+        report(f'{model.name}: bringing it to {device}')
     try:
         engine = InferenceEngine(
-            network,
+            network.network,
             device=device,
             dtype=_dtype(model),
             size=settings.preprocess.size,
@@ -107,7 +126,7 @@ def load_engine(settings: NodeSettings) -> LoadedEngine:
     except torch.OutOfMemoryError as error:
         raise MemoryBudgetError(f'{model.name} does not fit the device: {error}') from error
     identity = ModelIdentity(
-        model.name, weights, licence, str(engine.device), model.is_random,
+        model.name, network.weights, network.licence, str(engine.device), model.is_random,
         _num_views(engine, settings, reason), lambda: engine.num_shortages,
     )
     return LoadedEngine(engine, identity)
@@ -120,29 +139,32 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _load_network(model: ModelSettings) -> tuple[Network, str, str]:
-    """Return a network, where its weights come from, and their licence."""
+def _load_network(model: ModelSettings, report: Report | None) -> _LoadedNetwork:
+    if report is not None:
+        report(model.name)
     if model.is_random:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(model.seed)
             network = build_network(model.name)
         _logger.warning('RANDOM WEIGHTS (model.weights: random): the outputs mean nothing')
-        return network, f'random, seed {model.seed}', 'none'
+        return _LoadedNetwork(network, f'random, seed {model.seed}', 'none')
     network = build_network(model.name, device='meta')
-    loaded = load_weights(network, model.weights or None, offline=model.offline)
-    return network, f'{loaded.path}, sha256 {loaded.sha256}', loaded.licence
+    loaded = load_weights(network, model.weights or None, offline=model.offline, report=report)
+    return _LoadedNetwork(network, f'{loaded.path}, sha256 {loaded.sha256}', loaded.licence)
 
 
-def _choose(settings: NodeSettings, device: torch.device) -> Choice:
-    """Choose variant and resolution, and say so loudly where it is not what anybody wants."""
+def _choose(
+    settings: NodeSettings, device: torch.device, load: Callable[[str], None]
+) -> Choice:
+    """
+    Choose variant and resolution, and say so loudly where it is not what anybody wants.
+
+    :param load: loads a variant, which is passed over if it cannot be.
+    """
     model, window = settings.model, settings.window
     if model.weights and not model.is_random:
         raise ValueError(f'model.weights: got {model.weights!r} with model.name auto, expected '
                          'the name of the variant that they are of')
-
-    def fetch(name: str) -> None:
-        if not model.is_random:
-            find_weights(MODELS[name], offline=model.offline)
 
     def cost(name: str, size: int) -> WindowModel:
         height, width, _ = _WARM_UP_SIZE
@@ -157,7 +179,7 @@ def _choose(settings: NodeSettings, device: torch.device) -> Choice:
         settings.plan,
         Demand(window.size, settings.plan.min_views, window.max_latency_s or None),
         settings.preprocess.size,
-        fetch=fetch,
+        fetch=load,
         cost=cost if has_gpu else None,
         budget_bytes=usable_bytes(device, _limits(settings)) if has_gpu else 0.0,
     )

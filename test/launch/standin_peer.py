@@ -16,15 +16,22 @@ from pathlib import Path
 import sys
 
 from da3_ros.ros.conversions import stamp_ns
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from peer_contracts import Contract, CONTRACTS
 import rclpy
 from rclpy.executors import ExternalShutdownException
+from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.time import Time
 from tf2_ros import Buffer, TransformListener
 
 WHOLE = 'whole keyframe'
+BRING_UP = (
+    (Transition.TRANSITION_CONFIGURE, State.PRIMARY_STATE_INACTIVE),
+    (Transition.TRANSITION_ACTIVATE, State.PRIMARY_STATE_ACTIVE),
+)
 EXECUTABLES = {
     'rtabmap_slam': 'rtabmap', 'nvblox_ros': 'nvblox_node', 'nav2_costmap_2d': 'nav2_costmap_2d',
     'nav2_lifecycle_manager': 'lifecycle_manager', 'rclcpp_components': 'component_container',
@@ -99,15 +106,63 @@ def offer_to_load(container: Node, add_node: Callable[[Node], None]) -> None:
     container.create_service(LoadNode, '~/_container/load_node', load)
 
 
+class Manager:
+    """Bring nodes up as Nav2's does: one call after the other, each checked by the state."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        names = node.declare_parameter('node_names', ['']).value
+        assert node.declare_parameter('autostart', False).value
+        # What the original waits for after it has activated a node, and none of these has.
+        assert node.declare_parameter('bond_timeout', 4.0).value == 0.0, 'no bond was formed'
+        self._clients = {
+            name: (node.create_client(ChangeState, f'{name}/change_state'),
+                   node.create_client(GetState, f'{name}/get_state')) for name in names}
+        self._steps = [(name, *step) for step in BRING_UP for name in names]
+        self._timer = node.create_timer(0.1, self._begin)
+
+    def _begin(self) -> None:
+        if all(client.service_is_ready() for pair in self._clients.values() for client in pair):
+            self._timer.cancel()
+            self._next()
+
+    def _next(self) -> None:
+        if not self._steps:
+            self._node.get_logger().info('Managed nodes are active')
+            return
+        name, transition, goal = self._steps.pop(0)
+        change_state, get_state = self._clients[name]
+
+        def look(_) -> None:
+            get_state.call_async(GetState.Request()).add_done_callback(check)
+
+        def check(future) -> None:
+            state = future.result().current_state
+            assert state.id == goal, f'Failed to change state for node: {name}'
+            self._next()
+
+        request = ChangeState.Request(transition=Transition(id=transition))
+        change_state.call_async(request).add_done_callback(look)
+
+
+def create_node(package: str) -> Node:
+    """Create the node of a package: the costmap's has a lifecycle, which the manager drives."""
+    if package == 'nav2_costmap_2d':
+        return LifecycleNode('costmap')
+    return Node(EXECUTABLES[package])
+
+
 def main(package: str) -> None:
     """Be one of the packages until told to end."""
     rclpy.init()
-    node = Node(EXECUTABLES[package])
+    node = create_node(package)
     executor = rclpy.get_global_executor()
     executor.add_node(node)
     contract = contract_of(package)
     if contract is not None:
         Subscriber(node, contract)
+    if package == 'nav2_lifecycle_manager':
+        Manager(node)
     if package == 'rclcpp_components':
         offer_to_load(node, executor.add_node)
     node.get_logger().info(f'{package} with {sys.argv[1:]}')

@@ -125,6 +125,17 @@ def test_default_parameters_hold_in_every_namespace():
     assert list(parameters) == ['/**']
 
 
+def test_the_manager_brings_up_a_node_that_waits_for_it_and_asks_for_no_bond():
+    costmap = launch('nav2_costmap')
+    manager = next(node for node in costmap.find('Node')
+                   if node.kwargs['package'] == 'nav2_lifecycle_manager')
+    parameters = manager.kwargs['parameters'][-1]
+    assert parameters['bond_timeout'] == 0.0
+    assert 'da3' in parameters['node_names']
+    include = costmap.find('IncludeLaunchDescription')[0]
+    assert dict(include.kwargs['launch_arguments']) == {'autostart': 'false'}
+
+
 def test_the_costmap_marks_with_points_that_the_node_publishes(published):
     costmap = yaml.safe_load((ROOT / 'config' / 'nav2_costmap.yaml').read_text())['/**']
     layer = costmap['ros__parameters']['voxel_layer']

@@ -5,6 +5,9 @@
 
 from contextlib import contextmanager
 import functools
+from pathlib import Path
+import sys
+from types import ModuleType
 from unittest import mock
 
 from addict import Dict
@@ -67,6 +70,28 @@ def build_published(name: str) -> nn.Module:
             part.pop(key, None)
     with _meta_device():
         return create_object(upstream_config).eval()
+
+
+def api() -> ModuleType:
+    """Give upstream's module with the class that saves and loads its published files."""
+    # They read pictures and write scenes, with packages that are not here, and touch no weights.
+    parts = ('export', 'pose_align', 'io.input_processor', 'io.output_processor')
+    absent = {f'depth_anything_3.utils.{part}': mock.MagicMock() for part in parts}
+    sys.modules.update(absent)
+    try:
+        from depth_anything_3 import api as module
+    finally:
+        for name in absent:
+            del sys.modules[name]
+    return module
+
+
+def save_as_published(network: nn.Module, name: str, folder: Path, **options) -> None:
+    """Write the folder that upstream's own hub mixin makes of a network of a variant."""
+    hub_model = api().DepthAnything3.__new__(api().DepthAnything3, model_name=name)
+    nn.Module.__init__(hub_model)
+    hub_model.model = network
+    hub_model.save_pretrained(folder, **options)
 
 
 def build_gaussian_head() -> nn.Module:

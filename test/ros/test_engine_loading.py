@@ -6,6 +6,7 @@
 from dataclasses import replace
 import logging
 
+from da3_ros.errors import WeightsError
 from da3_ros.model import build_network, MODELS
 from da3_ros.ros.engine_loading import load_engine
 from da3_ros.ros.parameters.settings import (
@@ -29,7 +30,9 @@ def hub_cache(tmp_path, monkeypatch):
         snapshot.mkdir(parents=True)
         (repository / 'refs').mkdir()
         (repository / 'refs' / 'main').write_text('0123')
-        save_file(build_network(name).state_dict(), snapshot / 'model.safetensors')
+        path = snapshot / 'model.safetensors'
+        save_file(build_network(name).state_dict(), path)
+        return path
 
     return put
 
@@ -57,6 +60,27 @@ def test_auto_takes_published_weights_of_the_cache(hub_cache, caplog):
         loaded = load_engine(settings(name='auto'))
     assert loaded.identity.name == 'da3-small' and loaded.identity.licence == 'Apache-2.0'
     assert not [r for r in caplog.records if r.levelno == logging.WARNING]
+
+
+def test_auto_passes_over_what_cannot_be_loaded(hub_cache, caplog):
+    """And takes the next one, which is better than what is in the package."""
+    path = hub_cache('da3-small')
+    with path.open('r+b') as file:
+        file.truncate(path.stat().st_size // 2)
+    hub_cache('da3-base')
+    with caplog.at_level(logging.INFO, 'da3_ros'):
+        loaded = load_engine(settings(name='auto'))
+    assert loaded.identity.name == 'da3-base'
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    assert 'passed over' in warnings[0] and str(path) in warnings[0]
+
+
+@pytest.mark.usefixtures('hub_cache')
+def test_where_nothing_is_left_configure_fails(monkeypatch, tmp_path):
+    monkeypatch.setattr('da3_ros.model.weights._PACKAGED', tmp_path / 'empty')
+    with pytest.raises(WeightsError, match='da3-tiny: no weights are published'):
+        load_engine(settings(name='auto'))
 
 
 @pytest.mark.parametrize(('name', 'window', 'expected', 'reasons'), [

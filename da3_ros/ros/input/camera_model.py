@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo
 
-# Number of coefficients that each distortion model may have.
+# Numbers of coefficients that each distortion model may have. The pinhole models are one and the
+# same, of which drivers leave out what is zero, or not, under either name.
+_OF_PINHOLE = (14, 12, 8, 5, 4)
 _NUM_COEFFICIENTS = {
-    'plumb_bob': (4, 5),
-    'rational_polynomial': (8, 12, 14),
+    'plumb_bob': _OF_PINHOLE,
+    'rational_polynomial': _OF_PINHOLE,
     'equidistant': (4,),
 }
 # The principal point of a real camera lies within this many image sizes of the image.
@@ -67,7 +69,7 @@ def read_camera_model(
             f'CameraInfo: got one for {expected[0]}x{expected[1]} pixels, expected {width}x'
             f'{height} as the image'
         )
-    check_intrinsics(k, info.width, info.height)
+    _check_intrinsics(k, info.width, info.height)
     k[0, 2] -= roi.x_offset
     k[1, 2] -= roi.y_offset
     k = camera.rescale(k, scale_x=1.0 / binning_x, scale_y=1.0 / binning_y)
@@ -75,15 +77,8 @@ def read_camera_model(
     return CameraModel(width, height, k, info.distortion_model, distortion)
 
 
-def check_intrinsics(k: NDArray[np.float64], width: int, height: int) -> None:
-    """
-    Check that a camera may have these intrinsics.
-
-    :param k: (3, 3) [px].
-    :param width: of its images [px].
-    :param height: of its images [px].
-    :raises MessageError: if they are absurd.
-    """
+def _check_intrinsics(k: NDArray[np.float64], width: int, height: int) -> None:
+    """Check that a camera of so many pixels may have these intrinsics (3, 3)."""
     sound = (
         np.isfinite(k).all()
         and np.allclose(k[2], (0.0, 0.0, 1.0))
@@ -102,18 +97,23 @@ def check_intrinsics(k: NDArray[np.float64], width: int, height: int) -> None:
 
 
 def _read_distortion(info: CameraInfo) -> tuple[float, ...]:
+    """Return the coefficients; none for a lens that draws straight lines."""
     distortion = tuple(float(value) for value in info.d)
     if not any(distortion):
-        return ()
+        # An equidistant lens bends lines by itself, with coefficients of zero too.
+        return (0.0,) * 4 if info.distortion_model == 'equidistant' else ()
     allowed = _NUM_COEFFICIENTS.get(info.distortion_model)
     if allowed is None:
         raise MessageError(
             f'CameraInfo: got distortion model {info.distortion_model!r}, expected one of '
             f'{", ".join(_NUM_COEFFICIENTS)}'
         )
-    if len(distortion) not in allowed or not np.isfinite(distortion).all():
+    # Drivers fill D up with zeros.
+    length = next((
+        n for n in allowed if n <= len(distortion) and not any(distortion[n:])), None)
+    if length is None or not np.isfinite(distortion).all():
         raise MessageError(
             f'CameraInfo: got D {distortion} for {info.distortion_model}, expected '
-            f'{" or ".join(map(str, allowed))} finite numbers'
+            f'{" or ".join(map(str, reversed(allowed)))} finite numbers, and zeros behind them'
         )
-    return distortion
+    return distortion[:length]

@@ -4,10 +4,11 @@
 """Undistort images, so that the network sees a pinhole camera."""
 
 import cv2
-from da3_ros.errors import MessageError
 from da3_ros.geometry import camera
-from da3_ros.ros.input.camera_model import CameraModel, check_intrinsics
+from da3_ros.ros.input.camera_model import CameraModel
 from da3_ros.ros.input.image_decoding import RgbImage
+from da3_ros.ros.input.lens import distort
+from da3_ros.ros.input.rectified_camera import rectified_intrinsics
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,35 +29,19 @@ class Rectifier:
 
         :param model: of the camera.
         :param size: width and height of undistorted images [px], if the camera's are larger.
-        :raises MessageError: if the distortion leaves nothing to see.
+        :raises MessageError: if the distortion leaves too little to see.
         """
         self._maps: tuple[NDArray[np.int16], NDArray[np.uint16]] | None = None
         self.intrinsics: Array = model.intrinsics
         """(3, 3) [px] of the rectified images."""
         if not model.distortion:
             return
-        try:
-            self._rectify_by(model, size)
-        except cv2.error as error:
-            raise MessageError(f'CameraInfo: D {model.distortion}: {error}') from error
-
-    def _rectify_by(self, model: CameraModel, size: tuple[int, int] | None) -> None:
         full = (model.width, model.height)
-        k, d = model.intrinsics, np.array(model.distortion)
-        is_fisheye = model.distortion_model == 'equidistant'
-        if is_fisheye:
-            rectified = cv2.fisheye.estimateNewCameraMatrixForUndistortRectify(
-                k, d, full, np.eye(3), balance=0.0)
-        else:
-            rectified, _ = cv2.getOptimalNewCameraMatrix(k, d, full, 0.0)
-        check_intrinsics(rectified, *full)
         if size is None or size[0] >= full[0] or size[1] >= full[1]:
             size = full
         self.intrinsics = camera.rescale(
-            rectified, scale_x=size[0] / full[0], scale_y=size[1] / full[1])
-        compute = cv2.fisheye.initUndistortRectifyMap if is_fisheye else (
-            cv2.initUndistortRectifyMap)
-        self._maps = compute(k, d, np.eye(3), self.intrinsics, size, cv2.CV_16SC2)
+            rectified_intrinsics(model), scale_x=size[0] / full[0], scale_y=size[1] / full[1])
+        self._maps = _maps(model, self.intrinsics, size)
 
     def rectify(self, image: RgbImage) -> RgbImage:
         """
@@ -68,3 +53,13 @@ class Rectifier:
         if self._maps is None:
             return image
         return cv2.remap(image, *self._maps, cv2.INTER_LINEAR)
+
+
+def _maps(
+    model: CameraModel, intrinsics: Array, size: tuple[int, int]
+) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
+    """Find where in the image every pixel of the rectified one lies."""
+    width, height = size
+    v, u = np.mgrid[:height, :width]
+    rays = camera.rays_of(np.stack([u, v], axis=-1), intrinsics)[..., :2]
+    return cv2.convertMaps(distort(model, rays).astype(np.float32), None, cv2.CV_16SC2)

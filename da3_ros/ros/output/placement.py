@@ -56,10 +56,12 @@ class _Fix:
 
     :param stamp_ns: of the keyframe that led the instant.
     :param world_T_moving: (4, 4) of the base, or of the robot's ``odom``.
+    :param segment: of that keyframe.
     """
 
     stamp_ns: int
     world_T_moving: Array
+    segment: int
 
 
 class KeyframePlacer:
@@ -138,10 +140,10 @@ class KeyframePlacer:
         if base_T_camera is None:
             return None
         world_T_start = self._start(base_T_camera, keyframe.odom_T_camera)
+        seen = world_T_start @ keyframe.odom_T_camera @ rigid.inverse(base_T_camera)
         if leads:
-            world_T_camera = world_T_start @ keyframe.odom_T_camera
-            self._lead(keyframe, world_T_camera @ rigid.inverse(base_T_camera))
-        world_T_base = self._moved(keyframe.stamp_ns)
+            self._lead(keyframe, seen)
+        world_T_base = self._moved(keyframe.stamp_ns, seen)
         correction = world_T_start @ map_T_odom @ rigid.inverse(world_T_start)
         transforms = self._transforms(
             keyframe, (world_T_base, world, base), *self._map(correction))
@@ -158,10 +160,10 @@ class KeyframePlacer:
         if odom_T_camera is None or base_T_camera is None:
             return None
         world_T_start = self._start(odom_T_camera, map_T_camera)
+        seen = world_T_start @ map_T_camera @ rigid.inverse(odom_T_camera)
         if leads:
-            world_T_camera = world_T_start @ map_T_camera
-            self._lead(keyframe, world_T_camera @ rigid.inverse(odom_T_camera))
-        world_T_odom = self._moved(keyframe.stamp_ns)
+            self._lead(keyframe, seen)
+        world_T_odom = self._moved(keyframe.stamp_ns, seen)
         world_T_camera = world_T_odom @ odom_T_camera
         world_T_base = world_T_camera @ rigid.inverse(base_T_camera)
         transforms = self._transforms(keyframe, (world_T_odom, world, odom))
@@ -169,16 +171,29 @@ class KeyframePlacer:
             world, world_T_camera, base, world_T_base, transforms, world, world_T_start, leads)
 
     def _lead(self, keyframe: PosedKeyframe, world_T_moving: Array) -> None:
-        self._fixes.append(_Fix(keyframe.stamp_ns, world_T_moving))
+        if self._fixes and self._fixes[-1].segment != keyframe.segment:
+            # What lies between two segments is no motion.
+            self._fixes.clear()
+        self._fixes.append(_Fix(keyframe.stamp_ns, world_T_moving, keyframe.segment))
 
-    def _moved(self, stamp_ns: int) -> Array:
-        """Return where the frame that moves was at a time near the last fix."""
+    def _moved(self, stamp_ns: int, seen: Array) -> Array:
+        """
+        Return where the frame that moves was at a time near the last fix.
+
+        On from the last two fixes, unless they jumped, which is no motion: what the camera itself
+        saw tells.
+
+        :param stamp_ns: the time.
+        :param seen: (4, 4) where a camera would have it.
+        """
         before, last = self._fixes[0], self._fixes[-1]
         duration_ns = last.stamp_ns - before.stamp_ns
         if duration_ns <= 0:
             return last.world_T_moving
         share = (stamp_ns - before.stamp_ns) / duration_ns
-        return rigid.interpolate(before.world_T_moving, last.world_T_moving, share)
+        moved = rigid.interpolate(before.world_T_moving, last.world_T_moving, share)
+        return min(
+            moved, last.world_T_moving, key=lambda pose: float(np.linalg.norm(pose - seen)))
 
     def _start(self, world_T_camera: Array, start_T_camera: Array) -> Array:
         """Return where the pipeline's world lies, which the first keyframe of a session tells."""

@@ -74,7 +74,7 @@ def test_any_calibration_gives_a_camera_that_rectifies_or_a_message_error(info, 
 
 
 def assert_rectifies(model):
-    """Check that a model has sound intrinsics and that pictures pass through it."""
+    """Check that a model has sound intrinsics and that pictures pass through it, whole."""
     rectifier = Rectifier(model)
     k = rectifier.intrinsics
     assert np.isfinite(k).all()
@@ -82,6 +82,7 @@ def assert_rectifies(model):
     assert k[1, 1] > 0.0
     image = rectifier.rectify(np.full((48, 64, 3), 200, np.uint8))
     assert image.shape == (48, 64, 3)
+    assert (image > 190).mean() > 0.99
 
 
 def test_an_empty_message_is_refused():

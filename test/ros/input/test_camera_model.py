@@ -138,7 +138,7 @@ def test_binning_and_region_of_interest():
     (camera_info(k=np.diag([-110.0, 110.0, 1.0])), 'expected plausible'),
     (camera_info(model='mystery', d=(1.0,)), "got distortion model 'mystery'"),
     (camera_info(model='equidistant', d=(1.0,) * 5), 'for equidistant, expected 4 finite'),
-    (camera_info(d=(np.inf,) * 5), 'expected 4 or 5 finite'),
+    (camera_info(d=(np.inf,) * 5), 'expected 4 or 5 or 8 or 12 or 14 finite'),
 ])
 def test_absurd_calibrations_are_named(message, complaint):
     """The error names what was got and what was expected."""

@@ -150,6 +150,28 @@ def keyframes_start():
     return first.odom_T_camera @ rigid.inverse(BASE_T_CAMERA)
 
 
+@pytest.mark.parametrize('segment', [0, 1])
+@pytest.mark.parametrize('jump', [planar(1.0, 0.0, 0.0), planar(0.0, 0.0, 0.8)])
+def test_the_other_cameras_go_on_with_the_motion_but_not_with_a_jump(
+        frames, counters, segment, jump):
+    """Three instants at 0.1 m each, then one that lies elsewhere; a second camera 0.3 later."""
+    placer = KeyframePlacer(TfSettings(mode='odom_to_base'), frames, counters)
+    for instant in range(4):
+        is_jump = instant == 3
+        first, second = (
+            planar(0.1 * steps, 0.0, 0.0) @ (jump if is_jump else np.eye(4))
+            for steps in (instant, instant + 0.3))
+        start = keyframes([planar(0.0, 0.0, 0.0), first, second])
+        next(start)
+        for number, (keyframe, base) in enumerate(zip(start, (first, second), strict=True)):
+            placed = placer.place(replace(
+                frames.ask(keyframe), id=2 * instant + number,
+                stamp_ns=100 * instant + 30 * number, instant=instant, segment=segment if is_jump else 0), np.eye(4))
+            # Of the second camera the motion is known only if there was one before.
+            expected = first if instant == 0 or is_jump else base
+            np.testing.assert_allclose(placed.world_T_body, expected, atol=1e-9)
+
+
 def test_a_session_begins_at_the_origin_again(frames, counters):
     """What the placer learnt about the old world is forgotten."""
     for start in (keyframes(), keyframes(BASES[1:])):

@@ -124,6 +124,67 @@ def test_every_key_must_fit(tmp_path, weights, change, message):
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_values_that_are_not_finite_are_refused(tmp_path, weights, value):
+    weights['model.cam_dec.fc_t.bias'][1] = value
+    save_file(weights, tmp_path / 'model.safetensors')
+    with pytest.raises(WeightsError, match=r'model\.safetensors: not finite: cam_dec\.fc_t\.bias'):
+        load_weights(build('meta'), tmp_path)
+
+
+def test_values_that_the_network_s_format_does_not_have_are_refused(tmp_path, weights):
+    weights = {key: value.double() for key, value in weights.items()}
+    save_file(weights, tmp_path / 'model.safetensors')
+    load_weights(build(), tmp_path)
+    weights['model.cam_dec.fc_t.bias'][1] = 1e39
+    save_file(weights, tmp_path / 'model.safetensors')
+    with pytest.raises(WeightsError, match='not finite'):
+        load_weights(build(), tmp_path)
+
+
+def test_a_key_with_and_without_prefix_is_refused(tmp_path, weights):
+    """None of the two is taken in silence."""
+    weights['cam_dec.fc_t.bias'] = torch.zeros(3)
+    save_file(weights, tmp_path / 'model.safetensors')
+    with pytest.raises(WeightsError, match=r'unknown: model\.'):
+        load_weights(build(), tmp_path)
+
+
+def test_a_config_that_is_broken_or_of_others(tmp_path, weights):
+    save_file(weights, tmp_path / 'model.safetensors')
+    for content in ('[]', '{}', '{"model_name": 3}', '{"name": "da3-large"}'):
+        (tmp_path / 'config.json').write_text(content)
+        load_weights(build(), tmp_path)
+    (tmp_path / 'config.json').write_text('{"model_name": "da3-ti')
+    with pytest.raises(WeightsError, match=r'config\.json: not JSON, or truncated'):
+        load_weights(build(), tmp_path)
+
+
+def test_the_hub_s_id_of_another_variant_is_refused(tmp_path, monkeypatch):
+    cached_repository(tmp_path, monkeypatch, 'depth-anything--DA3MONO-LARGE')
+    with pytest.raises(WeightsError, match='weights of da3metric-large: the hub says da3mono'):
+        load_weights(
+            build_network('da3metric-large', device='meta'), 'depth-anything/DA3MONO-LARGE')
+
+
+def test_weights_that_may_be_another_variants_are_warned_of(tmp_path, caplog):
+    """Keys and shapes of these two are equal, and nothing else tells them apart."""
+    # It is said before the rest is read.
+    save_file({'model.other': torch.zeros(1)}, tmp_path / 'model.safetensors')
+    network = build_network('da3metric-large', device='meta')
+
+    def warned():
+        caplog.clear()
+        with pytest.raises(WeightsError, match='unknown: other'):
+            load_weights(network, tmp_path)
+        return 'those of da3mono-large have the same keys' in caplog.text
+
+    with caplog.at_level(logging.WARNING, logger='da3_ros'):
+        assert warned()
+        (tmp_path / 'config.json').write_text('{"model_name": "da3metric-large"}')
+        assert not warned()
+
+
 def test_only_the_first_keys_are_named(tmp_path, weights):
     some = {key: value for key, value in weights.items() if 'blocks' not in key}
     save_file(some, tmp_path / 'model.safetensors')
@@ -185,15 +246,20 @@ def test_offline_without_a_cache(tmp_path, monkeypatch, source, hub_id):
         find_weights(MODELS['da3-large'], source, offline=True)
 
 
-def test_cached_weights_of_the_hub(tmp_path, monkeypatch):
-    """Weights that were downloaded once need no network."""
-    cache = tmp_path / 'models--depth-anything--DA3-LARGE-1.1'
+def cached_repository(folder, monkeypatch, name):
+    """Make the hub's cache a folder that holds one repository."""
+    cache = folder / f'models--{name}'
     (cache / 'refs').mkdir(parents=True)
     (cache / 'refs' / 'main').write_text('0' * 40)
     snapshot = cache / 'snapshots' / ('0' * 40)
     snapshot.mkdir(parents=True)
     (snapshot / 'model.safetensors').write_bytes(b'weights')
-    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(folder))
+
+
+def test_cached_weights_of_the_hub(tmp_path, monkeypatch):
+    """Weights that were downloaded once need no network."""
+    cached_repository(tmp_path, monkeypatch, 'depth-anything--DA3-LARGE-1.1')
     path = find_weights(MODELS['da3-large'], offline=True)
     assert path.read_bytes() == b'weights'
 
