@@ -5,7 +5,7 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from math import inf
 import time
@@ -119,12 +119,14 @@ class _Break:
     :param reason: for the log.
     :param is_of_time: whether the stamps of all cameras are concerned.
     :param begins: whether it begins a session if it is confirmed.
+    :param is_late: whether it is dropped as a late one at once, and only remembered.
     """
 
     refusal: Refusal
     reason: str
     is_of_time: bool = True
     begins: bool = True
+    is_late: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,11 +187,11 @@ class SessionWatch:
         if held is not None and self._follows(held, signature, frame):
             return self._confirm(held, stream, frame, signature)
         witness = self._witness(broke, frame)
-        dropped = () if held is None else (_refused(held),)
         if witness is not None:
-            return (*dropped, *self._confirm(witness, stream, frame, signature))
+            return (*_dropped(held), *self._confirm(witness, stream, frame, signature))
         self._held[frame.camera] = _Held(frame, signature, broke)
-        return dropped
+        late = (Refused(frame, Refusal.LATE),) if broke.is_late else ()
+        return (*_dropped(held), *late)
 
     def end(self) -> tuple[Refused, ...]:
         """
@@ -200,7 +202,7 @@ class SessionWatch:
         held, self._held = self._held, {}
         self._newest_ns = None
         self._streams.clear()
-        return tuple(_refused(each) for each in held.values())
+        return tuple(refused for each in held.values() for refused in _dropped(each))
 
     def _continue(
         self, stream: _Stream | None, held: _Held | None, frame: Frame, signature: _Signature
@@ -210,9 +212,8 @@ class SessionWatch:
                 self._held[frame.camera] = held
             is_same = frame.stamp_ns == stream.newest_ns
             return (Refused(frame, Refusal.DUPLICATE if is_same else Refusal.LATE),)
-        dropped = () if held is None else (_refused(held),)
         self._note(frame, signature)
-        return (*dropped, Admitted(frame))
+        return (*_dropped(held), Admitted(frame))
 
     def _break(
         self, stream: _Stream | None, signature: _Signature, frame: Frame
@@ -231,7 +232,7 @@ class SessionWatch:
             return _Break(Refusal.WRONG_STAMP, back)
         if back_ns >= 0 and self._comes_again(stream, frame):
             # A bag that is shorter than a frame may be late, from its beginning.
-            return _Break(Refusal.DUPLICATE, back)
+            return _Break(Refusal.LATE, back, is_late=True)
         if ahead_ns > self._max_gap_ns:
             return _Break(Refusal.WRONG_STAMP, ahead)
         if ahead_ns > stream.leap_ns():
@@ -272,7 +273,8 @@ class SessionWatch:
         self._breaks_s.append(now_s)
         if not (is_calm or stream is None or now_s - stream.seen_s > _SILENCE_S):
             self._held[frame.camera] = _Held(frame, signature, held.broke)
-            return (Refused(held.frame, Refusal.FOREIGN, held.broke.reason),)
+            return () if held.broke.is_late else (
+                Refused(held.frame, Refusal.FOREIGN, held.broke.reason),)
         if held.broke.is_of_time:
             # The others will jump too, and that is not another session.
             self._streams.clear()
@@ -280,6 +282,8 @@ class SessionWatch:
             del self._streams[held.frame.camera]
         begun = self._begin(held.frame, held.signature, held.broke.reason)
         self._note(frame, signature)
+        if held.broke.is_late:
+            return (replace(begun, frame=frame),)
         return begun, Admitted(frame)
 
     def _begin(self, frame: Frame, signature: _Signature, reason: str) -> Admitted:
@@ -293,5 +297,8 @@ class SessionWatch:
         self._newest_ns = max(each.newest_ns for each in self._streams.values())
 
 
-def _refused(held: _Held) -> Refused:
-    return Refused(held.frame, held.broke.refusal, held.broke.reason)
+def _dropped(held: _Held | None) -> tuple[Refused, ...]:
+    """Give up a frame that was held, unless it was dropped before."""
+    if held is None or held.broke.is_late:
+        return ()
+    return (Refused(held.frame, held.broke.refusal, held.broke.reason),)

@@ -166,7 +166,8 @@ def test_the_other_cameras_go_on_with_the_motion_but_not_with_a_jump(
         for number, (keyframe, base) in enumerate(zip(start, (first, second), strict=True)):
             placed = placer.place(replace(
                 frames.ask(keyframe), id=2 * instant + number,
-                stamp_ns=100 * instant + 30 * number, instant=instant, segment=segment if is_jump else 0), np.eye(4))
+                stamp_ns=100 * instant + 30 * number, instant=instant,
+                segment=segment if is_jump else 0), np.eye(4))
             # Of the second camera the motion is known only if there was one before.
             expected = first if instant == 0 or is_jump else base
             np.testing.assert_allclose(placed.world_T_body, expected, atol=1e-9)

@@ -182,9 +182,8 @@ def test_the_pipeline_runs_smaller_windows_and_loses_nothing():
         keyframe = Keyframe(i, image, selected_s=100.0 + 0.001 * i)
         update = pipeline.add(Instant((keyframe,)))
         posed += [result.id for result in update.keyframes]
-        if update.window is not None:
-            sizes.append(update.window.num_views)
-            news.append(update.window.num_new)
+        sizes += [window.report.num_views for window in update.windows]
+        news += [window.report.num_new for window in update.windows]
     posed += [result.id for result in pipeline.flush().keyframes]
     assert posed == list(range(num_frames))
     assert max(sizes) == 12 and sizes[-2] == 4
