@@ -114,6 +114,36 @@ def test_a_programming_error_comes_through_once():
     assert sorted([k.id for k in posed] + [k.id for k in dropped]) == list(range(12))
 
 
+def test_a_fault_after_a_window_was_placed_loses_nothing(monkeypatch):
+    """While places are remembered, say: its keyframes are told once, the next ones come out."""
+    class Forgetful:
+        """Fail to remember a window once."""
+
+        num_calls = 0
+
+        def note(self, _placement, _new_views):
+            self.num_calls += 1
+            if self.num_calls == 2:
+                raise TypeError('bug')
+
+    pipeline, stream = DepthPipeline(PerfectEngine(curve(12)), EVERY_FRAME), FrameStream(
+        EVERY_FRAME)
+    monkeypatch.setattr(pipeline, '_loops', Forgetful())
+    instants = [instant for frame in frames(12) for instant in stream.take(frame).instants]
+    # A session that begins would make another closer of loops.
+    updates, num_raised = [], 0
+    for instant in (replace(instant, new_session=None) for instant in instants):
+        try:
+            updates.append(pipeline.add(instant))
+        except TypeError:
+            num_raised += 1
+            updates.append(pipeline.take_update())
+    updates.append(pipeline.flush())
+    assert num_raised == 1
+    assert [keyframe.id for keyframe in posed_keyframes(updates)] == list(range(12))
+    assert not dropped_keyframes(updates)
+
+
 @pytest.mark.parametrize('name', ['depth', 'confidence', 'intrinsics', 'poses'])
 @pytest.mark.parametrize('value', [np.nan, np.inf])
 def test_a_prediction_without_finite_numbers_is_a_failed_window(name, value):
