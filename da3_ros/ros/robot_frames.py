@@ -206,6 +206,9 @@ class RobotPoses:
         tf = settings.tf
         self._odom = tf.odom_frame if settings.needs_odometry else None
         self._base = tf.base_frame if settings.needs_mounts else None
+        # What the poses of keyframes are made of, or only what metres come from.
+        self._loss = ('no pose is published' if tf.mode in ('odom_to_base', 'map_to_odom')
+                      else 'keyframes without the pose of the robot')
         self._told: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
         self._asked: deque[_Asked] = deque(maxlen=_MAX_ASKED)
@@ -275,7 +278,5 @@ class RobotPoses:
             return found
         if (target, frame.frame_id) not in self._told:
             self._told.add((target, frame.frame_id))
-            _logger.warning(
-                'keyframes without the pose of the robot: %s from %s: %s', target,
-                frame.frame_id, found)
+            _logger.warning('%s: %s from %s: %s', self._loss, target, frame.frame_id, found)
         return None
