@@ -13,6 +13,8 @@ GrayImage = NDArray[np.uint8]
 
 # Motion is measured on images of this width: a 1080p frame costs as much as a VGA one.
 _WIDTH_PX = 320
+# Narrow images are made smaller than that, and not larger than this in their height.
+_MAX_HEIGHT_PX = 640
 _MAX_FEATURES = 200
 _MIN_FEATURES = 12
 # Smallest eigenvalue of a corner, in OpenCV's unit: what noise of 6 grey levels does not reach.
@@ -43,12 +45,13 @@ def small_gray(image: NDArray[np.uint8]) -> GrayImage:
     Shrink an image for motion and sharpness, and smooth the sensor's noise away.
 
     :param image: (H, W, 3) uint8 RGB.
-    :returns: (h, 320) uint8.
+    :returns: (h, w) uint8, w = 320 unless the image is more than twice as high as it is wide.
     """
     height, width = image.shape[:2]
+    scale = min(_WIDTH_PX / width, _MAX_HEIGHT_PX / height)
     # Skipping pixels first makes the cost of averaging independent of the camera's resolution.
-    step = max(1, width // (2 * _WIDTH_PX))
-    size = (_WIDTH_PX, max(1, round(height * _WIDTH_PX / width)))
+    step = max(1, int(0.5 / scale))
+    size = (max(1, round(scale * width)), max(1, round(scale * height)))
     gray = cv2.cvtColor(np.ascontiguousarray(image[::step, ::step]), cv2.COLOR_RGB2GRAY)
     small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.GaussianBlur(small, (5, 5), 0), dtype=np.uint8)
@@ -105,7 +108,7 @@ class ImageMotion:
         if not found.any():
             return Motion(1.0, 0.0)
         displacement = np.linalg.norm((tracked - self._corners)[found, 0], axis=1)
-        return Motion(float(np.median(displacement)) / _WIDTH_PX, overlap)
+        return Motion(float(np.median(displacement)) / gray.shape[1], overlap)
 
     def _track(self, gray: GrayImage) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return where the corners are now (M, 1, 2), and which are still in view (M,)."""

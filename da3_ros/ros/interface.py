@@ -10,7 +10,7 @@ from itertools import chain
 
 from da3_ros.ros.output.kept_output import KeptOutput
 from nav_msgs.msg import Odometry, Path
-from rclpy.event_handler import PublisherEventCallbacks
+from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.qos import DurabilityPolicy, QoSPresetProfiles, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -136,6 +136,7 @@ class Subscriptions:
 
     image: Subscription
     camera_info: Subscription
+    kept_camera_info: Subscription
 
 
 def create_subscriptions(
@@ -148,6 +149,10 @@ def create_subscriptions(
 ) -> Subscriptions:
     """
     Subscribe as to a sensor: best effort.
+
+    CameraInfo is listened to twice: a publisher that sends it once, and keeps it for those who
+    come later, gives what it kept to a subscription of the same kind only, which in turn hears no
+    other publisher.
 
     :param node: being activated.
     :param camera: name of the camera.
@@ -165,13 +170,19 @@ def create_subscriptions(
         created.callback(node.destroy_subscription, subscription)
         return subscription
 
+    info = camera_topic(camera, 'camera_info')
     # The suffix goes behind the remapped name, as image_transport does it.
     image = node.resolve_topic_name(camera_topic(camera, 'image'))
     with ExitStack() as created:
         subscriptions = Subscriptions(
             image=create(CompressedImage, f'{image}/compressed', on_image) if is_compressed else (
                 create(Image, camera_topic(camera, 'image'), on_image)),
-            camera_info=create(CameraInfo, camera_topic(camera, 'camera_info'), on_camera_info),
+            camera_info=create(CameraInfo, info, on_camera_info),
+            kept_camera_info=node.create_subscription(
+                CameraInfo, info, on_camera_info,
+                QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+                # Most publishers do not fit it, and that is no fault.
+                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False)),
         )
         created.pop_all()
     return subscriptions

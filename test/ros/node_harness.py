@@ -135,8 +135,13 @@ class Peer(SpunGraph):
     def wait_for_camera(self, timeout_s: float = 60.0) -> None:
         """Wait until the node subscribes to the images and its outputs are matched."""
         assert eventually(
+            lambda: self._infos.get_subscription_count() > 0, timeout_s), 'no CameraInfo awaited'
+        self.wait_for_images(timeout_s)
+
+    def wait_for_images(self, timeout_s: float = 60.0) -> None:
+        """Do so where CameraInfo comes from another publisher."""
+        assert eventually(
             lambda: self._images.get_subscription_count() > 0
-            and self._infos.get_subscription_count() > 0
             and all(self.node.count_publishers(topic) for _, topic in OUTPUTS.values()),
             timeout_s), 'the node did not subscribe'
         # Discovery is not symmetric: give the node time to see our subscriptions too.

@@ -14,7 +14,7 @@ NASTY = st.sampled_from([
     float('nan'), float('inf'), -float('inf'), 0.0, -0.0, -1.0, 1e-308, 1e38, 1e308, -1e308,
 ]) | st.floats()
 DISTORTIONS = {
-    '': (), 'plumb_bob': (4, 5), 'rational_polynomial': (8, 12, 14), 'equidistant': (4,),
+    '': (), 'plumb_bob': (4, 5, 8), 'rational_polynomial': (5, 8, 12, 14), 'equidistant': (4,),
 }
 
 
@@ -31,6 +31,8 @@ def row_bytes(encoding: str, width: int) -> int:
 
 def num_rows(encoding: str, height: int) -> int:
     """Give the rows in memory."""
+    if encoding == 'nv24':
+        return height * 3
     return height * 3 // 2 if encoding.startswith('nv') else height
 
 

@@ -9,19 +9,27 @@ the picture where it is not. The colours are cv_bridge's, except for the formats
 """
 
 import array
+from collections.abc import Callable
 from dataclasses import dataclass
 import sys
 
 import cv2
 from cv_bridge import CvBridge, CvBridgeError
 from da3_ros.errors import MessageError
+from da3_ros.ros.parameters.settings import CameraSettings
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import Image
 
 RgbImage = NDArray[np.uint8]
+WideImage = NDArray[np.uint16]
 
 _BIG_ENDIAN_HOST = int(sys.byteorder == 'big')
+_NV24 = 'nv24'
+# From Y, U, V in limited range to RGB (BT.601), as OpenCV does it for the formats that it knows.
+_YUV_TO_RGB = np.array([
+    [1.164, 0.0, 1.596], [1.164, -0.391, -0.813], [1.164, 2.018, 0.0]])
+_YUV_ZERO = np.array([16.0, 128.0, 128.0])
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,7 @@ class _Layout:
     :param itemsize: bytes per value.
     :param bridge_encoding: what cv_bridge calls it, or None.
     :param opencv_code: conversion to RGB where cv_bridge has none.
-    :param halves: rows of ``width`` values per two image rows.
+    :param halves: rows of ``width`` values per two image rows: 3 share colours among four pixels.
     """
 
     channels: int
@@ -45,7 +53,7 @@ class _Layout:
     @property
     def has_half_colours(self) -> bool:
         """Tell whether two pixels of a row share their colour."""
-        return self.channels == 2 or self.halves != 2
+        return self.channels == 2 or self.halves == 3
 
     def num_rows(self, height: int) -> int:
         """Return the rows in memory of an image of that height."""
@@ -64,6 +72,7 @@ def _layouts() -> dict[str, _Layout]:
         'yuyv': _Layout(2, 1, 'yuv422_yuy2'),
         'nv12': _Layout(1, 1, None, cv2.COLOR_YUV2RGB_NV12, 3),
         'nv21': _Layout(1, 1, None, cv2.COLOR_YUV2RGB_NV21, 3),
+        _NV24: _Layout(1, 1, None, None, 6),
     }
     for bits in (8, 16):
         size = bits // 8
@@ -79,11 +88,25 @@ ENCODINGS = tuple(sorted(_LAYOUTS))
 """The encodings that can be decoded."""
 
 
-def decode_image(message: Image) -> RgbImage:
+def by_whole_range(image: WideImage) -> RgbImage:
     """
-    Decode an image; 16-bit values are scaled to 8 bits.
+    Scale all of 16 bits to 8.
+
+    :param image: (H, W, 3) uint16.
+    """
+    return np.asarray(np.rint(image * (255.0 / 65535.0)), dtype=np.uint8)
+
+
+def decode_image(
+    message: Image, *, max_pixels: int = CameraSettings.max_pixels,
+    to_8_bits: Callable[[WideImage], RgbImage] = by_whole_range,
+) -> RgbImage:
+    """
+    Decode an image.
 
     :param message: of any encoding in ``ENCODINGS``, any row padding, any byte order.
+    :param max_pixels: larger images are refused.
+    :param to_8_bits: scales images of 16 bits.
     :returns: (H, W, 3) uint8.
     :raises MessageError: if the encoding is unknown, or size, step and data do not fit.
     """
@@ -92,37 +115,44 @@ def decode_image(message: Image) -> RgbImage:
         raise MessageError(
             f'image encoding: got {message.encoding!r}, expected one of {", ".join(ENCODINGS)}'
         )
+    check_num_pixels(message.width, message.height, max_pixels)
     _check_size(message, layout)
     values = _tight_values(message, layout)
     try:
+        if message.encoding == _NV24:
+            return _decode_nv24(values, message.height)
         if layout.opencv_code is not None:
             return cv2.cvtColor(values, layout.opencv_code)
-        return CvBridge().imgmsg_to_cv2(_tight_message(message, layout, values), 'rgb8')
+        image = CvBridge().imgmsg_to_cv2(
+            _tight_message(message, layout, values), f'rgb{8 * layout.itemsize}')
+        return image if layout.itemsize == 1 else to_8_bits(image)
     except (CvBridgeError, cv2.error) as error:
         raise MessageError(
             f'image of {message.encoding}, {message.width}x{message.height}: {error}'
         ) from error
 
 
-def decode_compressed(message: CompressedImage) -> RgbImage:
+def check_num_pixels(width: int, height: int, max_pixels: int) -> None:
     """
-    Decode a JPEG or PNG image; 16-bit values are scaled to 8 bits.
+    Refuse what would take the machine's memory.
 
-    :param message: of any format that OpenCV reads.
-    :returns: (H, W, 3) uint8.
-    :raises MessageError: if OpenCV cannot read it.
+    :param width: of an image [px].
+    :param height: of it [px].
+    :param max_pixels: of an image.
+    :raises MessageError: if it has more.
     """
-    data = np.frombuffer(message.data, np.uint8)
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error as error:
-        raise MessageError(f'compressed image: {error}') from error
-    if image is None:
+    if width * height > max_pixels:
         raise MessageError(
-            f'compressed image of format {message.format!r}: got {len(data)} bytes that OpenCV '
-            'cannot decode, expected a JPEG or PNG image'
-        )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+            f'image size: got {width}x{height}, {width * height} pixels, expected at most '
+            f'{max_pixels} (camera.max_pixels)')
+
+
+def _decode_nv24(values: NDArray[np.unsignedinteger], height: int) -> RgbImage:
+    """Decode a plane of Y and one of U and V in turn, all of full size."""
+    colours = values[height:].reshape(*values[:height].shape, 2)
+    yuv = np.dstack([values[:height], colours])
+    offset = -_YUV_TO_RGB @ _YUV_ZERO
+    return np.asarray(cv2.transform(yuv, np.column_stack([_YUV_TO_RGB, offset])), dtype=np.uint8)
 
 
 def _check_size(message: Image, layout: _Layout) -> None:
@@ -130,7 +160,7 @@ def _check_size(message: Image, layout: _Layout) -> None:
     size = f'{width}x{height} {message.encoding}'
     if width == 0 or height == 0:
         raise MessageError(f'image size: got {size}, expected at least one pixel')
-    if (layout.has_half_colours and width % 2) or (layout.halves != 2 and height % 2):
+    if (layout.has_half_colours and width % 2) or (layout.halves == 3 and height % 2):
         raise MessageError(f'image size: got {size}, expected even numbers')
     row = width * layout.channels * layout.itemsize
     if step < row:

@@ -4,15 +4,18 @@
 """The images of one camera come in and become frames."""
 
 from collections.abc import Callable
+from functools import partial
 import time
 
 from da3_ros.errors import MessageError
 from da3_ros.inference.preprocessing import plan_processing, ProcessPlan
 from da3_ros.mapping.keyframe import Frame
 from da3_ros.ros.conversions import stamp_ns
-from da3_ros.ros.input.camera_model import read_camera_model
-from da3_ros.ros.input.image_decoding import decode_compressed, decode_image, RgbImage
+from da3_ros.ros.input.calibrations import Calibrations
+from da3_ros.ros.input.compressed_decoding import decode_compressed
+from da3_ros.ros.input.image_decoding import decode_image, RgbImage
 from da3_ros.ros.input.rectification import Rectifier
+from da3_ros.ros.input.value_range import ValueRange
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.insight.health import Health
 from da3_ros.ros.parameters.settings import CameraSettings, PreprocessSettings
@@ -22,8 +25,6 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 _THROTTLE_S = 5.0
 # Pixels that the network will not see cost most; half as many as these would be too few.
 _SPARE = 2
-# More than one: two cameras may publish CameraInfo on one topic, and maps take time to compute.
-_MAX_RECTIFIERS = 3
 _DEFAULT_FRAME_ID = 'camera_optical_frame'
 
 
@@ -71,8 +72,10 @@ class ImageIntake:
         self._counters = counters
         self._health = health
         self._logger = logger
-        self._camera_info: CameraInfo | None = None
-        self._rectifiers: dict[str, Rectifier] = {}
+        self._calibrations = Calibrations(
+            is_rectified=not settings.rectify, counters=counters, logger=logger)
+        self._range = ValueRange(
+            settings.bits, max_gap_s=settings.max_gap_s, warn=logger.warning)
         self._deadline_s: float | None = None
         self._held: Image | CompressedImage | None = None
         self.is_paused = False
@@ -83,7 +86,7 @@ class ImageIntake:
 
         :param message: of the camera.
         """
-        self._camera_info = message
+        self._calibrations.take(message)
         self._release_held()
 
     def on_image(self, message: Image | CompressedImage) -> None:
@@ -114,12 +117,20 @@ class ImageIntake:
     def _process(self, message: Image | CompressedImage) -> None:
         received_s = time.monotonic()
         try:
-            is_raw = isinstance(message, Image)
-            image = decode_image(message) if is_raw else decode_compressed(message)
-            self._pass_on(message, image, received_s)
+            self._pass_on(message, self._decode(message), received_s)
         except MessageError as error:
             self._counters.add(Event.BAD_IMAGE)
             self._logger.error(f'image dropped: {error}', throttle_duration_sec=_THROTTLE_S)
+
+    def _decode(self, message: Image | CompressedImage) -> RgbImage:
+        header, most = message.header, self._settings.max_pixels
+        encoding = message.encoding if isinstance(message, Image) else message.format
+        to_8_bits = partial(
+            self._range.to_8_bits, stream=f'{encoding} {header.frame_id}',
+            stamp_ns=stamp_ns(header.stamp))
+        if isinstance(message, Image):
+            return decode_image(message, max_pixels=most, to_8_bits=to_8_bits)
+        return decode_compressed(message, max_pixels=most, to_8_bits=to_8_bits)
 
     def _pass_on(
         self, message: Image | CompressedImage, image: RgbImage, received_s: float
@@ -129,20 +140,27 @@ class ImageIntake:
             stamp_ns=stamp_ns(message.header.stamp),
             image=image if rectifier is None else rectifier.rectify(image),
             intrinsics=None if rectifier is None else rectifier.intrinsics,
-            frame_id=message.header.frame_id or self._nameless(),
+            frame_id=self._frame_id(message),
             camera=self._camera,
             received_s=received_s,
             encoding=message.encoding if isinstance(message, Image) else message.format,
         ))
 
-    def _nameless(self) -> str:
-        frame_id = f'{self._camera}_{_DEFAULT_FRAME_ID}' if self._camera else _DEFAULT_FRAME_ID
-        self._logger.warning(f'images have no frame_id: {frame_id!r} is taken', once=True)
+    def _frame_id(self, message: Image | CompressedImage) -> str:
+        """Return the frame's name as TF takes it: not empty, and without ROS 1's slash."""
+        sent: str = message.header.frame_id
+        frame_id = sent.lstrip('/')
+        if not frame_id:
+            frame_id = f'{self._camera}_{_DEFAULT_FRAME_ID}' if self._camera else _DEFAULT_FRAME_ID
+        if frame_id != sent:
+            self._logger.warning(
+                f'images have the frame_id {sent!r}, which TF does not take: {frame_id!r} is '
+                'taken', once=True)
         return frame_id
 
     def _must_wait(self) -> bool:
         """Tell whether a CameraInfo may still come."""
-        if self._camera_info is not None:
+        if self._calibrations:
             return False
         now_s = time.monotonic()
         if self._deadline_s is None:
@@ -155,36 +173,7 @@ class ImageIntake:
         return False
 
     def _rectifier(self, image: RgbImage) -> Rectifier | None:
-        """Return the rectifier of the newest calibration, or None where there is no usable one."""
-        info = self._camera_info
-        if info is None:
-            return None
         height, width = image.shape[:2]
-        key = _key(info, width, height)
-        known = self._rectifiers.get(key)
-        if known is not None:
-            return known
         view_height, view_width = plan_view(self._preprocess, width, height).resized[-1]
-        try:
-            model = read_camera_model(
-                info, width=width, height=height, is_rectified=not self._settings.rectify)
-            rectifier = Rectifier(model, size=(_SPARE * view_width, _SPARE * view_height))
-        except MessageError as error:
-            self._counters.add(Event.BAD_CAMERA_INFO)
-            self._logger.warning(f'{error}; the network estimates the intrinsics',
-                                 throttle_duration_sec=_THROTTLE_S)
-            return None
-        if len(self._rectifiers) == _MAX_RECTIFIERS:
-            del self._rectifiers[next(iter(self._rectifiers))]
-        self._rectifiers[key] = rectifier
-        return rectifier
-
-
-def _key(info: CameraInfo, width: int, height: int) -> str:
-    """Return all that a rectifier depends on."""
-    roi = info.roi
-    numbers = (
-        width, height, info.width, info.height, info.binning_x, info.binning_y, roi.x_offset,
-        roi.y_offset, roi.width, roi.height, *info.k, *info.d, *info.p,
-    )
-    return f'{info.distortion_model} {numbers}'
+        return self._calibrations.rectifier(
+            (width, height), output_size=(_SPARE * view_width, _SPARE * view_height))

@@ -158,6 +158,10 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'has come; then the network estimates the intrinsics.', 's', (0.0, 3600.0)),
     ParameterSpec('camera.max_gap_s', 'A longer gap between two images begins a new session.', 's',
                   (0.1, 86400.0)),
+    ParameterSpec('camera.max_pixels', 'Larger images are refused, encoded ones before they are '
+                  'decoded.', 'px', (1, 2**30)),
+    ParameterSpec('camera.bits', 'Bits that images of 16 bits use; 0 finds the range of each '
+                  'session.', limits=(0, 16)),
     ParameterSpec('keyframe.mode', 'Keep frames that show something new (motion) or at a fixed '
                   'rate (time).', choices=KEYFRAME_MODES),
     ParameterSpec('keyframe.min_interval_s', 'No two keyframes are closer than this.', 's',

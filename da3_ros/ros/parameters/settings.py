@@ -86,6 +86,8 @@ class CameraSettings:
     :param rectify: undistort by the CameraInfo; False for images that are rectified already.
     :param info_wait_s: images are dropped for this long if no CameraInfo came yet.
     :param max_gap_s: a longer gap between two images begins a new session.
+    :param max_pixels: larger images are refused.
+    :param bits: that images of 16 bits use; 0 finds them.
     """
 
     names: tuple[str, ...] = RigConfig.cameras
@@ -94,6 +96,8 @@ class CameraSettings:
     rectify: bool = True
     info_wait_s: float = 1.0
     max_gap_s: float = 10.0
+    max_pixels: int = 64_000_000
+    bits: int = 0
 
     @property
     def rig(self) -> RigConfig:

@@ -6,12 +6,10 @@
 import cv2
 from da3_ros.errors import MessageError
 from da3_ros.ros.conversions import to_bytes
-from da3_ros.ros.input.image_decoding import decode_compressed, decode_image, ENCODINGS
-from hypothesis import given
-from hypothesis import strategies as st
+from da3_ros.ros.input.image_decoding import decode_image, ENCODINGS
 import numpy as np
 import pytest
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import Image
 
 HEIGHT, WIDTH = 8, 12
 FLAT = np.array([200, 60, 120], np.uint8)
@@ -48,6 +46,8 @@ def encode_yuv(rgb, name):
     planar = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420)
     y, chroma = planar[:HEIGHT], planar[HEIGHT:]
     u, v = int(chroma.ravel()[0]), int(chroma.ravel()[-1])
+    if name == 'nv24':
+        return np.vstack([y, np.tile(np.uint8((u, v)), (HEIGHT, WIDTH)).reshape(-1, WIDTH)])
     if name.startswith('nv'):
         pair = (u, v) if name == 'nv12' else (v, u)
         return np.vstack([y, np.tile(np.uint8(pair), (HEIGHT // 2, WIDTH // 2))])
@@ -128,16 +128,21 @@ def test_odd_size_has_no_half_colours():
         decode_image(message)
 
 
-@pytest.mark.parametrize('suffix', ['.jpg', '.png'])
-def test_compressed(suffix):
-    """JPEG and PNG come back, in the order red, green, blue."""
-    _, data = cv2.imencode(suffix, flat_image()[..., ::-1])
-    decoded = decode_compressed(CompressedImage(format=suffix[1:], data=data.tobytes()))
-    assert np.abs(decoded.astype(int) - FLAT).max() <= 3
+def test_nv24_has_colours_for_every_pixel():
+    """Each pixel has its own; the values are OpenCV's for the same colours at half size."""
+    random = np.random.default_rng(0)
+    y = random.integers(16, 236, (HEIGHT, WIDTH)).astype(np.uint8)
+    half = random.integers(16, 241, (HEIGHT // 2, WIDTH // 2, 2)).astype(np.uint8)
+    full = half.repeat(2, axis=0).repeat(2, axis=1)
+    nv12 = to_message(np.vstack([y, half.reshape(-1, WIDTH)]), 'nv12')
+    nv24 = to_message(np.vstack([y, full.reshape(-1, WIDTH)]), 'nv24')
+    difference = decode_image(nv24).astype(int) - decode_image(nv12)
+    assert np.abs(difference).max() <= 2
 
 
-@given(st.binary(max_size=200))
-def test_compressed_rubbish_is_refused(data):
-    """Whatever is no picture gives one clear error."""
-    with pytest.raises(MessageError, match='compressed image'):
-        decode_compressed(CompressedImage(format='jpeg', data=data))
+def test_more_pixels_than_allowed_are_refused():
+    """Before anything is made of them."""
+    message = to_message(encode(flat_image(), 'rgb8'), 'rgb8')
+    assert decode_image(message, max_pixels=WIDTH * HEIGHT).shape == (HEIGHT, WIDTH, 3)
+    with pytest.raises(MessageError, match=r'12x8, 96 pixels, expected at most 95 \(camera.max_p'):
+        decode_image(message, max_pixels=WIDTH * HEIGHT - 1)

@@ -6,8 +6,8 @@
 from da3_ros.mapping.config import KeyframeConfig, PipelineConfig
 from da3_ros.mapping.frame_stream import FrameStream
 from da3_ros.ros.conversions import to_bytes, to_header
-from da3_ros.ros.input import image_intake
-from da3_ros.ros.input.rectification import Rectifier
+from da3_ros.ros.input import calibrations
+from da3_ros.ros.input.camera_model import read_camera_model
 from da3_ros.ros.input.rig_intake import RigIntake
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.insight.health import Health
@@ -49,16 +49,17 @@ class Camera:
         """Return what came through."""
         return [instant.keyframes[0].frame for instant in self.offered]
 
-    def send(self, stamp_ns, *, frame_id='camera', encoding='rgb8'):
+    def send(self, stamp_ns, *, frame_id='camera', encoding='rgb8', width=WIDTH):
         """Send a sound image."""
         image = Image(header=to_header(stamp_ns, frame_id), encoding=encoding)
-        image.width, image.height, image.step = WIDTH, HEIGHT, 3 * WIDTH
-        image.data = to_bytes(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+        image.width, image.height, image.step = width, HEIGHT, 3 * width
+        image.data = to_bytes(np.zeros((HEIGHT, width, 3), np.uint8))
         self.intake.on_image(image)
 
     def send_info(self, **fields):
         """Send a sound calibration."""
-        self.intake.on_camera_info(CameraInfo(width=WIDTH, height=HEIGHT, k=K, **fields))
+        self.intake.on_camera_info(CameraInfo(
+            **{'width': WIDTH, 'height': HEIGHT, 'k': K} | fields))
 
 
 def test_images_wait_for_the_first_camera_info():
@@ -116,8 +117,8 @@ def test_new_calibration_is_used_from_the_next_image():
 def test_calibrations_that_alternate_are_computed_once(monkeypatch):
     """Two cameras on one CameraInfo topic do not cost new maps with every image."""
     made = []
-    monkeypatch.setattr(image_intake, 'Rectifier', lambda *arguments, **keywords: made.append(
-        Rectifier(*arguments, **keywords)) or made[-1])
+    monkeypatch.setattr(calibrations, 'read_camera_model', lambda *arguments, **keywords: (
+        made.append(read_camera_model(*arguments, **keywords)) or made[-1]))
     camera = Camera()
     for index in range(20):
         camera.send_info(distortion_model='plumb_bob', d=[-0.1 - 0.05 * (index % 2)] + [0.0] * 4)
@@ -126,12 +127,58 @@ def test_calibrations_that_alternate_are_computed_once(monkeypatch):
     assert len({frame.intrinsics[0, 0] for frame in camera.frames}) == 2
 
 
-def test_images_without_frame_id_get_one():
-    """An empty name cannot be published on TF."""
+@pytest.mark.parametrize(('sent', 'taken'), [
+    ('', 'camera_optical_frame'), ('/front/optical', 'front/optical'), ('//x', 'x'),
+    ('/', 'camera_optical_frame'),
+])
+def test_frame_ids_that_tf_does_not_take_are_mended(sent, taken):
+    """Empty ones, and those with the slash of ROS 1."""
     camera = Camera()
     camera.send_info()
-    camera.send(0, frame_id='')
-    assert camera.frames[0].frame_id == 'camera_optical_frame'
+    camera.send(0, frame_id=sent)
+    assert camera.frames[0].frame_id == taken
+
+
+def test_unusable_camera_infos_take_nothing_away():
+    """Zeros and good ones in turn, as some drivers send them: one session, all rectified."""
+    camera = Camera()
+    for index in range(16):
+        camera.send_info(**({'k': [0.0] * 9} if index % 2 else {}))
+        camera.send(index * 33 * MS)
+    assert len(camera.frames) == 16
+    assert all(frame.intrinsics is not None for frame in camera.frames)
+    assert camera.counters[Event.SESSIONS] == 1
+    assert camera.counters[Event.BAD_CAMERA_INFO] == 8
+
+
+def test_a_usable_camera_info_does_not_hold_for_images_of_another_size():
+    """Then the network estimates the intrinsics."""
+    camera = Camera()
+    camera.send_info()
+    camera.send(0)
+    camera.send_info(k=[0.0] * 9)
+    camera.send(33 * MS, width=32)
+    assert [frame.intrinsics is None for frame in camera.frames] == [False, True]
+
+
+def test_an_image_of_12_bits_is_as_bright_as_one_of_8():
+    """As the parameter and the images say."""
+    for options in ({}, {'bits': 12}):
+        camera = Camera(info_wait_s=0.0, **options)
+        image = Image(header=to_header(0, 'camera'), encoding='mono16')
+        image.width, image.height, image.step = WIDTH, HEIGHT, 2 * WIDTH
+        values = np.linspace(0, 4095, WIDTH * HEIGHT).astype(np.uint16)
+        image.data = to_bytes(values)
+        camera.intake.on_image(image)
+        assert camera.frames[0].image.mean() == pytest.approx(127.5, abs=1.0)
+
+
+def test_more_pixels_than_allowed_are_a_counted_drop():
+    """The parameter decides how many these are."""
+    camera = Camera(info_wait_s=0.0, max_pixels=WIDTH * HEIGHT - 1)
+    camera.send(0)
+    assert camera.frames == []
+    assert camera.counters[Event.BAD_IMAGE] == 1
 
 
 def test_paused_images_are_ignored_and_counted():

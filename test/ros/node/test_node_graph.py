@@ -8,8 +8,9 @@ import time
 from diagnostic_msgs.msg import DiagnosticArray
 from node_harness import eventually
 from perfect_engine import frames
+import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 from test_node_outputs import stream
 from test_node_survival import assert_works, Counts
 
@@ -135,7 +136,10 @@ def test_every_profile_can_be_overridden(start_node, peer):
     node.wait_for_output('active: waiting for /front/image')
     assert eventually(lambda: len(profiles(peer, '/da3/points')) == 1)
     assert profiles(peer, '/front/image')[0].reliability == RELIABLE
-    assert profiles(peer, '/camera_info')[0].reliability == BEST_EFFORT
+    # The other subscription hears those who keep their one CameraInfo for whom comes later.
+    assert {(profile.durability, profile.reliability)
+            for profile in profiles(peer, '/camera_info')} == {
+        (DurabilityPolicy.VOLATILE, BEST_EFFORT), (DurabilityPolicy.TRANSIENT_LOCAL, RELIABLE)}
     assert profiles(peer, '/da3/points')[0].reliability == BEST_EFFORT
     assert profiles(peer, '/da3/depth/image')[0].reliability == RELIABLE
     assert profiles(peer, '/da3/path')[0].durability == DurabilityPolicy.TRANSIENT_LOCAL
@@ -151,3 +155,29 @@ def test_every_profile_can_be_overridden(start_node, peer):
         peer.send(frame, publisher=camera)
         time.sleep(0.05)
     assert eventually(lambda: len(peer.stamps('depth')) == 6)
+
+
+@pytest.mark.parametrize('durability', ['VOLATILE', 'TRANSIENT_LOCAL'])
+def test_camera_infos_of_every_kind_of_publisher_are_heard(start_node, peer, durability):
+    """One that is sent once and kept, before the node was there; one that is not kept."""
+    qos = QoSProfile(depth=1, durability=DurabilityPolicy[durability])
+    infos = peer.node.create_publisher(CameraInfo, '/front/camera_info', qos)
+    sent = list(frames(4))
+    peer.send_camera_info(sent[0], publisher=infos)
+    node = start_node({'camera.info_wait_s': 60.0}, arguments=[
+        '--ros-args', '-r', 'camera_info:=/front/camera_info', '--'])
+    peer.wait_for_images()
+    if durability == 'VOLATILE':
+        assert eventually(lambda: infos.get_subscription_count() == 1)
+        time.sleep(1.0)
+        peer.send_camera_info(sent[0], publisher=infos)
+        time.sleep(0.5)
+    for frame in sent:
+        peer.send(frame)
+        time.sleep(0.1)
+    assert eventually(lambda: len(peer.stamps('camera_info')) == 4)
+    scale = sent[0].intrinsics[0, 0] / sent[0].image.shape[1]
+    for (info,) in peer.received['camera_info'].values():
+        assert info.k[0] / info.width == pytest.approx(scale, rel=1e-6)
+    assert 'incompatible QoS' not in node.output
+    peer.node.destroy_publisher(infos)

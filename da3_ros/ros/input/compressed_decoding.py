@@ -1,0 +1,72 @@
+# Copyright 2026 The da3_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""CompressedImage messages become RGB arrays, or one clear error."""
+
+from collections.abc import Callable
+import re
+
+import cv2
+from da3_ros.errors import MessageError
+from da3_ros.ros.input.image_decoding import (
+    by_whole_range,
+    check_num_pixels,
+    RgbImage,
+    WideImage,
+)
+from da3_ros.ros.input.image_header import read_image_header
+from da3_ros.ros.parameters.settings import CameraSettings
+import numpy as np
+from sensor_msgs.msg import CompressedImage
+
+_FLAGS = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+_BAYER = re.compile(r'bayer_(rggb|bggr|gbrg|grbg)(8|16)\b')
+# OpenCV names a pattern by its second row.
+_BAYER_CODES = {
+    'rggb': cv2.COLOR_BayerBG2RGB, 'bggr': cv2.COLOR_BayerRG2RGB,
+    'gbrg': cv2.COLOR_BayerGR2RGB, 'grbg': cv2.COLOR_BayerGB2RGB,
+}
+
+
+def decode_compressed(
+    message: CompressedImage, *, max_pixels: int = CameraSettings.max_pixels,
+    to_8_bits: Callable[[WideImage], RgbImage] = by_whole_range,
+) -> RgbImage:
+    """
+    Decode an image.
+
+    As in image_transport, the format begins with what the pixels were before: one channel of a
+    Bayer pattern is a mosaic, while three channels have their colours already.
+
+    :param message: JPEG, PNG, WebP, TIFF or BMP.
+    :param max_pixels: larger images are refused before they are decoded.
+    :param to_8_bits: scales images of 16 bits.
+    :returns: (H, W, 3) uint8 RGB.
+    :raises MessageError: if it is too large, cut off, or cannot be read.
+    """
+    data = bytes(message.data)
+    header = read_image_header(data)
+    check_num_pixels(header.width, header.height, max_pixels)
+    if not header.is_complete:
+        raise MessageError(
+            f'compressed image of {header.width}x{header.height}: got {len(data)} bytes without '
+            'the end of the image, expected a whole one')
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS)
+    except cv2.error as error:
+        raise MessageError(f'compressed image: {error}') from error
+    if image is None or image.dtype not in (np.uint8, np.uint16):
+        got = 'nothing' if image is None else str(image.dtype)
+        raise MessageError(
+            f'compressed image of format {message.format!r}: got {got} from the decoder, expected '
+            '8 or 16 bits per value')
+    rgb = cv2.cvtColor(image, _colour_code(message.format, image.ndim))
+    return rgb if rgb.dtype == np.uint8 else to_8_bits(rgb)
+
+
+def _colour_code(encoding: str, ndim: int) -> int:
+    """Return the conversion to RGB."""
+    if ndim == 3:
+        return cv2.COLOR_BGR2RGB
+    bayer = _BAYER.match(encoding)
+    return cv2.COLOR_GRAY2RGB if bayer is None else _BAYER_CODES[bayer[1]]
