@@ -36,7 +36,7 @@ setup(
     extras_require={'test': ['pytest']},
     entry_points={
         'console_scripts': [
-            'node = da3_ros.node:main',
+            'node = da3_ros.start:main',
             'demo = da3_ros.demo.__main__:main',
             'plan = da3_ros.inference.plan:main',
             'fetch_weights = da3_ros.model.fetch_weights:main',

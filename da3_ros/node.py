@@ -42,9 +42,7 @@ def _reported(transition: Transition) -> Transition:
         except (Da3Error, ValueError) as error:
             node.get_logger().error(f'{name}: {error}')
         except Exception:
-            # A signal in the middle of a transition takes ROS away; that is no fault.
-            if node.context.ok():
-                node.get_logger().error(f'{name}: unexpected error\n{traceback.format_exc()}')
+            node.get_logger().error(f'{name}: unexpected error\n{traceback.format_exc()}')
         return _FAILURE
     return run
 
@@ -67,6 +65,7 @@ class Da3Node(LifecycleNode):
         """
         super().__init__('da3')
         self._engine_loader = engine_loader
+        self._is_interrupted = False
         self._log_bridge = LogBridge(self.get_logger())
         self._counters = Counters()
         self._health = Health(lambda: self.get_clock().now().nanoseconds)
@@ -98,8 +97,7 @@ class Da3Node(LifecycleNode):
         :param state: before.
         """
         loaded = self._engine_loader(self._params.read())
-        if not self.context.ok():
-            # A signal came while the network was loaded: nothing can be created any more.
+        if self._is_interrupted:
             return _FAILURE
         self._line = ProcessingLine(
             self, loaded, settings=lambda: self._params.settings, counters=self._counters,
@@ -161,6 +159,10 @@ class Da3Node(LifecycleNode):
         """
         return self._close_line(_CLEANUP_TIMEOUT_S)
 
+    def interrupt(self) -> None:
+        """Wait no longer for what takes long; from a signal's handler."""
+        self._is_interrupted = True
+
     def close(self) -> bool:
         """
         Give everything back before the node is destroyed.
@@ -174,23 +176,30 @@ class Da3Node(LifecycleNode):
 
     def _close_line(self, timeout_s: float) -> TransitionCallbackReturn:
         deadline_s = time.monotonic() + timeout_s
-        was_ok = self.context.ok()
+        was_interrupted = self._is_interrupted
         while self._line is not None:
             if self._line.close(min(timeout_s, _CLOSING_STEP_S)):
                 self._line = None
-            elif time.monotonic() >= deadline_s or (was_ok and not self.context.ok()):
-                # Too long, or a signal came meanwhile.
-                self.get_logger().error(
-                    f'the inference under way did not end within {timeout_s} s')
+            elif self._is_interrupted and not was_interrupted:
+                return _FAILURE
+            elif time.monotonic() >= deadline_s:
+                self._tell_of_inference(timeout_s)
                 return _FAILURE
         return _SUCCESS
+
+    def _tell_of_inference(self, timeout_s: float) -> None:
+        text = f'the inference under way did not end within {timeout_s} s'
+        if self._is_interrupted:
+            self.get_logger().info(text)
+        else:
+            self.get_logger().error(text)
 
     def _identity(self) -> ModelIdentity | None:
         return None if self._line is None else self._line.identity
 
     def _autostart(self) -> None:
         self._autostart_timer.cancel()
-        if not self._transitions.bring_up() and self.context.ok():
+        if not self._transitions.bring_up() and not self._is_interrupted:
             self.get_logger().error(
                 'autostart failed; when the cause is mended: ros2 lifecycle set '
                 f'{self.get_fully_qualified_name()} configure, and activate')

@@ -43,8 +43,6 @@ class Transitions:
                 if trigger() != TransitionCallbackReturn.SUCCESS:
                     return False
             except RuntimeError:
-                if not self._node.context.ok():
-                    raise
                 self._node.get_logger().info('somebody else brings the node up: autostart ends')
                 return True
         return True
@@ -52,13 +50,8 @@ class Transitions:
     def _answer(
         self, request: ChangeState.Request, response: ChangeState.Response
     ) -> ChangeState.Response:
-        try:
-            if self._is_possible(request.transition):
-                return self._change_state(request, response)
-        except RuntimeError:
-            # A signal in the middle, or else another transition that came first.
-            if not self._node.context.ok():
-                raise
+        if self._is_possible(request.transition):
+            return self._change_state(request, response)
         response.success = False
         self._node.get_logger().warning(self._refusal(request.transition))
         return response

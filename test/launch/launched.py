@@ -91,7 +91,7 @@ def link_package(standins: Sequence[str] = ()) -> dict[str, str]:
         # The files, not their folder: ros2 launch does not look into a linked one.
         (share / path.parent.name / path.name).symlink_to(path)
     script = prefix / 'lib' / 'da3_ros' / 'node'
-    script.write_text(f'#!{sys.executable}\nfrom da3_ros.node import main\nmain()\n')
+    script.write_text(f'#!{sys.executable}\nfrom da3_ros.start import main\nmain()\n')
     script.chmod(0o755)
     for package in standins:
         install(prefix, package)

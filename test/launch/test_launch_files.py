@@ -101,7 +101,7 @@ def test_a_rig_remaps_the_topics_of_all_its_cameras():
 def test_the_node_is_an_entry_point_of_the_package():
     node = da3_node()
     assert node.kwargs['package'] == 'da3_ros'
-    assert f"'{node.kwargs['executable']} = da3_ros.node:main'" in (ROOT / 'setup.py').read_text()
+    assert f"'{node.kwargs['executable']} = da3_ros.start:main'" in (ROOT / 'setup.py').read_text()
 
 
 def test_log_lines_come_out_as_they_are_written():
