@@ -122,6 +122,8 @@ def measure_all(
     implementation: str, model: str, views: Sequence[int], size: tuple[int, int], max_runs: int
 ) -> Iterator[Measurement]:
     """Measure one implementation of one variant at every window size, smallest first."""
+    # Where nothing can be built, the first window fails.
+    num_views = views[0]
     try:
         if implementation == 'upstream':
             prepare = upstream(model)
@@ -134,7 +136,7 @@ def measure_all(
                 implementation, model, num_views, *measure(run, min(num_runs, max_runs))
             )
     except (RuntimeError, ImportError, Da3Error) as error:
-        yield Measurement(implementation, model, num_views, error=str(error).splitlines()[0])
+        yield Measurement(implementation, model, num_views, error=repr(error).splitlines()[0])
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -30,7 +30,19 @@ class AlignmentError(Da3Error):
 
 
 class PredictionError(Da3Error):
-    """The network returned values that cannot be used (all NaN, all infinite)."""
+    """The network's answer cannot be used."""
+
+
+class NonFiniteError(PredictionError):
+    """
+    The network itself gave NaN or infinity.
+
+    Of all predictions that cannot be used, those that a wider number format may mend.
+    """
+
+
+class IntrinsicsError(PredictionError):
+    """The network estimates no cameras, and no camera's intrinsics are known either."""
 
 
 class SaveError(Da3Error):

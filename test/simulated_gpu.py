@@ -105,7 +105,7 @@ class SimulatedGpu:
         executor = WindowExecutor(network, options)
         run = executor.run
 
-        def count_and_run(images, cameras=None):
+        def count_and_run(images, *given):
             size, dtype = images.shape[1:3], torch.float32
             cost = WindowModel(network.config, size, dtype, options, self.calibration)
             needed = self.miss * (cost.peak_bytes(len(images)) - cost.calibration.fixed_bytes)
@@ -114,7 +114,7 @@ class SimulatedGpu:
                 raise torch.cuda.OutOfMemoryError('CUDA out of memory (simulated)')
             self._peak_bytes = max(self._peak_bytes, self.allocated_bytes + int(needed))
             is_real = not next(network.parameters()).is_meta
-            return run(images, cameras) if is_real else None
+            return run(images, *given) if is_real else None
 
         executor.run = count_and_run
         return executor

@@ -10,7 +10,7 @@ Needs a C++ compiler on a CPU, or cupy on a GPU.
 """
 
 import argparse
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 import logging
 from pathlib import Path
 import tempfile
@@ -19,10 +19,9 @@ from da3_ros.model import build_network, load_weights
 from da3_ros.model.network import DepthAnything3
 import torch
 
-from training.heldout import draw_held_out
+from training.heldout import Attitude, draw_held_out
 from training.metrics import floor, Scores
 from training.predict import evaluate, Mode
-from training.recipe import Recipe
 from training.renderer import CudaRenderer, HostRenderer, Renderer
 
 _logger = logging.getLogger('training')
@@ -38,6 +37,8 @@ class HeldOutSet:
     :param max_stride: see ``draw_held_out``.
     :param share: of the number of windows asked for.
     :param modes: how the network is asked, with names for the table.
+    :param size: height and width of the images [px].
+    :param attitude: of the cameras.
     """
 
     name: str
@@ -45,6 +46,8 @@ class HeldOutSet:
     max_stride: int
     share: float
     modes: tuple[tuple[str, Mode], ...]
+    size: tuple[int, int] = (168, 224)
+    attitude: Attitude = field(default_factory=Attitude)
 
 
 _USUAL = (('', Mode()),)
@@ -54,6 +57,12 @@ _SETS = (
     HeldOutSet('8 views', 8, 1, 1.0, _ALL),
     HeldOutSet('8 views, each 1st-3rd of the path', 8, 3, 1.0, _USUAL),
     HeldOutSet('32 views', 32, 1, 0.25, _USUAL),
+    HeldOutSet('8 views, 40 degrees down', 8, 1, 1.0, _USUAL, attitude=Attitude(down_deg=40.0)),
+    HeldOutSet('8 views, rolled 20 degrees', 8, 1, 1.0, _USUAL, attitude=Attitude(roll_deg=20.0)),
+    HeldOutSet('8 views, 16:9', 8, 1, 1.0, _USUAL, size=(126, 224)),
+    HeldOutSet('8 views, 3:1', 8, 1, 1.0, _USUAL, size=(70, 224)),
+    HeldOutSet('8 views, portrait', 8, 1, 1.0, _USUAL, size=(224, 168)),
+    HeldOutSet('8 views, 336 px', 8, 1, 1.0, _USUAL, size=(252, 336)),
 )
 
 
@@ -84,7 +93,7 @@ def _evaluate_set(
 ) -> None:
     held_out = draw_held_out(
         renderer, max(1, round(num_windows * held_out_set.share)), held_out_set.num_views,
-        Recipe().image_size, max_stride=held_out_set.max_stride)
+        held_out_set.size, max_stride=held_out_set.max_stride, attitude=held_out_set.attitude)
     _row(f'{held_out_set.name}: no motion, even depth', floor(held_out.truth))
     for name, mode in held_out_set.modes:
         label = f'{held_out_set.name}, {name}' if name else held_out_set.name

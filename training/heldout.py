@@ -14,14 +14,28 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from training.camera_response import draw_exposure, expose, Response
+from training.handling import turned
 from training.metrics import Truth
-from training.pool import draw_exposure, expose
 from training.renderer import Renderer
 from training.windows import draw_window, stack_windows, Window
 
 FIRST_SEED = 500_000
 _PATH_VIEWS = 24
 _MAX_NOISE = 0.025
+
+
+@dataclass(frozen=True)
+class Attitude:
+    """
+    How a camera is turned against the simulated robot's.
+
+    :param down_deg: further down.
+    :param roll_deg: to the right.
+    """
+
+    down_deg: float = 0.0
+    roll_deg: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +55,7 @@ class HeldOut:
 
 def draw_held_out(
     renderer: Renderer, num_windows: int, num_views: int, size: tuple[int, int], *,
-    first_seed: int = FIRST_SEED, max_stride: int = 1,
+    first_seed: int = FIRST_SEED, max_stride: int = 1, attitude: Attitude | None = None,
     draw_all: Callable[..., Iterable[Window]] = map,
 ) -> HeldOut:
     """
@@ -53,14 +67,17 @@ def draw_held_out(
     :param size: height and width [px].
     :param first_seed: of consecutive ones.
     :param max_stride: every window takes each view of its path, or each second ... up to this.
+    :param attitude: how the cameras are turned against the robot's upright one.
     :param draw_all: maps a function over seeds; may spread them over processes.
     """
-    draw = partial(_held_out_window, num_views=num_views, max_stride=max_stride)
+    draw = partial(
+        _held_out_window, num_views=num_views, max_stride=max_stride,
+        attitude=Attitude() if attitude is None else attitude)
     arrays = stack_windows(list(draw_all(draw, range(first_seed, first_seed + num_windows))))
     rendering = renderer(arrays, size, samples=2)
     random = torch.Generator().manual_seed(first_seed + num_views)
     exposure = draw_exposure(num_windows, num_views, random)
-    images = expose(rendering.radiance, exposure.to(rendering.radiance.device)).cpu()
+    images = expose(rendering.radiance, exposure, Response.plain(num_windows)).cpu()
     strength = _MAX_NOISE * torch.rand(num_windows, 1, 1, 1, 1, generator=random)
     noise = 255.0 * strength * torch.randn(images.shape, generator=random)
     return HeldOut(
@@ -70,12 +87,15 @@ def draw_held_out(
     )
 
 
-def _held_out_window(seed: int, *, num_views: int, max_stride: int) -> Window:
+def _held_out_window(
+    seed: int, *, num_views: int, max_stride: int, attitude: Attitude
+) -> Window:
     """Draw a path and keep the views of its start."""
     window = draw_window(seed, max(num_views, _PATH_VIEWS), augment=False)
     stride = 1 + seed % min(max_stride, max(_PATH_VIEWS // num_views, 1))
     kept = slice(0, num_views * stride, stride)
     return Window(
-        scene=window.scene, world_T_camera=window.world_T_camera[kept],
+        scene=window.scene, world_T_camera=turned(
+            window.world_T_camera[kept], down_deg=attitude.down_deg, roll_deg=attitude.roll_deg),
         fov_x_rad=window.fov_x_rad, motion=window.motion[kept],
     )

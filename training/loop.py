@@ -3,6 +3,7 @@
 
 """The loop over steps: one clock for all devices, logs, evaluations on the way."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 import logging
 from pathlib import Path
@@ -73,22 +74,26 @@ class Loop:
 
     :param network: what is trained.
     :param step: one step of it.
-    :param pool: of windows.
+    :param pools: of windows, for each format.
     :param schedule: what changes on the way.
     :param place: of this process.
     :param held_out: windows to evaluate on, or None.
+    :param on_decay: called once when the rates begin to fall for good: more training goes on from
+        there.
     """
 
     def __init__(
-        self, network: DepthAnything3, step: TrainStep, pool: WindowPool, schedule: Schedule,
-        place: Place, held_out: HeldOut | None,
+        self, network: DepthAnything3, step: TrainStep, pools: Sequence[WindowPool],
+        schedule: Schedule, place: Place, held_out: HeldOut | None,
+        on_decay: Callable[[], None] | None = None,
     ) -> None:
         self._network = network
         self._step = step
-        self._pool = pool
+        self._pools = pools
         self._schedule = schedule
         self._place = place
         self._held_out = held_out
+        self._on_decay = on_decay
         self._retreat = Retreat(step.optimizer)
 
     def run(self, progress: Progress, limits: Limits) -> Progress:
@@ -105,6 +110,9 @@ class Loop:
         block = self._prepare(number, limits)
         while True:
             elapsed = self._elapsed(limits)
+            if self._on_decay is not None and self._schedule.decays(elapsed):
+                self._on_decay()
+                self._on_decay = None
             if elapsed >= limits.seconds or number >= limits.steps:
                 return Progress(number, progress.seconds + elapsed)
             if elapsed - evaluated >= limits.evaluate_every:
@@ -167,11 +175,12 @@ class Loop:
 
     def _prepare(self, number: int, limits: Limits) -> '_Block':
         """Draw the next steps and bring the pool to them, while the device is still busy."""
-        self._pool.advance(number)
+        for pool in self._pools:
+            pool.advance(number)
         end = min(number - number % _BLOCK_STEPS + _BLOCK_STEPS, max(limits.steps, number + 1))
         draws = [self._schedule.draw(n) for n in range(number, end)]
         rows = [
-            self._pool.choose(n, draw.num_views).pack()
+            self._pools[draw.number].choose(n, draw.num_views).pack()
             for n, draw in zip(range(number, end), draws, strict=True)
         ]
         return _Block(number, end, draws, upload(
@@ -187,7 +196,7 @@ class Loop:
         for number, (draw, row) in enumerate(
             zip(block.draws, block.rows, strict=True), start=block.start
         ):
-            watched += step(row, draw, seed=self._pool.seed(number))
+            watched += step(row, draw, seed=self._pools[draw.number].seed(number))
         return watched
 
     def _elapsed(self, limits: Limits) -> float:

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.recipe import Recipe
+from training.camera_response import draw_exposure, expose, Response
+from training.recipe import Format, Recipe
 from training.renderer import Renderer, upload
-from training.windows import draw_windows, FIRST_TRAINING_SEED, WindowArrays
+from training.windows import draw_windows, FIRST_TRAINING_SEED, Looks, WindowArrays
 
-_GAMMA = 2.2
 _PREFETCHED_CHUNKS = 6
 _MAX_NOISE = 0.025
 _REFERENCE_SHARE = 0.6
@@ -51,16 +51,16 @@ class Choice:
         return torch.cat([part.flatten().double() for part in parts])
 
     @classmethod
-    def unpack(cls, row: Tensor, num_views: int, recipe: Recipe) -> 'Choice':
+    def unpack(cls, row: Tensor, num_views: int, form: Format) -> 'Choice':
         """
         Read a row, which may be longer.
 
         :param row: from ``pack``, on any device.
         :param num_views: N.
-        :param recipe: sizes.
+        :param form: that the step is of.
         """
-        num_all = recipe.views_per_step
-        sizes = (num_all // num_views, num_all, num_all // num_views, num_all, recipe.dense_views)
+        num_all = form.views
+        sizes = (num_all // num_views, num_all, num_all // num_views, num_all, form.dense_views)
         window, views, noise, partner, dense = row[:sum(sizes)].split(sizes)
         return cls(
             window.long(), views.long().view(-1, num_views), noise,
@@ -84,57 +84,38 @@ class Views:
     focal_px: Tensor
 
 
-def expose(radiance: Tensor, exposure: Tensor) -> Tensor:
-    """
-    Turn radiance into images as ``da3_ros.simulation.sensor`` does, without noise.
-
-    :param radiance: (S, N, 3, H, W) linear RGB.
-    :param exposure: (S, N, 3) factor of every view and colour.
-    :returns: (S, N, 3, H, W) uint8.
-    """
-    exposed = (radiance * exposure[..., None, None]).clamp(0.0, 1.0)
-    return (exposed ** (1.0 / _GAMMA) * 255.0).round().to(torch.uint8)
-
-
-def draw_exposure(num_windows: int, num_views: int, random: torch.Generator) -> Tensor:
-    """
-    Draw exposures that change a little from view to view.
-
-    :param num_windows: S.
-    :param num_views: N.
-    :param random: source of randomness.
-    :returns: (S, N, 3).
-    """
-    window = (torch.rand(num_windows, 1, 1, generator=random) - 0.45).exp()
-    balance = 0.85 + 0.3 * torch.rand(num_windows, 1, 3, generator=random)
-    flicker = (0.06 * torch.randn(num_windows, num_views, 1, generator=random)).exp()
-    return window * balance * flicker
-
-
 class WindowPool:
     """
-    Rendered windows.
+    Rendered windows of one format.
 
     :param recipe: sizes and seed.
+    :param number: of the format.
     :param renderer: of the device.
     :param executor: draws scenes and paths in other processes.
     :param device: where the pool lives.
+    :param looks: photos and meshes, or None.
     :param rank: number of this device.
     :param world_size: number of devices.
     """
 
     def __init__(
-        self, recipe: Recipe, renderer: Renderer, executor: Executor, device: torch.device,
-        *, rank: int = 0, world_size: int = 1,
+        self, recipe: Recipe, number: int, renderer: Renderer, executor: Executor,
+        device: torch.device, *, looks: Looks | None = None, rank: int = 0, world_size: int = 1,
     ) -> None:
+        self.form = recipe.formats[number]
         self._recipe = recipe
+        self._number = number
+        self._looks = looks
+        share = self.form.share / sum(form.share for form in recipe.formats)
+        self._refresh_steps = round(recipe.refresh_steps / share)
+        self._first_chunks = max(1, round(recipe.first_chunks * share))
         self._renderer = renderer
         self._executor = executor
         self._device = device
         self._rank = rank
         self._world_size = world_size
         shape = (recipe.pool_chunks * recipe.chunk_windows, recipe.window_views)
-        size = recipe.image_size
+        size = self.form.image_size
         self._images = torch.empty(*shape, 3, *size, dtype=torch.uint8, device=device)
         self._depth = torch.empty(*shape, *size, device=device)
         self._poses = torch.empty(*shape, 4, 4, device=device)
@@ -149,13 +130,13 @@ class WindowPool:
         :param step: not before the step of the last call.
         """
         recipe = self._recipe
-        wanted = recipe.first_chunks + step // recipe.refresh_steps
+        wanted = self._first_chunks + step // self._refresh_steps
         first = max(self._num_chunks, wanted - recipe.pool_chunks)
         for chunk in range(first, wanted + _PREFETCHED_CHUNKS):
             if chunk not in self._pending:
                 self._pending[chunk] = self._executor.submit(
                     draw_windows, self._first_seed(chunk), recipe.chunk_windows,
-                    recipe.window_views, augment=True,
+                    recipe.window_views, augment=True, looks=self._looks,
                 )
         for chunk in range(first, wanted):
             self._render(chunk, self._pending.pop(chunk).result())
@@ -170,7 +151,7 @@ class WindowPool:
         """
         recipe = self._recipe
         random = torch.Generator().manual_seed(self.seed(step))
-        num_windows = recipe.views_per_step // num_views
+        num_windows = self.form.views // num_views
         filled = min(self._num_chunks, recipe.pool_chunks) * recipe.chunk_windows
         window = torch.randint(filled, (num_windows,), generator=random)
         longest = (recipe.window_views - 1) // (num_views - 1)
@@ -188,7 +169,7 @@ class WindowPool:
         return Choice(
             window=window, views=views,
             noise=torch.rand(num_windows, generator=random) * _MAX_NOISE, partner=partner,
-            dense=torch.randperm(recipe.views_per_step, generator=random)[:recipe.dense_views],
+            dense=torch.randperm(self.form.views, generator=random)[:self.form.dense_views],
         )
 
     def gather(self, choice: Choice) -> Views:
@@ -223,14 +204,17 @@ class WindowPool:
         exposure = draw_exposure(recipe.chunk_windows, recipe.window_views, random)
         slot = chunk % recipe.pool_chunks * recipe.chunk_windows
         place = slice(slot, slot + recipe.chunk_windows)
-        rendering = self._renderer(arrays, recipe.image_size, samples=recipe.samples)
-        self._images[place] = expose(rendering.radiance, upload(exposure, self._device))
+        rendering = self._renderer(arrays, self.form.image_size, samples=recipe.samples)
+        response = Response.draw(recipe.chunk_windows, random)
+        self._images[place] = expose(rendering.radiance, exposure, response)
         self._depth[place] = rendering.depth
         self._poses[place] = upload(
             torch.from_numpy(arrays.world_T_camera), self._device)
-        focal_px = recipe.image_size[1] / (2.0 * torch.from_numpy(arrays.tangents))
+        focal_px = self.form.image_size[1] / (2.0 * torch.from_numpy(arrays.tangents))
         self._focal_px[place] = upload(focal_px, self._device)
 
     def _first_seed(self, chunk: int) -> int:
-        number = (self._recipe.seed * 1_000_003 + chunk) * self._world_size + self._rank
-        return FIRST_TRAINING_SEED + number * self._recipe.chunk_windows
+        recipe = self._recipe
+        number = (recipe.seed * 1_000_003 + chunk) * self._world_size + self._rank
+        number = number * len(recipe.formats) + self._number
+        return FIRST_TRAINING_SEED + number * recipe.chunk_windows

@@ -7,24 +7,39 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Format:
+    """
+    Size of images and what a step of such images takes.
+
+    :param image_size: height and width [px].
+    :param views: of a step and device; a multiple of every window size.
+    :param dense_views: how many of them the depth head sees.
+    :param share: of the steps.
+    """
+
+    image_size: tuple[int, int]
+    views: int = 120
+    dense_views: int = 60
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
 class Recipe:
     """
     What defines a training; all runs that add up to one training share it.
 
     :param seed: of weights and data.
-    :param image_size: height and width [px].
-    :param views_per_step: views of a step and device; a multiple of every window size.
-    :param dense_views: how many of them the depth head sees.
+    :param formats: of the images; the first is that of the evaluations on the way.
     :param window_sizes: numbers of views of a window.
     :param window_shares: how often each is drawn.
     :param posed_sizes: numbers of views with which cameras may be given.
     :param posed_share: share of such steps whose cameras are given to the camera encoder.
     :param stride_shares: how often every first, second ... view along the path is taken.
-    :param pool_chunks: chunks of rendered windows kept on the device.
-    :param first_chunks: chunks rendered before the first step.
+    :param pool_chunks: chunks of rendered windows kept on the device, for each format.
+    :param first_chunks: chunks rendered before the first step, shared out to the formats.
     :param chunk_windows: windows of a chunk.
     :param window_views: views along the path of a rendered window; steps draw some of them.
-    :param refresh_steps: a new chunk replaces the oldest one every so many steps.
+    :param refresh_steps: a new chunk, of one format or another, comes every so many steps.
     :param samples: rays along each side of a rendered pixel.
     :param learning_rate: of AdamW.
     :param muon_rate: of Muon (the blocks' matrices).
@@ -38,9 +53,11 @@ class Recipe:
     """
 
     seed: int = 1
-    image_size: tuple[int, int] = (168, 224)
-    views_per_step: int = 120
-    dense_views: int = 60
+    formats: tuple[Format, ...] = (
+        Format((168, 224), share=0.6),
+        Format((126, 224), share=0.2),
+        Format((252, 336), views=48, dense_views=24, share=0.2),
+    )
     window_sizes: tuple[int, ...] = (2, 4, 8, 12, 24)
     window_shares: tuple[float, ...] = (0.17, 0.24, 0.33, 0.18, 0.08)
     posed_sizes: tuple[int, ...] = (4, 8)

@@ -2,8 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Ray caster for the arrays of da3_ros.simulation.scene. The formulas are those that the modules
-// intersection, surface, texture and lighting of da3_ros.simulation state. One source for two
-// compilers: NVRTC, one thread a pixel, and a C++ compiler (-DHOST), for tests.
+// intersection, surface, texture and lighting of da3_ros.simulation state; what photos and meshes
+// add is said in photos.py and mesh_bank.py. One source for two compilers: NVRTC, one thread a
+// pixel, and a C++ compiler (-DHOST), for tests.
 
 #ifdef HOST
 #include <cmath>
@@ -26,6 +27,11 @@ struct V3 { float x, y, z; };
 #define SHADOW_OFFSET_M 0.002f
 #define TINY 1e-20f
 #define NO_HIT 3.0e38f
+#define MESH 4
+#define NODE_COLUMNS 8
+#define PHOTO_SIZE 160
+#define PHOTO_TEXELS 34126
+#define PHOTO_LAST_LEVEL 6
 
 FN V3 v3(float x, float y, float z) { V3 a = {x, y, z}; return a; }
 FN V3 operator+(V3 a, V3 b) { return v3(a.x + b.x, a.y + b.y, a.z + b.z); }
@@ -84,6 +90,60 @@ FN float first_hit(int shape, V3 o, V3 d, V3 h) {
   }
   return s.entry < s.leave ? s.entry : NO_HIT;
 }
+// ---------------------------------------------------------------- meshes
+struct Meshes { const float *nodes, *triangles; const int* roots; };
+struct Touch { float t; int triangle; };
+
+FN bool meets_box(const float* node, V3 o, V3 inverse, float limit) {
+  float near = 0.f, far = limit;
+  float a = (node[0] - o.x) * inverse.x, b = (node[3] - o.x) * inverse.x;
+  near = fmaxf(near, fminf(a, b));
+  far = fminf(far, fmaxf(a, b));
+  a = (node[1] - o.y) * inverse.y;
+  b = (node[4] - o.y) * inverse.y;
+  near = fmaxf(near, fminf(a, b));
+  far = fminf(far, fmaxf(a, b));
+  a = (node[2] - o.z) * inverse.z;
+  b = (node[5] - o.z) * inverse.z;
+  near = fmaxf(near, fminf(a, b));
+  far = fminf(far, fmaxf(a, b));
+  return near <= far * 1.00001f + 1e-6f;
+}
+// Moeller and Trumbore (1997), both sides.
+FN float meets_triangle(const float* c, V3 o, V3 d) {
+  V3 a = load(c), u = load(c + 3) - a, v = load(c + 6) - a, p = cross(d, v);
+  float determinant = dot(u, p);
+  if (fabsf(determinant) < 1e-12f) return NO_HIT;
+  V3 s = o - a, q = cross(s, u);
+  float inverse = 1.f / determinant, x = dot(s, p) * inverse, y = dot(d, q) * inverse;
+  if (x < -1e-5f || y < -1e-5f || x + y > 1.00001f) return NO_HIT;
+  return dot(v, q) * inverse;
+}
+// The first touch behind `from` in a part's own box [-1, 1]^3; with `any`, whichever comes up.
+FN Touch meets_mesh(const Meshes& m, int part, V3 o, V3 d, float from, float limit, bool any) {
+  Touch touch = {limit, -1};
+  V3 inverse = v3(1.f / (d.x + TINY), 1.f / (d.y + TINY), 1.f / (d.z + TINY));
+  int node = m.roots[part], end = m.roots[part + 1];
+  while (node < end) {
+    const float* n = m.nodes + (long long)node * NODE_COLUMNS;
+    if (!meets_box(n, o, inverse, touch.t)) {
+      node = (int)n[6];
+      continue;
+    }
+    int first = (int)n[7] >> 3, count = (int)n[7] & 7;
+    for (int k = first; k < first + count; k++) {
+      float t = meets_triangle(m.triangles + 9ll * k, o, d);
+      if (t > from && t < touch.t) {
+        touch.t = t;
+        touch.triangle = k;
+        if (any) return touch;
+      }
+    }
+    node++;
+  }
+  return touch;
+}
+
 // Whether a ray misses the sphere around a primitive; cheap, and never wrong.
 FN bool misses(const float* p, V3 o, V3 d, float dd) {
   V3 c = load(p + 1) - o, h = load(p + 4);
@@ -124,7 +184,67 @@ FN float wave(float x, float w) {
   float box = fmaxf(w, 1e-3f);
   return (wave_integral(x + 0.5f * box) - wave_integral(x - 0.5f * box)) / box;
 }
-FN V3 texture_colour(const float* m, float u, float v, float footprint, u32 face) {
+// A bank of photos, as photos.py lays it out: the levels of a photo one after another, a texel a
+// word, bytes 255 * sqrt(linear).
+struct Photos { const u32* words; int count; };
+
+FN V3 texel(const u32* level, int side, int i, int j) {
+  u32 t = level[j * side + i];
+  float r = (float)(t & 255u), g = (float)((t >> 8) & 255u), b = (float)((t >> 16) & 255u);
+  return v3(r * r, g * g, b * b);
+}
+FN int fold(int i, int side, bool mirrored) {
+  int period = mirrored ? 2 * side : side, k = i % period;
+  k = k < 0 ? k + period : k;
+  return k < side ? k : 2 * side - 1 - k;
+}
+FN V3 photo_level(const u32* photo, int number, float x, float y, bool mirrored) {
+  int side = PHOTO_SIZE, start = 0;
+  for (int k = 0; k < number; k++) {
+    start += side * side;
+    side = side == 5 ? 1 : side / 2;
+  }
+  const u32* level = photo + start;
+  float a = x * side - 0.5f, b = y * side - 0.5f, left = floorf(a), top = floorf(b);
+  a -= left;
+  b -= top;
+  int i = fold((int)left, side, mirrored), k = fold((int)left + 1, side, mirrored);
+  int j = fold((int)top, side, mirrored), l = fold((int)top + 1, side, mirrored);
+  V3 near = texel(level, side, i, j), far = texel(level, side, i, l);
+  near = near + a * (texel(level, side, k, j) - near);
+  far = far + a * (texel(level, side, k, l) - far);
+  return near + b * (far - near);
+}
+FN V3 photo_colour(const Photos& photos, const float* m, float u, float v, float footprint,
+                   u32 face) {
+  int number = -1 - (int)m[0];
+  if (number >= photos.count) return load(m + 1);
+  const u32* photo = photos.words + (long long)number * PHOTO_TEXELS;
+  float x = (m[8] * u - m[9] * v) * m[7] + m[4];
+  float y = m[5] - (m[9] * u + m[8] * v) * m[7] / m[6];
+  bool mirrored = m[10] < 0.f;
+  u32 seed = (u32)fabsf(m[10]);
+  if (seed > 0u) {
+    x += 2.f * hash(face, 1u, seed, 21u);
+    y += 2.f * hash(face, 2u, seed, 21u);
+  }
+  // The footprint is that along the slope: a little less is sharper and does not flicker yet.
+  float w = 0.7f * footprint * m[7] * PHOTO_SIZE;
+  float level = clamp(log2f(fmaxf(w, 1.f)), 0.f, (float)PHOTO_LAST_LEVEL);
+  int fine = (int)level;
+  float share = level - fine;
+  V3 colour = photo_level(photo, fine, x, y, mirrored);
+  if (share > 0.f)
+    colour = colour + share * (photo_level(photo, fine + 1, x, y, mirrored) - colour);
+  V3 mean = texel(photo + PHOTO_TEXELS - 1, 1, 0, 0);
+  colour = mean + m[11] * (colour - mean);
+  const float scale = 1.f / 65025.f;
+  return v3(fmaxf(colour.x, 0.f) * scale * m[1], fmaxf(colour.y, 0.f) * scale * m[2],
+            fmaxf(colour.z, 0.f) * scale * m[3]);
+}
+FN V3 texture_colour(const Photos& photos, const float* m, float u, float v, float footprint,
+                     u32 face) {
+  if (m[0] < 0.f) return photo_colour(photos, m, u, v, footprint, face);
   float x = (m[8] * u - m[9] * v) * m[7] + 37.3f, y = (m[9] * u + m[8] * v) * m[7] + 11.7f;
   float w = footprint * m[7], share = 0.f;
   u32 s = (u32)m[10] + 7919u * face;
@@ -194,12 +314,29 @@ FN Surface describe(int shape, V3 h, V3 p, V3 origin) {
   return s;
 }
 
+// A triangle: laid out like the face of a box that looks most nearly the same way.
+FN Surface describe_triangle(const float* c, V3 h, V3 p, V3 origin) {
+  V3 a = load(c), n = cross(load(c + 3) - a, load(c + 6) - a);
+  n = v3(n.x / h.x, n.y / h.y, n.z / h.z);
+  n = (1.f / sqrtf(dot(n, n) + TINY)) * n;
+  if (dot(n, p - origin) > 0.f) n = -1.f * n;
+  float x = fabsf(n.x), y = fabsf(n.y), z = fabsf(n.z);
+  int axis = x >= y && x >= z ? 0 : (y >= z ? 1 : 2);
+  float along = axis == 0 ? n.x : (axis == 1 ? n.y : n.z);
+  Surface s = {axis == 0 ? p.y : p.x, axis == 2 ? p.y : p.z, 2u * axis + (along > 0.f ? 1u : 0u),
+               n};
+  return s;
+}
+
 // ---------------------------------------------------------------- scene
 struct Scene {
   const float *primitives, *materials, *lights, *environment;
   int num_primitives, num_lights;
+  Photos photos;
+  Meshes meshes;
 };
 
+FN V3 divided(V3 a, V3 b) { return v3(a.x / b.x, a.y / b.y, a.z / b.z); }
 FN V3 local_point(const float* p, V3 x) { return rotate_back(p + 7, x - load(p + 1)); }
 
 FN bool in_shadow(const Scene& scene, const float* light, V3 x) {
@@ -210,8 +347,16 @@ FN bool in_shadow(const Scene& scene, const float* light, V3 x) {
     const float* p = scene.primitives + i * PRIMITIVE_COLUMNS;
     int shape = (int)p[0];
     if (shape < 0 || shape == 3 || misses(p, x, to, square)) continue;
-    float t = first_hit(shape, local_point(p, x), rotate_back(p + 7, to), load(p + 4));
-    if (t > 0.f && t < (sun ? NO_HIT : 1.f)) return true;
+    V3 o = local_point(p, x), d = rotate_back(p + 7, to), h = load(p + 4);
+    float limit = sun ? NO_HIT : 1.f;
+    if (shape >= MESH) {
+      if (meets_mesh(scene.meshes, shape - MESH, divided(o, h), divided(d, h), 0.f, limit,
+                     true).triangle >= 0)
+        return true;
+      continue;
+    }
+    float t = first_hit(shape, o, d, h);
+    if (t > 0.f && t < limit) return true;
   }
   return false;
 }
@@ -240,16 +385,27 @@ FN V3 illuminate(const Scene& scene, V3 x, V3 n, V3 c, V3 albedo, float gloss) {
 }
 
 // ---------------------------------------------------------------- pixels
-struct Hit { float t; int index; };
+struct Hit { float t; int index, triangle; };
 
 FN Hit cast(const Scene& scene, V3 o, V3 d, const int* candidates, int num_candidates) {
-  Hit hit = {NO_HIT, -1};
+  Hit hit = {NO_HIT, -1, -1};
   float square = dot(d, d);
   for (int k = 0; k < num_candidates; k++) {
     int i = candidates[k];
     const float* p = scene.primitives + i * PRIMITIVE_COLUMNS;
     if (misses(p, o, d, square)) continue;
-    float t = first_hit((int)p[0], local_point(p, o), rotate_back(p + 7, d), load(p + 4));
+    V3 start = local_point(p, o), along = rotate_back(p + 7, d), h = load(p + 4);
+    if ((int)p[0] >= MESH) {
+      Touch touch = meets_mesh(scene.meshes, (int)p[0] - MESH, divided(start, h),
+                               divided(along, h), NEAR_M, hit.t, false);
+      if (touch.triangle >= 0) {
+        hit.t = touch.t;
+        hit.index = i;
+        hit.triangle = touch.triangle;
+      }
+      continue;
+    }
+    float t = first_hit((int)p[0], start, along, h);
     // Candidates come in any order: the first of equally near primitives wins, as in numpy.
     if (t > NEAR_M && (t < hit.t || (t == hit.t && i < hit.index))) {
       hit.t = t;
@@ -270,10 +426,12 @@ FN V3 shade(const Scene& scene, V3 o, V3 d, Hit hit, float pixel) {
   const float* p = scene.primitives + hit.index * PRIMITIVE_COLUMNS;
   const float* m = scene.materials + hit.index * MATERIAL_COLUMNS;
   V3 x = o + hit.t * d, origin = local_point(p, o);
-  Surface s = describe((int)p[0], load(p + 4), origin + hit.t * rotate_back(p + 7, d), origin);
+  V3 point = origin + hit.t * rotate_back(p + 7, d), h = load(p + 4);
+  Surface s = (int)p[0] < MESH ? describe((int)p[0], h, point, origin) : describe_triangle(
+      scene.meshes.triangles + 9ll * hit.triangle, h, point, origin);
   V3 n = rotate(p + 7, s.normal);
   float footprint = hit.t * length / fmaxf(fabsf(dot(n, unit)), 0.15f) * pixel;
-  V3 albedo = texture_colour(m, s.u, s.v, footprint, s.face);
+  V3 albedo = texture_colour(scene.photos, m, s.u, s.v, footprint, s.face);
   return illuminate(scene, x, n, -1.f * unit, albedo, m[12]);
 }
 
@@ -326,19 +484,22 @@ FN bool in_tile(const float* p, const float* view, int width, int height, int le
 }
 
 FN Scene scene_of(const float* primitives, const float* materials, const float* lights,
-                  const float* environments, int num_primitives, int num_lights, int scene) {
+                  const float* environments, int num_primitives, int num_lights, int scene,
+                  Photos photos, Meshes meshes) {
   Scene s = {primitives + (long long)scene * num_primitives * PRIMITIVE_COLUMNS,
              materials + (long long)scene * num_primitives * MATERIAL_COLUMNS,
              lights + (long long)scene * num_lights * LIGHT_COLUMNS,
-             environments + (long long)scene * ENVIRONMENT_COLUMNS, num_primitives, num_lights};
+             environments + (long long)scene * ENVIRONMENT_COLUMNS, num_primitives, num_lights,
+             photos, meshes};
   return s;
 }
 
 #define ARGUMENTS                                                                            \
   const float *primitives, const float *materials, const float *lights,                      \
       const float *environments, const float *views, const int *scene_of_view,               \
+      const u32 *words, const float *nodes, const float *triangles, const int *roots,        \
       float *radiance, float *depth, int num_primitives, int num_lights, int width, int height, \
-      int samples
+      int samples, int num_photos
 
 #ifdef HOST
 extern "C" void render(ARGUMENTS, int num_views) {
@@ -346,7 +507,8 @@ extern "C" void render(ARGUMENTS, int num_views) {
   for (int v = 0; v < num_views; v++) {
     const float* view = views + v * VIEW_COLUMNS;
     Scene scene = scene_of(primitives, materials, lights, environments, num_primitives,
-                           num_lights, scene_of_view[v]);
+                           num_lights, scene_of_view[v], {words, num_photos},
+                           {nodes, triangles, roots});
     for (int top = 0; top < height; top += TILE) for (int left = 0; left < width; left += TILE) {
       int count = 0;
       for (int i = 0; i < num_primitives; i++) {
@@ -370,7 +532,7 @@ extern "C" __global__ void __launch_bounds__(TILE * TILE) render(ARGUMENTS) {
   int v = blockIdx.z, left = blockIdx.x * TILE, top = blockIdx.y * TILE;
   const float* view = views + v * VIEW_COLUMNS;
   Scene scene = scene_of(primitives, materials, lights, environments, num_primitives, num_lights,
-                         scene_of_view[v]);
+                         scene_of_view[v], {words, num_photos}, {nodes, triangles, roots});
   if (threadIdx.x == 0) count = 0;
   __syncthreads();
   for (int i = threadIdx.x; i < num_primitives; i += TILE * TILE) {

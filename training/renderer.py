@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from training.mesh_bank import MeshBank
+from training.photos import decode, PhotoBank
 from training.windows import view_rows, WindowArrays
 
 SOURCE = Path(__file__).with_name('render.cu')
@@ -57,14 +59,20 @@ class CudaRenderer:
     The kernel on a GPU, compiled at run time.
 
     :param device: where.
+    :param photos: that materials name.
+    :param meshes: that primitives name.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(
+        self, device: torch.device, photos: PhotoBank | None = None,
+        meshes: MeshBank | None = None,
+    ) -> None:
         import cupy
 
         self._device = device
         with cupy.cuda.Device(device.index or 0):
             self._kernel = cupy.RawKernel(SOURCE.read_text(), 'render', options=('--std=c++17',))
+        self._banks = _Banks.on(device, photos, meshes)
 
     def __call__(
         self, windows: WindowArrays, size: tuple[int, int], *, samples: int
@@ -76,10 +84,11 @@ class CudaRenderer:
         rendering = _empty(windows, size, self._device)
         grid = (-(-size[1] // _TILE), -(-size[0] // _TILE), rendering.depth[:, :, 0, 0].numel())
         pointers = [np.uint64(x.data_ptr())
-                    for x in (*inputs, rendering.radiance, rendering.depth)]
+                    for x in (*inputs, *self._banks.arrays, rendering.radiance, rendering.depth)]
+        scalars = (*_scalars(windows, size, samples), np.int32(self._banks.num_photos))
         stream = cupy.cuda.ExternalStream(torch.cuda.current_stream().cuda_stream)
         with cupy.cuda.Device(self._device.index or 0), stream:
-            self._kernel(grid, (_TILE * _TILE,), (*pointers, *_scalars(windows, size, samples)))
+            self._kernel(grid, (_TILE * _TILE,), (*pointers, *scalars))
         return rendering
 
 
@@ -88,15 +97,20 @@ class HostRenderer:
     The same source built by the machine's C++ compiler.
 
     :param folder: where the library is written.
+    :param photos: that materials name.
+    :param meshes: that primitives name.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, photos: PhotoBank | None = None, meshes: MeshBank | None = None
+    ) -> None:
         library = folder / 'render.so'
         subprocess.run(
             ['g++', '-O2', '-DHOST', '-x', 'c++', '-shared', '-fPIC', SOURCE, '-o', library],
             check=True,
         )
         self._library = ctypes.CDLL(str(library))
+        self._banks = _Banks.on(torch.device('cpu'), photos, meshes)
 
     def __call__(
         self, windows: WindowArrays, size: tuple[int, int], *, samples: int
@@ -105,10 +119,30 @@ class HostRenderer:
         inputs = _inputs(windows, size)
         rendering = _empty(windows, size, torch.device('cpu'))
         pointers = [ctypes.c_void_p(x.data_ptr())
-                    for x in (*inputs, rendering.radiance, rendering.depth)]
+                    for x in (*inputs, *self._banks.arrays, rendering.radiance, rendering.depth)]
         scalars = [ctypes.c_int(int(x)) for x in _scalars(windows, size, samples)]
-        self._library.render(*pointers, *scalars, rendering.depth[:, :, 0, 0].numel())
+        self._library.render(
+            *pointers, *scalars, ctypes.c_int(self._banks.num_photos),
+            rendering.depth[:, :, 0, 0].numel())
         return rendering
+
+
+@dataclass(frozen=True, eq=False)
+class _Banks:
+    """Photos and meshes on a device, in the kernel's order."""
+
+    arrays: tuple[Tensor, ...]
+    num_photos: int
+
+    @classmethod
+    def on(
+        cls, device: torch.device, photos: PhotoBank | None, meshes: MeshBank | None
+    ) -> '_Banks':
+        photos = PhotoBank.empty() if photos is None else photos
+        meshes = MeshBank.empty() if meshes is None else meshes
+        shapes = (torch.from_numpy(x).to(device) for x in (
+            meshes.nodes, meshes.triangles, meshes.roots))
+        return cls((decode(photos, device), *shapes), photos.photos.count)
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:

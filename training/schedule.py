@@ -21,10 +21,12 @@ class Draw:
 
     :param num_views: views of a window.
     :param posed: whether cameras are given.
+    :param number: of the format in ``Recipe.formats``.
     """
 
     num_views: int
     posed: bool
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,14 @@ class Schedule:
         warm = min(1.0, (step + 1) / self.recipe.warmup_steps)
         return warm * min(1.0, max(0.0, (self.left_s - elapsed_s) / self.decay_s))
 
+    def decays(self, elapsed_s: float) -> bool:
+        """
+        Tell whether the rates are falling.
+
+        :param elapsed_s: since the start of this run.
+        """
+        return elapsed_s > self.left_s - self.decay_s
+
     def matching_weight(self, elapsed_s: float) -> float:
         """
         Return the weight of the matching loss: it helps early, and leaves the end alone.
@@ -73,4 +83,6 @@ class Schedule:
         shares = torch.tensor(recipe.window_shares, dtype=torch.float32)
         size = recipe.window_sizes[int(torch.multinomial(shares, 1, generator=random))]
         posed = float(torch.rand((), generator=random)) < recipe.posed_share
-        return Draw(size, posed and size in recipe.posed_sizes)
+        shares = torch.tensor([f.share for f in recipe.formats], dtype=torch.float32)
+        number = int(torch.multinomial(shares, 1, generator=random))
+        return Draw(size, posed and size in recipe.posed_sizes, number)

@@ -7,13 +7,15 @@ One step: losses, gradients over all devices, update. On a GPU replayed from CUD
 Shapes: B windows, N views, V = B*N, M views that the depth head sees.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from da3_ros.model.network import DepthAnything3
 import torch
 from torch import distributed, Tensor
 
+from training.dense_head import DenseHead
 from training.forward import TrainingForward
 from training.losses import camera_loss, dense_loss, LossWeights, matching_loss
 from training.optimizer import Optimizer
@@ -48,22 +50,23 @@ class TrainStep:
     :param network: what is trained.
     :param recipe: sizes.
     :param optimizer: of the network.
-    :param pool: of windows, on the same device.
+    :param pools: of windows, on the same device, for each format.
     :param compiled: compile the forward.
     :param graphs: replay steps from CUDA graphs.
     """
 
     def __init__(
-        self, network: DepthAnything3, recipe: Recipe, optimizer: Optimizer, pool: WindowPool, *,
-        compiled: bool, graphs: bool,
+        self, network: DepthAnything3, recipe: Recipe, optimizer: Optimizer,
+        pools: Sequence[WindowPool], *, compiled: bool, graphs: bool,
     ) -> None:
         device = optimizer.weights.device
         dtype = torch.bfloat16 if device.type == 'cuda' else torch.float32
-        self.forward = TrainingForward(network, recipe.image_size, dtype=dtype, compiled=compiled)
+        self.forwards = [
+            TrainingForward(network, pool.form.image_size, dtype=dtype, compiled=compiled)
+            for pool in pools]
         self.optimizer = optimizer
         self.matching_weight = torch.zeros((), device=device)
-        self._recipe = recipe
-        self._pool = pool
+        self._pools = pools
         self._weights = LossWeights()
         self._mean, self._std = (
             torch.tensor(x, device=device)[:, None, None] for x in (MEAN, STD))
@@ -72,8 +75,10 @@ class TrainStep:
         self._captured: dict[Draw, _Captured] = {}
         self._updates: dict[bool, _Captured] = {}
         self._memory = torch.cuda.graph_pool_handle() if graphs else None
-        self._dense = torch.compile(self._dense_loss, dynamic=False) if compiled else (
-            self._dense_loss)
+        self._dense = [
+            torch.compile(dense, dynamic=False) if compiled else dense
+            for dense in (partial(_dense_loss, forward.head, self._weights)
+                          for forward in self.forwards)]
 
     def __call__(self, choice: Tensor, draw: Draw, *, seed: int) -> Tensor:
         """
@@ -94,7 +99,7 @@ class TrainStep:
             torch.cuda.manual_seed(seed)
             losses = self._captured[draw].replay()
         if distributed.is_initialized():
-            gradient = self.optimizer.gradient.to(self.forward.dtype)
+            gradient = self.optimizer.gradient.to(self.forwards[0].dtype)
             distributed.all_reduce(gradient, op=distributed.ReduceOp.AVG)
             self.optimizer.gradient.copy_(gradient)
         return torch.cat((losses, self._update(with_encoder=draw.posed)))
@@ -106,19 +111,20 @@ class TrainStep:
         :param draw: kind of the step.
         :returns: (11,) the sum and its parts, see ``LOG_NAMES``.
         """
-        choice = Choice.unpack(self._choice, draw.num_views, self._recipe)
-        views = self._pool.gather(choice)
+        pool, forward = self._pools[draw.number], self.forwards[draw.number]
+        choice = Choice.unpack(self._choice, draw.num_views, pool.form)
+        views = pool.gather(choice)
         targets = make_targets(views.depth, views.world_T_camera, views.focal_px)
-        images = ((views.images - self._mean) / self._std).to(self.forward.dtype)
-        tokens = self.forward.tokens(
+        images = ((views.images - self._mean) / self._std).to(forward.dtype)
+        tokens = forward.tokens(
             images, draw.num_views, targets.given_encoding if draw.posed else None)
-        decoded = self.forward.cameras(tokens, draw.num_views)
+        decoded = forward.cameras(tokens, draw.num_views)
         camera = camera_loss(decoded.encoding, targets.encoding, self._weights)
         some = choice.dense
-        dense = self._dense(
+        dense = self._dense[draw.number](
             tuple(x[some, 1:] for x in tokens.local), tuple(x[some, 1:] for x in tokens.mixed),
             targets.depth[some], targets.valid[some],
-            ray_targets(targets, some, self.forward.size, self.forward.head.ray_grid),
+            ray_targets(targets, some, forward.size, forward.head.ray_grid),
         )
         matches = find_matches(targets, choice.partner.flatten())
         matching = torch.stack([
@@ -131,12 +137,6 @@ class TrainStep:
         )
         watched = torch.stack((matching, decoded.activity)).detach()
         return torch.cat((total, dense[1:], camera[1:], watched))
-
-    def _dense_loss(
-        self, local: tuple[Tensor, ...], mixed: tuple[Tensor, ...], depth: Tensor, valid: Tensor,
-        rays: Tensor,
-    ) -> Tensor:
-        return dense_loss(self.forward.head(local, mixed), depth, valid, rays, self._weights)
 
     def _differentiate(self, draw: Draw) -> Tensor:
         losses = self.losses(draw)
@@ -175,8 +175,16 @@ def choice_length(recipe: Recipe) -> int:
 
     :param recipe: sizes.
     """
-    num_windows = recipe.views_per_step // min(recipe.window_sizes)
-    return 2 * num_windows + 2 * recipe.views_per_step + recipe.dense_views
+    fewest = min(recipe.window_sizes)
+    return max(
+        2 * (form.views // fewest) + 2 * form.views + form.dense_views for form in recipe.formats)
+
+
+def _dense_loss(
+    head: DenseHead, weights: LossWeights, local: tuple[Tensor, ...], mixed: tuple[Tensor, ...],
+    depth: Tensor, valid: Tensor, rays: Tensor,
+) -> Tensor:
+    return dense_loss(head(local, mixed), depth, valid, rays, weights)
 
 
 @dataclass(frozen=True, eq=False)

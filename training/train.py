@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 import json
 import logging
 import multiprocessing
@@ -35,13 +36,17 @@ from training.export import export_weights
 from training.heldout import draw_held_out
 from training.initialise import initialise
 from training.loop import Limits, Loop, Place
+from training.mesh_bank import load_bank, MeshBank
 from training.metrics import floor
 from training.optimizer import Optimizer
+from training.photos import load_photos, PhotoBank
 from training.pool import WindowPool
+from training.props import Props
 from training.recipe import Recipe
 from training.renderer import CudaRenderer, HostRenderer, Renderer
 from training.schedule import Schedule
 from training.step import TrainStep
+from training.windows import Looks
 
 _logger = logging.getLogger('training')
 
@@ -89,22 +94,30 @@ def _train(options: argparse.Namespace, place: Place, executor: Executor) -> Non
     progress = Progress(0, 0.0)
     if options.resume is not None:
         progress = load_checkpoint(options.resume, optimizer)
-    renderer = _renderer(place.device)
-    pool = WindowPool(
-        recipe, renderer, executor, place.device, rank=place.rank, world_size=place.world_size)
+    photos = PhotoBank.empty() if options.photos is None else load_photos(options.photos)
+    meshes = MeshBank.empty() if options.meshes is None else load_bank(options.meshes)
+    looks = Looks(photos.photos, Props(meshes.furniture, meshes.things))
+    renderer = _renderer(place.device, photos, meshes)
+    pools = [
+        WindowPool(recipe, number, renderer, executor, place.device, looks=looks,
+                   rank=place.rank, world_size=place.world_size)
+        for number in range(len(recipe.formats))]
     step = TrainStep(
-        network, recipe, optimizer, pool, compiled=is_gpu and not options.eager, graphs=is_gpu)
+        network, recipe, optimizer, pools, compiled=is_gpu and not options.eager, graphs=is_gpu)
     schedule = Schedule(
         recipe, done_s=progress.seconds, left_s=options.left or options.seconds,
         decay_s=options.decay)
     held_out = None
     if place.is_first and options.held_out:
         held_out = draw_held_out(
-            renderer, options.held_out, 8, recipe.image_size, draw_all=executor.map)
+            renderer, options.held_out, 8, recipe.formats[0].image_size, draw_all=executor.map)
         _logger.info('floor %s', floor(held_out.truth))
     limits = Limits(
         options.seconds, options.steps, options.evaluate_every, start, options.stop_file)
-    loop = Loop(network, step, pool, schedule, place, held_out)
+    keep = None
+    if place.is_first and options.keep is not None:
+        keep = partial(export_weights, network, options.keep)
+    loop = Loop(network, step, pools, schedule, place, held_out, on_decay=keep)
     progress = loop.run(progress, limits)
     if options.profile is not None:
         table = loop.profile(progress.step)
@@ -112,13 +125,21 @@ def _train(options: argparse.Namespace, place: Place, executor: Executor) -> Non
             options.profile.write_text(table)
     if place.is_first:
         loop.report(progress)
-        if options.export is not None:
-            optimizer.swap_average()
-            export_weights(network, options.export)
-            optimizer.swap_average()
-        if options.out is not None:
-            save_checkpoint(options.out, optimizer, progress)
+        _write(options, network, optimizer, progress)
         _logger.info('done: step %d, %.0f s in all', progress.step, progress.seconds)
+
+
+def _write(
+    options: argparse.Namespace, network: DepthAnything3, optimizer: Optimizer,
+    progress: Progress,
+) -> None:
+    """Write the weights' average, and all that more training needs."""
+    if options.export is not None:
+        optimizer.swap_average()
+        export_weights(network, options.export)
+        optimizer.swap_average()
+    if options.out is not None:
+        save_checkpoint(options.out, optimizer, progress)
 
 
 def _changes(text: str) -> dict[str, Any]:
@@ -129,17 +150,20 @@ def _changes(text: str) -> dict[str, Any]:
     }
 
 
-def _renderer(device: torch.device) -> Renderer:
+def _renderer(device: torch.device, photos: PhotoBank, meshes: MeshBank) -> Renderer:
     if device.type == 'cuda':
-        return CudaRenderer(device)
-    return HostRenderer(Path(tempfile.mkdtemp()))
+        return CudaRenderer(device, photos, meshes)
+    return HostRenderer(Path(tempfile.mkdtemp()), photos, meshes)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train da3-tiny on rendered scenes.')
     parser.add_argument('--resume', type=Path, help='checkpoint to go on from')
     parser.add_argument('--init', type=Path, help='weights to begin with instead of random ones')
+    parser.add_argument('--photos', type=Path, help='bank of photos (training.prepare_photos)')
+    parser.add_argument('--meshes', type=Path, help='bank of meshes (training.prepare_meshes)')
     parser.add_argument('--out', type=Path, help='checkpoint to write')
+    parser.add_argument('--keep', type=Path, help='weights to write before the rates fall')
     parser.add_argument('--export', type=Path, help='weights to write, as they ship')
     parser.add_argument('--seconds', type=float, required=True, help='length of this run')
     parser.add_argument('--left', type=float, help='of this run and all later ones [s]')

@@ -9,15 +9,19 @@ evaluation draw from there.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 import math
 
 from da3_ros.geometry.rigid import Array
 from da3_ros.simulation.generator import generate_scene, Place
-from da3_ros.simulation.scene import SceneArrays
+from da3_ros.simulation.scene import Scene, SceneArrays
 from da3_ros.simulation.trajectory import Motion, PathLimits, plan_path
 import numpy as np
 from numpy.typing import NDArray
+
+from training.handling import handled, mounted_in_pairs
+from training.photos import paint, PhotoList
+from training.props import furnish, Props
 
 Floats = NDArray[np.float32]
 
@@ -27,7 +31,21 @@ _RATE_HZ = 2.0
 _COURT_SHARE = 0.3
 _BLUR_SHARE = 0.4
 _MAX_EXPOSURE_SHARE = 0.06
-_SHAKE_SHARE = 0.5
+_KEPT_FURNITURE = (0.2, 0.9)
+_SALT = 20_261_128
+
+
+@dataclass(frozen=True)
+class Looks:
+    """
+    What makes training windows look like real ones; without any, scenes are as they are.
+
+    :param photos: of surfaces.
+    :param props: furniture and things as meshes.
+    """
+
+    photos: PhotoList = field(default_factory=PhotoList)
+    props: Props = field(default_factory=Props)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,17 +88,21 @@ class WindowArrays:
     motion: Floats
 
 
-def draw_window(seed: int, num_views: int, *, augment: bool) -> Window:
+def draw_window(
+    seed: int, num_views: int, *, augment: bool, looks: Looks | None = None
+) -> Window:
     """
     Draw a window.
 
     :param seed: gives the scene, the path and the lens.
     :param num_views: N.
-    :param augment: whether the camera may shake, tilt and blur more than the simulated robot's.
+    :param augment: whether the camera may be held, shaken and blurred otherwise than the
+        simulated robot's, and carried in pairs.
+    :param looks: photos and meshes.
     """
     rng = np.random.default_rng((seed, num_views))
     place = Place.COURT if rng.uniform() < _COURT_SHARE else Place.ROOM
-    scene = generate_scene(seed, place)
+    scene = _scene(seed, place, looks)
     limits = PathLimits(
         speed_m_s=float(rng.uniform(0.2, 0.8)), turn_deg_s=float(rng.uniform(10.0, 40.0)),
         clearance_m=0.25, height_m=(0.25, 1.8))
@@ -89,19 +111,30 @@ def draw_window(seed: int, num_views: int, *, augment: bool) -> Window:
         path = plan_path(
             scene, seed, motion=motion, num_frames=num_views, rate_hz=_RATE_HZ, limits=limits)
     except ValueError:  # too crowded: the next scene of a disjoint range of seeds
-        return draw_window(seed + (1 << 40), num_views, augment=augment)
+        return draw_window(seed + (1 << 40), num_views, augment=augment, looks=looks)
     poses = path.world_T_camera.copy()
     exposure = 0.0
-    if augment and rng.uniform() < _SHAKE_SHARE:
-        tilt = np.radians(rng.normal(size=3) * (8.0, 2.0, 4.0))
-        shake = np.radians(rng.normal(size=(num_views, 3)) * rng.uniform(0.0, 2.5))
-        poses[:, :3, :3] = poses[:, :3, :3] @ _rotations(tilt + shake)
-    if augment and rng.uniform() < _BLUR_SHARE:
-        exposure = rng.uniform(0.0, _MAX_EXPOSURE_SHARE)
+    if augment:
+        poses = mounted_in_pairs(rng, handled(rng, poses))
+        exposure = rng.uniform(0.0, _MAX_EXPOSURE_SHARE) if rng.uniform() < _BLUR_SHARE else 0.0
+    arrays = scene.arrays()
+    if looks is not None:
+        painter = np.random.default_rng((seed, _SALT))
+        arrays = replace(arrays, materials=paint(
+            looks.photos, arrays.primitives, arrays.materials, painter))
     return Window(
-        scene=scene.arrays(), world_T_camera=poses, motion=exposure * _steps(poses),
+        scene=arrays, world_T_camera=poses, motion=exposure * _steps(poses),
         fov_x_rad=math.radians(rng.uniform(45.0, 100.0)),
     )
+
+
+def _scene(seed: int, place: Place, looks: Looks | None) -> Scene:
+    """Generate a scene; where there are real pieces, they stand in for some of its own."""
+    if looks is None or not looks.props.furniture:
+        return generate_scene(seed, place)
+    rng = np.random.default_rng((seed, _SALT + 1))
+    scene = generate_scene(seed, place, furnished=float(rng.uniform(*_KEPT_FURNITURE)))
+    return furnish(rng, scene, looks.props)
 
 
 def stack_windows(windows: Sequence[Window]) -> WindowArrays:
@@ -125,7 +158,8 @@ def stack_windows(windows: Sequence[Window]) -> WindowArrays:
 
 
 def draw_windows(
-    first_seed: int, num_windows: int, num_views: int, *, augment: bool
+    first_seed: int, num_windows: int, num_views: int, *, augment: bool,
+    looks: Looks | None = None,
 ) -> WindowArrays:
     """
     Draw windows of consecutive seeds.
@@ -134,9 +168,11 @@ def draw_windows(
     :param num_windows: S.
     :param num_views: N.
     :param augment: see ``draw_window``.
+    :param looks: see ``draw_window``.
     """
     return stack_windows([
-        draw_window(first_seed + i, num_views, augment=augment) for i in range(num_windows)
+        draw_window(first_seed + i, num_views, augment=augment, looks=looks)
+        for i in range(num_windows)
     ])
 
 
@@ -160,16 +196,6 @@ def view_rows(arrays: WindowArrays, width: int) -> Floats:
 def _pad(rows: Floats, length: int, value: float) -> Floats:
     missing = length - len(rows)
     return np.pad(rows, ((0, missing), (0, 0)), constant_values=np.float32(value))
-
-
-def _rotations(vectors: Array) -> Array:
-    """Return (N, 3, 3) rotations of rotation vectors (N, 3) (Rodrigues)."""
-    angle = np.linalg.norm(vectors, axis=1)[:, None, None] + 1e-12
-    x, y, z = (vectors / angle[:, :, 0]).T
-    zero = np.zeros_like(x)
-    skew = np.moveaxis(np.array([[zero, -z, y], [z, zero, -x], [-y, x, zero]]), 2, 0)
-    turned: Array = np.eye(3) + np.sin(angle) * skew + (1.0 - np.cos(angle)) * skew @ skew
-    return turned
 
 
 def _steps(poses: Array) -> Array:

@@ -3,15 +3,17 @@
 
 
 """
-Replay a film's bag as a camera: ``python -m da3_ros.demo.replay BAG``.
+Replay a bag's camera: ``python -m da3_ros.demo.replay BAG``.
 
-One process of its own. It waits for a subscriber, publishes the camera's topics raw at the bag's
+One process of its own, for any ROS 2 bag with images: it finds the camera by the types of the
+topics. It waits for a subscriber, publishes images, CameraInfo and transforms raw at the bag's
 pace together with ``/clock``, then keeps the clock running until its stdin closes, so that what
 the node still has to do finds time passing. It reports ``ready``, ``started`` and ``finished``.
 """
 
 import argparse
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 import heapq
 import itertools
@@ -22,6 +24,8 @@ import time
 
 from builtin_interfaces.msg import Time
 from da3_ros.demo import topics
+from da3_ros.demo.bag_topics import BagTopics, choose_topics, open_bag
+from da3_ros.demo.child import DemoError
 from da3_ros.demo.messages import message_class
 from da3_ros.demo.reporting import report
 import rclpy
@@ -54,18 +58,22 @@ class Item:
 class Replay:
     """Publishes a bag."""
 
-    def __init__(self, node: Node, reader: Reader, *, rate: float) -> None:
+    def __init__(
+        self, node: Node, reader: Reader, chosen: BagTopics, *, rate: float
+    ) -> None:
         """
         Create the publishers.
 
         :param node: of this process.
-        :param reader: of a bag of ``film_bag``, open.
+        :param reader: of the bag, open.
+        :param chosen: what of it to publish.
         :param rate: times the bag's pace.
         """
         self._reader = reader
         self._rate = rate
         self._clock = node.create_publisher(Clock, '/clock', 10)
-        self._connections = [c for c in reader.connections if c.topic in topics.REPLAYED]
+        self._chosen = chosen
+        self._connections = chosen.all
         self._publishers: dict[str, Publisher] = {
             c.topic: node.create_publisher(message_class(c.msgtype), c.topic, _qos(c.topic))
             for c in self._connections
@@ -73,7 +81,7 @@ class Replay:
 
     def run(self) -> None:
         """Replay once; return when stdin closes."""
-        report('ready')
+        report('ready', topics=[connection.topic for connection in self._connections])
         self._wait_for_subscribers()
         report('started')
         num_left = sum(c.msgcount for c in self._connections)
@@ -88,7 +96,7 @@ class Replay:
                 self._publish_clock(item.time_ns)
                 continue
             most_late_ns = max(most_late_ns, time.monotonic_ns() - due_ns)
-            if item.topic == topics.IMAGE:
+            if item.topic == self._chosen.image.topic:
                 sent.append((item.time_ns, time.time_ns()))
             self._publishers[item.topic].publish(item.data)
             num_left -= 1
@@ -96,11 +104,11 @@ class Replay:
                 report('finished', sent=sent, most_late_s=most_late_ns * 1e-9)
 
     def _wait_for_subscribers(self) -> None:
-        needed = [self._publishers[topic] for topic in (topics.IMAGE, topics.CAMERA_INFO)]
+        needed = [self._publishers[connection.topic] for connection in self._chosen.awaited]
         while not all(publisher.get_subscription_count() > 0 for publisher in needed):
             self._publish_clock(self._reader.start_time)
             if _closed_within(_CLOCK_PERIOD_NS):
-                sys.exit('stopped before anybody subscribed to the camera')
+                raise DemoError('stopped before anybody subscribed to the camera')
 
     def _items(self) -> Iterator[Item]:
         for connection, time_ns, data in self._reader.messages(self._connections):
@@ -132,15 +140,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument('bag', type=Path)
     parser.add_argument('--rate', type=float, default=1.0, help="times the bag's pace")
+    parser.add_argument('--image', help='topic of the images, where the bag has several cameras')
     options = parser.parse_args(remove_ros_args()[1:])
+    try:
+        with open_bag(options.bag) as reader:
+            _replay(reader, choose_topics(reader, image=options.image), rate=options.rate)
+    except DemoError as error:
+        sys.exit(str(error))
+
+
+def _replay(reader: Reader, chosen: BagTopics, *, rate: float) -> None:
     rclpy.init()
     node = Node('film_replay')
-    try:
-        with Reader(options.bag) as reader:
-            Replay(node, reader, rate=options.rate).run()
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
+    # Ctrl-C is how a person ends it.
+    with suppress(KeyboardInterrupt):
+        Replay(node, reader, chosen, rate=rate).run()
+    node.destroy_node()
+    rclpy.try_shutdown()
 
 
 if __name__ == '__main__':

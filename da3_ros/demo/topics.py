@@ -10,8 +10,6 @@ STATIC_TF = '/tf_static'
 TRUE_DEPTH = '/truth/depth/image'
 TRUE_ODOMETRY = '/truth/odometry'
 
-REPLAYED = (STATIC_TF, CAMERA_INFO, IMAGE)
-
 CAMERA_FRAME = 'camera_optical_frame'
 LINK_FRAME = 'camera_link'
 TRUE_WORLD_FRAME = 'truth_world'

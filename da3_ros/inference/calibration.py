@@ -4,6 +4,7 @@
 """Short probes of what a machine adds to the memory model, kept from one start to the next."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 import json
 import logging
@@ -13,6 +14,7 @@ import tempfile
 import time
 from typing import Any
 
+from da3_ros.errors import PredictionError
 from da3_ros.inference.branch import Branch, ExecutorOptions, Maps
 from da3_ros.inference.device import pinned_attention
 from da3_ros.inference.executor import WindowExecutor
@@ -151,7 +153,7 @@ def calibrate(
     device = main.backbone.pretrained.pos_embed.device
     num_views = executor.options.chunks_for(image_size).head
     pixels = np.zeros((_TIMED_CHUNKS * num_views, *image_size, 3), dtype=np.uint8)
-    executor.run(pixels[:num_views])
+    _run(executor, pixels[:num_views])
     fixed_bytes = torch.cuda.memory_allocated(device)
     with pinned_attention(executor.attention):
         head_bytes, of_one = (
@@ -159,9 +161,15 @@ def calibrate(
             for count in (num_views, 1)
         )
         pair_s = _pair_seconds(main, image_size)
-    seconds = _time(lambda: executor.run(pixels), device)
+    seconds = _time(lambda: _run(executor, pixels), device)
     view_s = max(seconds / len(pixels) - len(pixels) * pair_s, 0.0)
     return Calibration(fixed_bytes, head_bytes // num_views, of_one, view_s, pair_s)
+
+
+def _run(executor: WindowExecutor, pixels: NDArray[np.uint8]) -> None:
+    """Run a window whose answer does not matter: black images may be all sky, or have no rays."""
+    with suppress(PredictionError):
+        executor.run(pixels)
 
 
 def _head_bytes(branch: Branch, pixels: NDArray[np.uint8], device: torch.device) -> int:

@@ -4,9 +4,10 @@
 """What the device can do: number format and attention kernel."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, ExitStack
 import logging
 import os
+import threading
 import warnings
 
 from da3_ros.errors import Da3Error
@@ -56,7 +57,7 @@ def reduce_fragmentation() -> None:
         set_options = general or torch.cuda.memory._set_allocator_settings
         set_options('expandable_segments:True')
     except (AttributeError, RuntimeError, ValueError) as error:
-        _logger.debug('allocator: %s', error)
+        _logger.debug('allocator: %s', str(error))
 
 
 def available_bytes(device: torch.device) -> int:
@@ -109,17 +110,72 @@ def choose_attention(device: torch.device, dtype: torch.dtype) -> SDPBackend | N
     )
 
 
+class _Pin:
+    """
+    The one attention kernel that is allowed in this process.
+
+    Torch's switches are the process's, and who turns them back last would leave those of another
+    thread: so threads that want the same kernel share the pin, and the others wait their turn.
+    """
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._holders: list[int] = []
+        self._waiting: list[object] = []
+        self._pinned: tuple[SDPBackend, ExitStack] | None = None
+
+    @contextmanager
+    def hold(self, backend: SDPBackend) -> Iterator[None]:
+        """Allow only this kernel; within itself, a thread may ask for it again."""
+        thread = threading.get_ident()
+        with self._condition:
+            if thread not in self._holders:
+                self._wait_for_turn(backend)
+            assert self._allows(backend), 'no thread pins two kernels at once'
+            if self._pinned is None:
+                switches = ExitStack()
+                switches.enter_context(sdpa_kernel(backend))
+                self._pinned = (backend, switches)
+            self._holders.append(thread)
+            self._condition.notify_all()
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._holders.remove(thread)
+                if not self._holders and self._pinned is not None:
+                    self._pinned[1].close()
+                    self._pinned = None
+                self._condition.notify_all()
+
+    def _wait_for_turn(self, backend: SDPBackend) -> None:
+        """Wait in the order of asking: a stream of windows must not keep another kernel out."""
+        ticket = object()
+        self._waiting.append(ticket)
+        try:
+            self._condition.wait_for(
+                lambda: self._waiting[0] is ticket and self._allows(backend))
+        finally:
+            self._waiting.remove(ticket)
+
+    def _allows(self, backend: SDPBackend) -> bool:
+        return self._pinned is None or self._pinned[0] is backend
+
+
+_pin = _Pin()
+
+
 @contextmanager
 def pinned_attention(backend: SDPBackend | None) -> Iterator[None]:
     """
-    Allow only one attention kernel.
+    Allow only one attention kernel; a thread that wants another one waits until this ends.
 
     :param backend: as ``choose_attention`` gives it.
     """
     if backend is None:
         yield
         return
-    with sdpa_kernel(backend):
+    with _pin.hold(backend):
         yield
 
 
@@ -127,10 +183,10 @@ def _runs(backend: SDPBackend, device: torch.device, dtype: torch.dtype) -> bool
     tokens = torch.zeros(1, 2, _PROBE_TOKENS, _HEAD_DIM, device=device, dtype=dtype)
     try:
         # Torch explains at length why a kernel does not fit; that is what is asked here.
-        with warnings.catch_warnings(), sdpa_kernel(backend):
+        with pinned_attention(backend), warnings.catch_warnings():
             warnings.simplefilter('ignore')
             F.scaled_dot_product_attention(tokens[:, :, ::2], tokens, tokens)
     except RuntimeError as error:
-        _logger.debug('attention kernel %s: %s', backend.name, error)
+        _logger.debug('attention kernel %s: %s', backend.name, str(error))
         return False
     return True

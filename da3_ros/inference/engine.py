@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 import logging
 
-from da3_ros.errors import MemoryBudgetError, PredictionError
+from da3_ros.errors import MemoryBudgetError, NonFiniteError, PredictionError
 from da3_ros.geometry import rigid
 from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.inference.conditioning import condition_on, Conditioning, network_unit
@@ -122,9 +122,12 @@ class InferenceEngine:
             become is kept for the next window.
         :param poses: (N, 4, 4) world_T_camera to condition on, together with ``intrinsics``.
         :param intrinsics: (N, 3, 3) [px] of ``images``, corner-origin; NaN for unknown ones, but
-            not with poses.
+            not with poses. By them the metric variants measure: a view without focal length is
+            unknown (NaN) where the metres of the others depend on theirs.
         :raises ValueError: if an argument does not fit the others or the variant.
-        :raises PredictionError: if the network's answer is not finite.
+        :raises NonFiniteError: if the network's answer is not finite.
+        :raises PredictionError: if nothing can be made of it: a view's rays are those of no
+            camera, or no pixel is left to find the metric scale by.
         :raises MemoryBudgetError: if the window does not fit the GPU's free memory; fewer views,
             as many as the error says, can be tried at once.
         """
@@ -153,13 +156,19 @@ class InferenceEngine:
         Weights that were not trained in float16 may make larger numbers than it has.
         """
         try:
-            return self._interpret(self._runner.run(window.images, cameras), window)
-        except PredictionError as error:
+            return self._interpret(self._run(window, cameras), window)
+        except NonFiniteError as error:
             if self.dtype != torch.float16:
                 raise
-            _logger.warning('%s in float16: float32 from now on', error)
+            _logger.warning('%s in float16: float32 from now on', str(error))
         self._widen()
-        return self._interpret(self._runner.run(window.images, cameras), window)
+        return self._interpret(self._run(window, cameras), window)
+
+    def _run(self, window: ProcessedImages, cameras: Cameras | None) -> NetworkOutput:
+        focal_px = None
+        if self._config.metric_branch is not None and window.intrinsics is not None:
+            focal_px = _focal_px(window.intrinsics)
+        return self._runner.run(window.images, cameras, focal_px)
 
     def _widen(self) -> None:
         """Go over to float32, or stay as it is where there is no memory for that."""
@@ -186,7 +195,6 @@ class InferenceEngine:
     def _interpret(self, output: NetworkOutput, window: ProcessedImages) -> WindowPrediction:
         """Turn the network's answer into a prediction in the network's own units."""
         depth = output.depth[0].numpy()
-        _check_finite('depth', depth)
         poses = None
         intrinsics = window.intrinsics
         if output.extrinsics is not None and output.intrinsics is not None:
@@ -199,9 +207,11 @@ class InferenceEngine:
             poses = rigid.inverse(_to_square(camera_T_world))
         is_metric = self._config.metric_branch is not None
         if self._config.canonical_focal_px is not None and intrinsics is not None:
-            focal_px = intrinsics[:, [0, 1], [0, 1]].mean(axis=1).astype(np.float32)
-            depth = depth * (focal_px / self._config.canonical_focal_px)[:, None, None]
-            is_metric = True
+            focal_px = _focal_px(intrinsics)
+            is_metric = bool(np.isfinite(focal_px).any())
+            if is_metric:
+                factors = (focal_px / self._config.canonical_focal_px).astype(np.float32)
+                depth = depth * factors[:, None, None]
         return WindowPrediction(
             images=window.images,
             depth=depth,
@@ -252,6 +262,12 @@ def _place(network: Network, device: torch.device, *, with_rays: bool) -> None:
         raise MemoryBudgetError(f'the weights do not fit the GPU: {error}') from error
 
 
+def _focal_px(intrinsics: Array) -> Array:
+    """Return the focal length that metric branches measure by: (N,), NaN where unknown."""
+    focal_px: Array = intrinsics[:, [0, 1], [0, 1]].mean(axis=1)
+    return focal_px
+
+
 def _to_square(matrices: Array) -> Array:
     """Append the last row of rigid motions: (N, 3, 4) to (N, 4, 4)."""
     square = np.tile(np.eye(4), (len(matrices), 1, 1))
@@ -260,6 +276,6 @@ def _to_square(matrices: Array) -> Array:
 
 
 def _check_finite(name: str, values: NDArray[np.floating]) -> None:
+    """Refuse what finite values of the network should never become."""
     if not np.isfinite(values).all():
-        share = float(np.mean(~np.isfinite(values)))
-        raise PredictionError(f"{name}: {share:.1%} of the network's values are not finite")
+        raise PredictionError(f'{name}: got values that are not finite')

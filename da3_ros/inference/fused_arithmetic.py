@@ -98,7 +98,7 @@ def choose_arithmetic(device: torch.device) -> Arithmetic:
             for one, other in zip(_samples(fused, device), _samples(plain, device), strict=True)
         )
     except Exception as error:
-        _logger.info('no fused kernels: %s', error)
+        _logger.info('no fused kernels: %s', str(error))
         return plain
     if not agree:
         _logger.warning("no fused kernels: their results differ from the modules' here")

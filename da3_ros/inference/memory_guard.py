@@ -91,7 +91,10 @@ class MemoryGuard:
         """Return how often a window was refused or ran out of memory."""
         return self._num_shortages
 
-    def run(self, images: NDArray[np.uint8], cameras: Cameras | None) -> NetworkOutput:
+    def run(
+        self, images: NDArray[np.uint8], cameras: Cameras | None,
+        focal_px: NDArray[np.float64] | None = None,
+    ) -> NetworkOutput:
         """
         Predict one window, see ``WindowExecutor.run``.
 
@@ -112,12 +115,13 @@ class MemoryGuard:
             )
         for way in fitting:
             try:
-                return way.executor.run(images, cameras)
+                return way.executor.run(images, cameras, focal_px)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
                 self._num_shortages += 1
-                _logger.warning('out of GPU memory with %d views: %s', num_views, error)
+                # The error itself would keep the failed run's tensors as long as the record lives.
+                _logger.warning('out of GPU memory with %d views: %s', num_views, str(error))
             # Not in the handler: its traceback holds the tensors of the failed run.
             torch.cuda.empty_cache()
         raise MemoryBudgetError(f'the GPU ran out of memory with {num_views} views')

@@ -18,7 +18,7 @@ class WindowPrediction:
     The window frame is the network's: the axes of an optical frame.
 
     :param images: (N, H, W, 3) uint8 RGB, the views as the network saw them.
-    :param depth: (N, H, W) float32, z along the optical axis.
+    :param depth: (N, H, W) float32, z along the optical axis; all NaN where a view's is unknown.
     :param confidence: (N, H, W) float32, 1 = none, or None where the variant gives none.
     :param sky: (N, H, W) bool, or None where the variant has no sky head.
     :param intrinsics: (N, 3, 3) float64 [px], corner-origin (see ``geometry.camera``), or None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import logging
 import time
 
-from da3_ros.errors import Da3Error, MemoryBudgetError
+from da3_ros.errors import Da3Error, IntrinsicsError, MemoryBudgetError
 from da3_ros.mapping.config import PipelineConfig
 from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.keyframe import (
@@ -72,6 +72,7 @@ class DepthPipeline:
             self._config.alignment, self._config.scale, is_chained=self._config.window.is_chained)
         self._session = 0
         self._is_fresh = True
+        self._uncalibrated: set[str] = set()
         self._loops = self._new_loops()
         self._untold: list[WindowUpdate] = []
 
@@ -124,7 +125,7 @@ class DepthPipeline:
             try:
                 loop = self._loops.close(min(self._budget.limit, self._pace.num_views))
             except Da3Error as error:
-                _logger.warning('no loop was looked for: %s', error)
+                _logger.warning('no loop was looked for: %s', str(error))
         if loop is not None:
             self._world.correct(loop.map_S_window)
             self._tell(correction=loop.correction, loop=loop)
@@ -198,8 +199,10 @@ class DepthPipeline:
             self._place(window)
         except MemoryBudgetError as error:
             self._shrink(window, error)
+        except IntrinsicsError as error:
+            self._drop_uncalibrated(self._window.discard(window), str(error))
         except Da3Error as error:
-            _logger.warning('window of %d views dropped: %s', len(window.keyframes), error)
+            _logger.warning('window of %d views dropped: %s', len(window.keyframes), str(error))
             self._discard(window, DropReason.INFERENCE_FAILED, str(error))
         except Exception:
             # A programming error is the caller's to report, but must not come again for ever.
@@ -221,7 +224,8 @@ class DepthPipeline:
         views = read_views(prediction, keyframes)
         is_conditioned = given_poses is not None
         placement = self._world.place(views, is_metric=prediction.is_metric or is_conditioned)
-        new_views = views[-window.num_new:]
+        seen = {view.keyframe.id: view for view in views}
+        new_views = tuple(seen[k.id] for k in window.new if k.id in seen)
         posed = [_pose(view, placement, started_s, inferred_s) for view in new_views]
         self._window.complete(window)
         self._budget.note_success(len(keyframes))
@@ -230,6 +234,7 @@ class DepthPipeline:
         self._tell(keyframes=posed, correction=placement.correction, report=WindowReport(
             len(keyframes), window.num_new, self._budget.limit, is_conditioned,
             inferred_s - started_s, placement))
+        self._drop_uncalibrated([k for k in window.new if k.id not in seen])
         if self._loops is not None:
             self._loops.note(placement, new_views)
 
@@ -243,14 +248,21 @@ class DepthPipeline:
         num_views = len(window.keyframes)
         if self._budget.shrink(num_views):
             _logger.warning('%d views do not fit, retrying with at most %d: %s', num_views,
-                            self._budget.limit, error)
+                            self._budget.limit, str(error))
             return
-        _logger.error('not even one view fits: %s', error)
+        _logger.error('not even one view fits: %s', str(error))
         self._discard(window, DropReason.OUT_OF_MEMORY, str(error))
 
     def _discard(self, window: Window, reason: DropReason, detail: str) -> None:
         """Drop what of a window has not come out."""
         self._drop(self._window.discard(window), reason, detail)
+
+    def _drop_uncalibrated(self, keyframes: Sequence[Keyframe], detail: str = '') -> None:
+        reason = DropReason.NO_INTRINSICS
+        for camera in {keyframe.frame.camera for keyframe in keyframes} - self._uncalibrated:
+            self._uncalibrated.add(camera)
+            _logger.warning('keyframes of camera %r do not come out: %s', camera, reason.value)
+        self._drop(keyframes, reason, detail)
 
     def _drop(self, keyframes: Sequence[Keyframe], reason: DropReason, detail: str) -> None:
         if keyframes:

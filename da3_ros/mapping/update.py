@@ -20,6 +20,7 @@ class DropReason(Enum):
 
     OUT_OF_MEMORY = 'not even this keyframe alone fits the memory'
     INFERENCE_FAILED = 'its window could not be inferred'
+    NO_INTRINSICS = 'its camera has no CameraInfo, and the network estimates none'
     RESET = 'it still waited when the pipeline was reset'
 
 

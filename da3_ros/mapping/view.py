@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 import functools
 
-from da3_ros.errors import PredictionError
+from da3_ros.errors import IntrinsicsError, PredictionError
 from da3_ros.geometry import camera
 from da3_ros.inference.prediction import WindowPrediction
 from da3_ros.mapping.keyframe import Keyframe
@@ -71,30 +71,53 @@ def read_views(
     """
     Pair a prediction with the keyframes it was made from.
 
+    A keyframe whose intrinsics neither a CameraInfo nor the network knows is left out: its depth
+    lies on no known rays, and has no metres where those depend on the focal length.
+
     :param prediction: of these keyframes, in this order.
     :param keyframes: N keyframes.
-    :returns: N views.
-    :raises PredictionError: if views are missing, a view has no usable depth or no intrinsics,
-        or a pose or confidence is not finite.
+    :returns: at most N views, at least one.
+    :raises IntrinsicsError: if none has intrinsics.
+    :raises PredictionError: if views are missing, a view has no usable depth, or its intrinsics,
+        pose or confidence are not finite.
     """
     if prediction.num_views != len(keyframes):
         raise PredictionError(
             f'window: got {prediction.num_views} views for {len(keyframes)} keyframes'
         )
-    return tuple(_read_view(prediction, i, keyframe) for i, keyframe in enumerate(keyframes))
+    known = prediction.intrinsics
+    if known is None or np.isnan(known).all():
+        if known_intrinsics(keyframes) is not None:
+            raise PredictionError('intrinsics: got none, expected at least those that were given')
+        raise IntrinsicsError(
+            f'keyframe {keyframes[0].id}: this network needs the camera intrinsics (CameraInfo)')
+    return tuple(
+        _read_view(prediction, i, known[i], keyframe) for i, keyframe in enumerate(keyframes)
+        if not np.isnan(known[i]).all()
+    )
 
 
-def _read_view(prediction: WindowPrediction, index: int, keyframe: Keyframe) -> View:
+def _read_view(
+    prediction: WindowPrediction, index: int, intrinsics: NDArray[np.float64], keyframe: Keyframe
+) -> View:
+    """
+    Read a view; its intrinsics are the CameraInfo's, else the network's.
+
+    The engine gives known intrinsics back as its preprocessing carried them along (resized or
+    cropped), so that only it needs to know how it resizes.
+    """
     pose = None if prediction.poses is None else prediction.poses[index]
     confidence = None if prediction.confidence is None else prediction.confidence[index]
     appearance = None if prediction.appearance is None else prediction.appearance[index]
-    intrinsics = _read_intrinsics(prediction, index, keyframe)
-    for name, values in (('pose', pose), ('confidence', confidence)):
+    for name, values in (
+        ('intrinsics', intrinsics), ('pose', pose), ('confidence', confidence)
+    ):
         if values is not None and not np.isfinite(values).all():
             raise PredictionError(f'keyframe {keyframe.id}: {name} not finite')
     depth = _read_depth(prediction, index, keyframe)
     image = prediction.images[index]
-    return View(keyframe, image, depth, confidence, intrinsics, pose, appearance)
+    return View(
+        keyframe, image, depth, confidence, camera.from_network(intrinsics), pose, appearance)
 
 
 def _read_depth(
@@ -107,20 +130,3 @@ def _read_depth(
     if prediction.sky is not None:
         depth[prediction.sky[index]] = np.inf
     return depth
-
-
-def _read_intrinsics(
-    prediction: WindowPrediction, index: int, keyframe: Keyframe
-) -> NDArray[np.float64]:
-    """
-    Return the intrinsics of a view's depth: the CameraInfo's, else the network's.
-
-    The engine gives known intrinsics back as its preprocessing carried them along (resized or
-    cropped), so that only it needs to know how it resizes.
-    """
-    intrinsics = None if prediction.intrinsics is None else prediction.intrinsics[index]
-    if intrinsics is None or not np.isfinite(intrinsics).all():
-        raise PredictionError(
-            f'keyframe {keyframe.id}: this network needs the camera intrinsics (CameraInfo)'
-        )
-    return camera.from_network(intrinsics)

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from da3_ros.errors import PredictionError
 from da3_ros.model.config import ModelConfig
+from da3_ros.model.finite import check_finite
 from da3_ros.model.network import DepthAnything3, NetworkOutput
 from da3_ros.model.sky import count, FAR_QUANTILE, quantile, SKY_THRESHOLD
 import torch
@@ -44,6 +45,7 @@ class NestedDepthAnything3(nn.Module):
         """
         Predict metric depth and cameras; parameters as in ``DepthAnything3.forward``.
 
+        :raises NonFiniteError: if a value is NaN or infinite.
         :raises PredictionError: if no pixels are left to find the scale by.
         """
         output = self.da3(images, extrinsics, intrinsics, use_ray_pose, ref_view_strategy)
@@ -61,7 +63,8 @@ class NestedDepthAnything3(nn.Module):
 
 
 def to_metres(
-    output: NetworkOutput, metric_depth: Tensor, sky: Tensor | None, metric_config: ModelConfig
+    output: NetworkOutput, metric_depth: Tensor, sky: Tensor | None, metric_config: ModelConfig,
+    *, focal_px: Tensor | None = None,
 ) -> NetworkOutput:
     """
     Scale every window by what the metric branch says of its confident pixels.
@@ -73,13 +76,19 @@ def to_metres(
     :param metric_depth: (B, N, H, W) as the metric branch gives it.
     :param sky: (B, N, H, W) of the metric branch.
     :param metric_config: of the metric branch.
+    :param focal_px: (B, N) where known, else NaN; None: as in upstream, those of ``output``.
+    :raises NonFiniteError: if the metric branch gives NaN or infinity.
     :raises PredictionError: if a window has no pixels to find the scale by.
     """
     if output.confidence is None or output.extrinsics is None or output.intrinsics is None:
         raise ValueError('output: got no confidence or cameras, expected those of a main variant')
     if sky is None or metric_config.canonical_focal_px is None:
         raise ValueError(f'metric_config: got {metric_config.name}, expected a metric variant')
-    focal_px = output.intrinsics.diagonal(dim1=-2, dim2=-1)[..., :2].mean(dim=-1)
+    check_finite(metric_depth=metric_depth, sky=sky)
+    estimated_px = output.intrinsics.diagonal(dim1=-2, dim2=-1)[..., :2].mean(dim=-1)
+    if focal_px is None:
+        focal_px = estimated_px
+    focal_px = torch.where(focal_px.isnan(), estimated_px, focal_px)
     metres = metric_depth * (focal_px / metric_config.canonical_focal_px)[..., None, None]
     depth, confidence = output.depth.clone(), output.confidence.clone()
     windows = zip(depth, confidence, metres, sky >= SKY_THRESHOLD, strict=True)

@@ -19,6 +19,7 @@ from da3_ros.model.camera_head import (
 )
 from da3_ros.model.config import ModelConfig, PATCH_SIZE
 from da3_ros.model.depth_head import Dpt, DualDpt
+from da3_ros.model.finite import check_finite
 from da3_ros.model.ray_pose import cameras_from_rays
 from da3_ros.model.reference_view import check_strategy
 from da3_ros.model.sky import fill_sky
@@ -103,6 +104,7 @@ class DepthAnything3(nn.Module):
         :param use_ray_pose: take the cameras from the rays instead of the camera decoder.
         :param ref_view_strategy: see ``reference_view``; unused where cameras are given.
         :raises ValueError: if an argument does not fit the others or the variant.
+        :raises PredictionError: see ``interpret``.
         """
         raw = self.raw(
             images,
@@ -179,7 +181,10 @@ def interpret(raw: RawOutput) -> NetworkOutput:
     Turn what the heads predict into depth and cameras.
 
     :param raw: cameras come from its rays where it has them, else from its camera encodings.
+    :raises NonFiniteError: if a value is NaN or infinite.
+    :raises PredictionError: if the rays of a view are those of no camera.
     """
+    check_finite(**vars(raw))
     size = (raw.depth.shape[-2], raw.depth.shape[-1])
     cameras = None
     if raw.rays is not None and raw.ray_confidence is not None:

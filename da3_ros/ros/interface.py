@@ -8,9 +8,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 
+from da3_ros.ros.input.kept_camera_info import KeptCameraInfo
 from da3_ros.ros.output.kept_output import KeptOutput
 from nav_msgs.msg import Odometry, Path
-from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.qos import DurabilityPolicy, QoSPresetProfiles, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -31,6 +32,8 @@ class CameraPublishers:
     compressed_rgb: LifecyclePublisher
     rgb_camera_info: LifecyclePublisher
     confidence: LifecyclePublisher
+    preview: LifecyclePublisher
+    compressed_preview: LifecyclePublisher
     points: LifecyclePublisher
 
 
@@ -95,6 +98,7 @@ def create_publishers(
     def create_for(camera: str) -> CameraPublishers:
         depth = create(Image, camera_topic(camera, 'depth/image'))
         rgb = create(Image, camera_topic(camera, 'rgb/image'))
+        preview = create(Image, camera_topic(camera, 'depth/preview'))
         return CameraPublishers(
             depth=depth,
             # The suffix goes behind the remapped name, as image_transport does it.
@@ -104,6 +108,8 @@ def create_publishers(
             compressed_rgb=create(CompressedImage, f'{rgb.topic_name}/compressed'),
             rgb_camera_info=create(CameraInfo, camera_topic(camera, 'rgb/camera_info')),
             confidence=create(Image, camera_topic(camera, 'depth/confidence')),
+            preview=preview,
+            compressed_preview=create(CompressedImage, f'{preview.topic_name}/compressed'),
             points=create(PointCloud2, camera_topic(camera, 'points')),
         )
 
@@ -136,7 +142,7 @@ class Subscriptions:
 
     image: Subscription
     camera_info: Subscription
-    kept_camera_info: Subscription
+    kept_camera_info: KeptCameraInfo
 
 
 def create_subscriptions(
@@ -149,10 +155,6 @@ def create_subscriptions(
 ) -> Subscriptions:
     """
     Subscribe as to a sensor: best effort.
-
-    CameraInfo is listened to twice: a publisher that sends it once, and keeps it for those who
-    come later, gives what it kept to a subscription of the same kind only, which in turn hears no
-    other publisher.
 
     :param node: being activated.
     :param camera: name of the camera.
@@ -170,19 +172,15 @@ def create_subscriptions(
         created.callback(node.destroy_subscription, subscription)
         return subscription
 
-    info = camera_topic(camera, 'camera_info')
     # The suffix goes behind the remapped name, as image_transport does it.
     image = node.resolve_topic_name(camera_topic(camera, 'image'))
     with ExitStack() as created:
+        camera_info = create(CameraInfo, camera_topic(camera, 'camera_info'), on_camera_info)
         subscriptions = Subscriptions(
             image=create(CompressedImage, f'{image}/compressed', on_image) if is_compressed else (
                 create(Image, camera_topic(camera, 'image'), on_image)),
-            camera_info=create(CameraInfo, info, on_camera_info),
-            kept_camera_info=node.create_subscription(
-                CameraInfo, info, on_camera_info,
-                QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
-                # Most publishers do not fit it, and that is no fault.
-                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False)),
+            camera_info=camera_info,
+            kept_camera_info=KeptCameraInfo(node, camera_info.topic_name, on_camera_info),
         )
         created.pop_all()
     return subscriptions
@@ -195,5 +193,6 @@ def destroy_subscriptions(node: LifecycleNode, subscriptions: Subscriptions) -> 
     :param node: that they belong to.
     :param subscriptions: of it.
     """
-    for subscription in vars(subscriptions).values():
-        node.destroy_subscription(subscription)
+    node.destroy_subscription(subscriptions.image)
+    node.destroy_subscription(subscriptions.camera_info)
+    subscriptions.kept_camera_info.close()

@@ -24,6 +24,7 @@ Messages = TypeVar('Messages')
 _EVENT_OF_DROP = {
     DropReason.OUT_OF_MEMORY: Event.OUT_OF_MEMORY,
     DropReason.INFERENCE_FAILED: Event.INFERENCE_FAILED,
+    DropReason.NO_INTRINSICS: Event.NO_INTRINSICS,
     DropReason.RESET: Event.RESET,
 }
 

@@ -34,18 +34,21 @@ class Place(Enum):
     COURT = 'court'
 
 
-def generate_scene(seed: int, place: Place = Place.ROOM) -> Scene:
+def generate_scene(
+    seed: int, place: Place = Place.ROOM, *, furnished: float = 1.0
+) -> Scene:
     """
     Generate a scene; the same arguments give the same scene.
 
     :param seed: not negative.
     :param place: a furnished room, or a court under the sky with walls around.
+    :param furnished: share of the usual number of pieces of furniture.
     """
     rng = np.random.default_rng((seed, list(Place).index(place)))
-    return _room(rng) if place is Place.ROOM else _court(rng)
+    return _room(rng, furnished) if place is Place.ROOM else _court(rng, furnished)
 
 
-def _room(rng: np.random.Generator) -> Scene:
+def _room(rng: np.random.Generator, furnished: float) -> Scene:
     half = np.array([rng.uniform(1.8, 4.5), rng.uniform(1.8, 4.5)])
     height = float(rng.uniform(2.3, 3.6))
     walls = wall_material(rng, _WALLS)
@@ -65,7 +68,9 @@ def _room(rng: np.random.Generator) -> Scene:
                 -depth, rng.uniform(-0.8, 0.8) * width, rng.uniform(0.45, 0.75) * height])
             primitives += furniture.place(
                 furniture.picture(rng), world_R_wall @ hung, 0.5 * np.pi * side)
-    primitives += _furnish(rng, half, num_at_walls=4, num_standing=int(rng.integers(4, 9)))
+    primitives += _furnish(
+        rng, half, num_at_walls=round(4 * furnished),
+        num_standing=round(furnished * int(rng.integers(4, 9))))
     lights = tuple(
         Light(False, np.array([*(rng.uniform(-0.6, 0.6, 2) * half), 0.92 * height]), colour)
         for colour in _lamp_colours(rng)
@@ -78,7 +83,7 @@ def _room(rng: np.random.Generator) -> Scene:
     )
 
 
-def _court(rng: np.random.Generator) -> Scene:
+def _court(rng: np.random.Generator, furnished: float) -> Scene:
     half = rng.uniform(4.0, 10.0, 2)
     primitives = [_plane(
         (0.0, 0.0, 0.0), (_GROUND_M, _GROUND_M), np.eye(3), wall_material(rng, _FLOORS))]
@@ -98,7 +103,9 @@ def _court(rng: np.random.Generator) -> Scene:
                 primitives += furniture.place(
                     furniture.picture(rng), world_R_wall @ hung, 0.5 * np.pi * side)
             left += segment
-    primitives += _furnish(rng, half, num_at_walls=4, num_standing=int(rng.integers(8, 15)))
+    primitives += _furnish(
+        rng, half, num_at_walls=round(4 * furnished),
+        num_standing=round(furnished * int(rng.integers(8, 15))))
     azimuth, elevation = rng.uniform(0.0, 2.0 * np.pi), np.radians(rng.uniform(25.0, 65.0))
     towards_sun = np.array([
         np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation),

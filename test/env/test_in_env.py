@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 IN_ENV = ROOT / 'tools' / 'in_env'
 # The machine's own Python: the environment's has everything.
 PYTHON = Path(sys.base_prefix, 'bin', f'python3.{sys.version_info.minor}')
+NO_PACKAGES = {'PIP_NO_INDEX': '1', 'PIP_FIND_LINKS': '', 'PIP_CONFIG_FILE': '/dev/null'}
 
 pytestmark = pytest.mark.skipif(platform.machine() != 'x86_64', reason='there are no wheels')
 
@@ -107,15 +108,58 @@ def test_folder_of_somebody_else_is_left_alone(machine, tmp_path):
     assert [path.name for path in folder.iterdir()] == ['thesis.txt']
 
 
+@pytest.fixture
+def other_checkout(tmp_path):
+    """Give another checkout, whose environment lies where DA3_VENV of ``machine`` points."""
+    root = tmp_path / 'other'
+    shutil.copytree(ROOT / 'tools', root / 'tools')
+    shutil.copy(ROOT / 'requirements.txt', root)
+    (tmp_path / 'venv').mkdir()
+    return root
+
+
+def test_environment_of_another_checkout_is_left_alone(machine, tmp_path, other_checkout):
+    """Also when it is not complete: somebody may be about to make it so."""
+    environment = {'PATH': '/usr/bin:/bin', 'DA3_PYTHON': str(PYTHON),
+                   'DA3_VENV': str(tmp_path / 'venv'), **NO_PACKAGES}
+    subprocess.run([other_checkout / 'tools' / 'in_env'], env=environment, check=False,
+                   capture_output=True, timeout=120)
+    in_use = tmp_path / 'venv' / 'in_use'
+    in_use.touch()
+    for _ in range(2):
+        status, line = machine(**NO_PACKAGES)
+        assert status == 1
+        assert f'{tmp_path / "venv"} is the environment of {other_checkout}' in line
+        assert 'set DA3_VENV to another folder' in line
+        assert in_use.exists()
+    shutil.rmtree(other_checkout)
+    status, line = machine(**NO_PACKAGES)
+    assert 'No matching distribution found' in line
+    assert not in_use.exists()
+
+
+def test_environment_that_an_earlier_version_made_for_another_checkout(
+    machine, tmp_path, other_checkout
+):
+    """Its lock is empty; what it imports names its owner."""
+    (tmp_path / 'venv' / 'da3_ros.lock').touch()
+    site = tmp_path / 'venv' / 'lib' / 'python3.12' / 'site-packages'
+    site.mkdir(parents=True)
+    (site / 'da3_ros.pth').write_text(f'{other_checkout}\n{other_checkout}/tools/standins\n')
+    status, line = machine(**NO_PACKAGES)
+    assert status == 1
+    assert f'is the environment of {other_checkout}' in line
+    assert (site / 'da3_ros.pth').exists()
+
+
 def test_failed_installation_says_why_and_starts_over(machine, tmp_path):
-    nothing = {'PIP_NO_INDEX': '1', 'PIP_FIND_LINKS': '', 'PIP_CONFIG_FILE': '/dev/null'}
     (tmp_path / 'venv').mkdir()
     for _ in range(2):
-        status, line = machine(**nothing)
+        status, line = machine(**NO_PACKAGES)
         assert status == 1
         assert 'No matching distribution found for torch' in line
         (tmp_path / 'venv' / 'left_over').touch()
-    machine(**nothing)
+    machine(**NO_PACKAGES)
     assert not (tmp_path / 'venv' / 'left_over').exists()
 
 

@@ -26,9 +26,7 @@ def assert_executor_equals(pair, chunks):
     if found.extrinsics is not None:
         assert_close(found.confidence, expected['depth_conf'], DEPTH_TOLERANCE)
         for name in ('extrinsics', 'intrinsics'):
-            # Relative to the largest value: a rotation has elements near zero.
-            error = (getattr(found, name) - expected[name]).abs().max()
-            assert error <= CAMERA_TOLERANCE * expected[name].abs().max(), name
+            assert_close(getattr(found, name), expected[name], CAMERA_TOLERANCE)
 
 
 @pytest.mark.parametrize('chunks', CHUNKS)

@@ -4,8 +4,10 @@
 """
 The network against upstream's own, on the same random weights, in fp32 on the CPU.
 
-Upstream is called without autocast. What is asserted is what the issue asks for; on the machines
-that this was written on, everything but cameras from rays is equal to the last bit.
+Upstream is called without autocast. Where a processor's kernels do both alike, everything but
+cameras from rays is equal to the last bit; where they do not, sums of another order differ by a
+few roundings of what is summed. So errors are held against the size of the tensor: against an
+entry near zero, where large numbers cancel, they say nothing.
 """
 
 from dataclasses import dataclass
@@ -53,10 +55,9 @@ def random_window(num_views: int, size: tuple[int, int], *, num_windows: int = 1
 
 
 def assert_close(ours: Tensor, theirs: Tensor, tolerance: float) -> None:
-    """Compare relative to every value, or to 1e-3 of the largest where values vanish."""
+    """Compare relative to the largest value."""
     assert ours.shape == theirs.shape
-    scale = theirs.abs().clamp(min=1e-3 * float(theirs.abs().max()))
-    assert float(((ours - theirs).abs() / scale).max()) <= tolerance
+    assert float((ours - theirs).abs().max()) <= tolerance * float(theirs.abs().max())
 
 
 def assert_equal_outputs(

@@ -90,9 +90,9 @@ def patch_network(schedule: Schedule) -> None:
     run_window, attention, predict_maps = (
         WindowExecutor.run, F.scaled_dot_product_attention, DualDpt.maps)
 
-    def run_and_tell(self, images, cameras=None):
+    def run_and_tell(self, images, *given):
         schedule.begin_run(len(images))
-        output = run_window(self, images, cameras)
+        output = run_window(self, images, *given)
         sys.stdout.write(f'window of {len(images)} views\n')
         if schedule.strikes('pose'):
             output = replace(output, extrinsics=output.extrinsics * np.nan)

@@ -23,7 +23,8 @@ class Environment:
     The virtual environment of this checkout.
 
     Two files in its folder are ours: ``da3_ros.lock``, there from the first moment, says that the
-    folder is ours to delete; ``da3_ros.stamp``, written last, says for what it is complete.
+    folder was made by this command, and for which checkout; ``da3_ros.stamp``, written last, says
+    for what it is complete.
     """
 
     def __init__(self) -> None:
@@ -46,6 +47,7 @@ class Environment:
         check()
         with self._locked() as lock:
             if not self._is_ready():
+                self._check_owner()
                 self._make(lock)
 
     def _is_ready(self) -> bool:
@@ -70,7 +72,7 @@ class Environment:
             raise ProblemError(f'{self.path} was not made by tools/in_env: remove it, or set '
                                'DA3_VENV to another folder')
         self.path.mkdir(parents=True, exist_ok=True)
-        with self._lock.open('w') as lock:
+        with self._lock.open('a') as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -78,8 +80,31 @@ class Environment:
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield lock.fileno()
 
+    def _check_owner(self) -> None:
+        """
+        Leave the environment of another checkout alone: it may be in use there.
+
+        :raises ProblemError: if it is one, and that checkout still exists.
+        """
+        owner = self._owner()
+        is_inside = self.path.resolve().is_relative_to(ROOT)
+        if owner is None or owner == ROOT or is_inside or not Path(owner, 'tools/in_env').exists():
+            return
+        raise ProblemError(f'{self.path} is the environment of {owner}, which making one for '
+                           f'{ROOT} would delete: set DA3_VENV to another folder')
+
+    def _owner(self) -> Path | None:
+        """Return the checkout that the environment was made for, or None if it is unknown."""
+        written = self._lock.read_text().strip()
+        if not written:
+            # Older ones say it only where they make the package importable.
+            paths = sorted(self.path.glob('lib/python*/site-packages/da3_ros.pth'))
+            written = paths[0].read_text().partition('\n')[0] if paths else ''
+        return Path(written) if written else None
+
     def _make(self, lock: int) -> None:
         began = time.monotonic()
+        self._lock.write_text(f'{ROOT}\n')
         say(f'making {self.path} (only now, and when its requirements change)')
         self._clear()
         builder = Builder(self.path, self.variables, lock)

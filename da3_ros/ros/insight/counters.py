@@ -35,6 +35,7 @@ class Event(Enum):
     OUT_OF_MEMORY = 'dropped keyframes: out of memory'
     INFERENCE_FAILED = 'dropped keyframes: inference failed'
     UNPUBLISHED = 'dropped keyframes: their messages could not be made'
+    NO_INTRINSICS = 'dropped keyframes: no CameraInfo, by which alone this network measures'
 
     BAD_CAMERA_INFO = 'images with unusable CameraInfo'
     TF_MISSING = 'keyframes without the robot transform'

@@ -16,9 +16,9 @@ from rclpy.node import Node
 
 _PROBLEMS = (
     Event.EXCEPTIONS, Event.BAD_IMAGE, Event.WRONG_STAMP, Event.FOREIGN,
-    Event.INFERENCE_FAILED, Event.UNPUBLISHED, Event.OUT_OF_MEMORY, Event.QUEUE_FULL,
-    Event.BAD_CAMERA_INFO, Event.TF_MISSING, Event.TF_NOT_FINITE, Event.TF_CONFLICT,
-    Event.MAP_BEHIND, Event.SAVE_FAILED,
+    Event.INFERENCE_FAILED, Event.NO_INTRINSICS, Event.UNPUBLISHED, Event.OUT_OF_MEMORY,
+    Event.QUEUE_FULL, Event.BAD_CAMERA_INFO, Event.TF_MISSING, Event.TF_NOT_FINITE,
+    Event.TF_CONFLICT, Event.MAP_BEHIND, Event.SAVE_FAILED,
 )
 _LONG_INFERENCE_S = 30.0
 # What is told of every camera of a rig.

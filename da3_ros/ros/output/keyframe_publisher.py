@@ -3,8 +3,9 @@
 
 """Keyframes become messages and go out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from da3_ros.mapping.keyframe import PosedKeyframe
@@ -14,6 +15,7 @@ from da3_ros.ros import conversions
 from da3_ros.ros.insight.health import Health
 from da3_ros.ros.interface import CameraPublishers, Publishers
 from da3_ros.ros.output.compressed_images import to_depth_message, to_jpeg_message
+from da3_ros.ros.output.depth_preview import DepthPreview
 from da3_ros.ros.output.drift import Drift, unknown_covariance
 from da3_ros.ros.output.map_broadcaster import MapBroadcaster
 from da3_ros.ros.output.map_publisher import MapPublisher
@@ -50,12 +52,15 @@ class KeyframeMessages:
 class _Session:
     """What is known of the session under way."""
 
-    def __init__(self, placer: KeyframePlacer, record: SessionRecord) -> None:
+    def __init__(
+        self, placer: KeyframePlacer, record: SessionRecord, cameras: Iterable[str]
+    ) -> None:
         self.number: int | None = None
         self.placer = placer
         self.drift = Drift()
         self.path = PathHistory(record)
         self.newest: PosedKeyframe | None = None
+        self.previews = {camera: DepthPreview() for camera in cameras}
 
 
 class KeyframePublisher:
@@ -86,7 +91,7 @@ class KeyframePublisher:
         self._record = record
         self._fused = fused
         self._health = health
-        self._session = _Session(new_placer(), record)
+        self._session = _Session(new_placer(), record, publishers.cameras)
 
     def begin_session(self) -> None:
         """Forget the world so far, and let nobody see it any more."""
@@ -96,7 +101,8 @@ class KeyframePublisher:
         path = self._session.path.message()
         self._record.begin_session()
         self._fused.begin_session()
-        self._session = _Session(self._new_placer(), self._record)
+        self._session = _Session(
+            self._new_placer(), self._record, self._publishers.cameras)
         if path is not None:
             self._publishers.path.publish(Path(header=path.header))
 
@@ -136,6 +142,8 @@ class KeyframePublisher:
         outputs = _Outputs()
         publishers = self._publishers.cameras[keyframe.camera]
         _add_images(outputs, publishers, keyframe, settings)
+        preview = cache(lambda: session.previews[keyframe.camera].draw(keyframe.depth))
+        _add_preview(outputs, publishers, keyframe, preview, settings)
         if placed is not None and placed.leads:
             self._add_odometry(outputs, keyframe, placed, session.drift)
         if placed is not None or settings.points.frame == 'camera':
@@ -255,6 +263,16 @@ def _add_images(
     if confidence is not None:
         outputs.add(publishers.confidence, lambda: conversions.to_float_message(
             confidence, header))
+
+
+def _add_preview(
+    outputs: _Outputs, publishers: CameraPublishers, keyframe: PosedKeyframe,
+    preview: Callable[[], NDArray[np.uint8]], settings: NodeSettings,
+) -> None:
+    header = conversions.to_header(keyframe.stamp_ns, keyframe.frame_id)
+    outputs.add(publishers.preview, lambda: conversions.to_rgb_message(preview(), header))
+    outputs.add(publishers.compressed_preview, lambda: to_jpeg_message(
+        preview(), settings.compressed, header))
 
 
 def _to_points(

@@ -98,6 +98,22 @@ def test_compressed_images_are_made_for_who_asks_for_them(publisher, node):
     assert {stamp_ns(message.header.stamp) for message in messages} == {STAMP_NS}
 
 
+def test_the_preview_is_made_for_who_looks_at_it(publisher, node):
+    """Raw and as JPEG, of the depth as it goes out: what is unknown is black."""
+    node.create_subscription(Image, '/da3/depth/preview', lambda _: None, 1)
+    node.create_subscription(
+        CompressedImage, '/da3/depth/preview/compressed', lambda _: None, 1)
+    assert eventually(lambda: len(prepare(publisher).outputs) == 2, 5.0)
+    raw, compressed = (message for _, message in prepare(publisher).outputs)
+    assert (raw.encoding, raw.width, raw.height) == ('rgb8', 2, 3)
+    assert {stamp_ns(message.header.stamp) for message in (raw, compressed)} == {STAMP_NS}
+    picture = np.frombuffer(raw.data, np.uint8).reshape(3, 2, 3)
+    np.testing.assert_array_equal(picture.any(axis=-1), ~np.isnan(DEPTH))
+    assert compressed.format == 'rgb8; jpeg compressed bgr8'
+    publisher.begin_session()
+    assert len(prepare(publisher).outputs) == 2
+
+
 def test_no_pose_no_confidence(publisher, node):
     """Monocular networks give depth and points alone."""
     for name in ('depth/image', 'depth/confidence'):

@@ -1,7 +1,9 @@
 # Copyright 2026 The da3_ros authors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Networks shared by the tests of a session."""
+"""Networks that are built once in a session, and copied for every test."""
+
+import copy
 
 import pytest
 from reduced_networks import build_reduced
@@ -19,12 +21,17 @@ def single_thread():
 
 @pytest.fixture(scope='session')
 def networks():
-    """Give narrow networks by the names of their variants, each built once."""
+    """
+    Give narrow networks by the names of their variants.
+
+    An engine takes its network over and moves it in memory, which changes the last bits of what
+    convolutions give: each call gets a copy, lest a test depend on those before it.
+    """
     built = {}
 
     def get(name):
         if name not in built:
             built[name] = build_reduced(name)
-        return built[name]
+        return copy.deepcopy(built[name])
 
     return get

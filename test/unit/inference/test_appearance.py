@@ -25,6 +25,20 @@ def test_it_does_not_depend_on_the_window(networks, name):
         torch.testing.assert_close(other, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_it_is_that_of_the_patches_alone(networks):
+    """The class token is the same in every view where nothing is attended to."""
+    network = networks('da3-small')
+    backbone = network.backbone.pretrained
+    with torch.no_grad():
+        for block in backbone.blocks:
+            block.ls1.gamma.zero_()
+    window = random_window(2)
+    before = run(network, window).appearance
+    with torch.no_grad():
+        backbone.cls_token.mul_(-5.0)
+    assert torch.equal(run(network, window).appearance, before)
+
+
 def test_it_tells_pictures_apart(networks):
     window = random_window(3)
     window[2] = window[1] // 2

@@ -7,7 +7,7 @@ import logging
 import weakref
 
 from da3_ros.errors import MemoryBudgetError
-from da3_ros.inference import InferenceEngine
+from da3_ros.inference import InferenceEngine, memory_guard
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.mapping.config import KeyframeConfig, PipelineConfig, WindowConfig
 from da3_ros.mapping.frame_stream import FrameStream
@@ -80,6 +80,86 @@ def test_memory_that_runs_out_inside_is_caught_and_the_window_runs_again(
         found = guard.run(window, None)
     assert 'out of GPU memory with 6 views' in caplog.text and guard.num_shortages == 1
     assert (found.depth - expected.depth).abs().max() < 1e-6 * expected.depth.abs().max()
+
+
+@pytest.mark.parametrize('message', [
+    'CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`',
+    'cuDNN error: CUDNN_STATUS_ALLOC_FAILED', 'CUDA error: out of memory',
+])
+def test_other_words_for_it_are_memory_that_runs_out(guard, monkeypatch, message):
+    attention, calls = F.scaled_dot_product_attention, []
+
+    def fail_once(*args, **kwargs):
+        calls.append(None)
+        if len(calls) == 1:
+            raise RuntimeError(message)
+        return attention(*args, **kwargs)
+
+    monkeypatch.setattr(F, 'scaled_dot_product_attention', fail_once)
+    assert guard.run(random_window(2), None).depth.shape[1] == 2
+    assert guard.num_shortages == 1
+
+
+class FullUntilEmptied:
+    """Memory that what the allocator holds keeps full."""
+
+    def __init__(self, work):
+        self._work = work
+        self._is_full = True
+
+    def __call__(self, *args, **kwargs):
+        if self._is_full:
+            raise torch.cuda.OutOfMemoryError('CUDA out of memory (held)')
+        return self._work(*args, **kwargs)
+
+    def empty(self):
+        self._is_full = False
+
+
+def test_what_the_allocator_holds_of_a_failed_run_is_freed_before_the_next(guard, monkeypatch):
+    full = FullUntilEmptied(F.scaled_dot_product_attention)
+    monkeypatch.setattr(F, 'scaled_dot_product_attention', full)
+    monkeypatch.setattr(torch.cuda, 'empty_cache', full.empty)
+    assert guard.run(random_window(2), None).depth.shape[1] == 2
+
+
+def test_what_the_allocator_holds_of_a_failed_probe_is_freed_before_the_next(
+    gpu, guard, monkeypatch
+):
+    full = FullUntilEmptied(lambda *_: gpu.calibration)
+    monkeypatch.setattr(memory_guard, 'calibrate', full)
+    monkeypatch.setattr(torch.cuda, 'empty_cache', full.empty)
+    assert guard.run(random_window(2), None).depth.shape[1] == 2
+
+
+def test_a_record_in_the_log_keeps_nothing_of_the_failed_run_alive(guard, monkeypatch, caplog):
+    """Handlers may keep records, and an error holds all tensors of the functions it passed."""
+    attention, held = F.scaled_dot_product_attention, []
+
+    def fail_once(queries, *args, **kwargs):
+        held.append(weakref.ref(queries))
+        if len(held) == 1:
+            raise torch.cuda.OutOfMemoryError('CUDA out of memory (injected)')
+        assert held[0]() is None, 'the memory that was short is still taken'
+        return attention(queries, *args, **kwargs)
+
+    monkeypatch.setattr(F, 'scaled_dot_product_attention', fail_once)
+    with caplog.at_level(logging.DEBUG, 'da3_ros'):
+        guard.run(random_window(4), None)
+    assert len(held) > 1
+    assert 'CUDA out of memory (injected)' in caplog.text
+
+
+def test_the_share_of_the_gpu_that_this_process_may_take_is_kept_to(gpu, guard):
+    window, total = random_window(2), gpu.total_bytes
+    guard.run(window, None)
+    torch.cuda.set_per_process_memory_fraction(0.01)
+    with pytest.raises(MemoryBudgetError, match='2 views need'):
+        guard.run(window, None)
+    assert gpu.num_failures == 0
+    assert gpu.total_bytes == total
+    torch.cuda.set_per_process_memory_fraction(1.0)
+    guard.run(window, None)
 
 
 def test_other_errors_pass(guard, monkeypatch):

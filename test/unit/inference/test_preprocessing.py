@@ -145,3 +145,15 @@ def test_images_that_do_not_come_again_are_forgotten():
     del images[0]
     preprocessor.process(images)
     assert gone() is None
+
+
+def test_an_image_in_the_place_of_one_that_is_gone_is_another_image():
+    """Python gives the id of a freed array to the next one."""
+    preprocessor, ids = Preprocessor(size=28), set()
+    for seed in range(50):
+        image = random_images(1, 60, 80, seed)[0]
+        ids.add(id(image))
+        found = preprocessor.process([image]).images
+        assert np.array_equal(found, preprocess([image], size=28).images)
+        del image
+    assert len(ids) < 50, 'no id came again: nothing is tested'

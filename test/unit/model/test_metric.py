@@ -109,6 +109,36 @@ def test_the_scale_is_found_by_confident_ground():
     assert torch.equal(output.sky, sky)
 
 
+def test_the_scale_is_not_found_by_depth_that_the_main_branch_does_not_have():
+    """So near that its own rounding is all there is, while the metric branch sees a wall."""
+    depth = uniform(1.0, 2.0, *SHAPE)
+    answer = metric_of(2.0 * depth)
+    depth[..., :5] = 9e-4
+    # Of a pixel so near, only an absurd answer weighs.
+    answer[..., :5] = 1e7
+    output = to_metres(output_of(depth), answer, torch.zeros(SHAPE), METRIC)
+    torch.testing.assert_close(output.depth, 2.0 * depth)
+
+
+def test_known_focal_lengths_go_before_estimated_ones():
+    """Each view's, where it is known; metres go with the focal length."""
+    depth = uniform(1.0, 2.0, *SHAPE)
+    answer, sky = metric_of(2.0 * depth), torch.zeros(SHAPE)
+    unknown = torch.full(SHAPE[:2], torch.nan)
+    plain = to_metres(output_of(depth), answer, sky, METRIC, focal_px=unknown)
+    assert torch.equal(plain.depth, to_metres(output_of(depth), answer, sky, METRIC).depth)
+    known = torch.tensor((450.0, 675.0))[:, None].expand(SHAPE[:2])
+    found = to_metres(output_of(depth), answer, sky, METRIC, focal_px=known)
+    torch.testing.assert_close(found.depth[0], 4.0 * depth[0])
+    torch.testing.assert_close(found.depth[1], 6.0 * depth[1])
+    # Two views of three by the estimated one: answers that agree only with what is known of each.
+    answer[:, 0] /= 2.0
+    known = unknown.clone()
+    known[:, 0] = 450.0
+    mixed = to_metres(output_of(depth), answer, sky, METRIC, focal_px=known)
+    torch.testing.assert_close(mixed.depth, 2.0 * depth)
+
+
 def test_sky_is_far_and_certain():
     depth, sky = uniform(1.0, 2.0, *SHAPE), torch.zeros(SHAPE)
     sky[..., :3] = 1.0

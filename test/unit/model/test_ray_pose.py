@@ -3,6 +3,7 @@
 
 """Cameras from rays."""
 
+from da3_ros.errors import NonFiniteError, PredictionError
 from da3_ros.model.camera_head import build_intrinsics, Cameras, quaternion_to_rotation
 from da3_ros.model.ray_pose import cameras_from_rays
 import pytest
@@ -85,3 +86,51 @@ def test_views_are_estimated_alone():
     together = cameras_from_rays(rays, confidence, SIZE)
     alone = cameras_from_rays(rays[:, 2:], confidence[:, 2:], SIZE)
     assert torch.equal(together.extrinsics[:, 2:], alone.extrinsics)
+
+
+def assert_refused(rays, confidence, message):
+    message = f'view 1: no camera has its rays: {message}'
+    with pytest.raises(PredictionError, match=message) as told:
+        cameras_from_rays(rays, confidence, SIZE)
+    assert not isinstance(told.value, NonFiniteError)
+
+
+def test_rays_of_which_no_two_agree_are_those_of_no_camera():
+    rays = rays_of(random_cameras(2))
+    random = torch.Generator().manual_seed(3)
+    rays[:, 1, ..., :2] = 1e4 * torch.randn(rays[:, 1, ..., :2].shape, generator=random)
+    assert_refused(rays, torch.ones(1, 2, *GRID), '0 of them agree, expected at least 4')
+
+
+@pytest.mark.parametrize('z', [0.0, 1e-5, -1e-5])
+def test_rays_along_the_image_plane_are_those_of_no_camera(z):
+    rays = rays_of(random_cameras(2))
+    rays[:, 1, ..., 2] = z
+    assert_refused(rays, torch.ones(1, 2, *GRID), '0 of them agree')
+
+
+def test_rays_that_are_all_one_are_those_of_no_camera():
+    rays = rays_of(random_cameras(2))
+    rays[:, 1] = rays[:, 1, :1, :1]
+    assert_refused(rays, torch.ones(1, 2, *GRID), '')
+
+
+@pytest.mark.parametrize('num_usable', [4, 5, 8])
+def test_as_few_rays_as_determine_a_camera_find_it(num_usable):
+    """All others have no plane to lie in; four points have no null vector in a thin SVD."""
+    cameras = random_cameras(1)
+    rays = rays_of(cameras)
+    places = torch.tensor([(3, 5), (40, 9), (11, 60), (44, 55), (20, 30), (30, 12), (8, 31),
+                           (25, 50)])[:num_usable].unbind(1)
+    kept = rays[0, 0][places].clone()
+    rays[..., 2] = 0.0
+    rays[0, 0][places] = kept
+    assert_found(cameras_from_rays(rays, torch.ones(1, 1, *GRID), SIZE), cameras, 1e-3)
+
+
+def test_three_rays_do_not_determine_a_camera():
+    rays = rays_of(random_cameras(2))
+    kept = rays[0, 1, (3, 40, 11), (5, 9, 60)].clone()
+    rays[0, 1, ..., 2] = 0.0
+    rays[0, 1, (3, 40, 11), (5, 9, 60)] = kept
+    assert_refused(rays, torch.ones(1, 2, *GRID), '[0-3] of them agree')

@@ -20,13 +20,14 @@ from training.forward import TrainingForward
 from training.initialise import initialise
 from training.optimizer import Optimizer, orthogonalise
 from training.pool import WindowPool
-from training.recipe import Recipe
+from training.recipe import Format, Recipe
 from training.renderer import HostRenderer
 from training.schedule import Draw
 from training.step import TrainStep
 
 _RECIPE = replace(
-    Recipe(), image_size=(56, 70), views_per_step=6, dense_views=4, window_sizes=(3,),
+    Recipe(), formats=(Format((56, 70), 6, 4, 0.5), Format((70, 42), 3, 2, 0.5)),
+    window_sizes=(3,),
     window_shares=(1.0,), posed_sizes=(3,), pool_chunks=2, first_chunks=1, chunk_windows=2,
     window_views=4, refresh_steps=2, samples=1, warmup_steps=1)
 
@@ -44,18 +45,21 @@ class _Training:
         self.optimizer = Optimizer(network, _RECIPE)
         self.optimizer.rate.fill_(1.0)
         self._executor = ThreadPoolExecutor(1)
-        self._pool = WindowPool(_RECIPE, renderer, self._executor, torch.device('cpu'))
+        self._pools = [
+            WindowPool(_RECIPE, number, renderer, self._executor, torch.device('cpu'))
+            for number in range(len(_RECIPE.formats))]
         self._step = TrainStep(
-            network, _RECIPE, self.optimizer, self._pool, compiled=False, graphs=False)
+            network, _RECIPE, self.optimizer, self._pools, compiled=False, graphs=False)
         self._step.matching_weight.fill_(0.1)
 
     def train(self, numbers: Iterable[int], *, posed: bool = False) -> list[float]:
         """Train steps and return their losses."""
         losses = []
         for number in numbers:
-            self._pool.advance(number)
-            row = self._pool.choose(number, 3).pack()
-            watched = self._step(row, Draw(3, posed), seed=self._pool.seed(number))
+            pool = self._pools[number % 2]
+            pool.advance(number)
+            row = pool.choose(number, 3).pack()
+            watched = self._step(row, Draw(3, posed, number % 2), seed=pool.seed(number))
             losses.append(float(watched[0]))
         return losses
 
