@@ -7,11 +7,10 @@ import logging
 
 from da3_ros.geometry import camera
 from da3_ros.inference import InferenceEngine
-from da3_ros.mapping.config import KeyframeConfig, PipelineConfig, WindowConfig
+from da3_ros.mapping.config import KeyframeConfig, PipelineConfig, RigConfig, WindowConfig
 from da3_ros.mapping.frame_stream import FrameStream
 from da3_ros.mapping.keyframe import Frame
 from da3_ros.mapping.pipeline import DepthPipeline
-from da3_ros.mapping.rig_config import RigConfig
 from da3_ros.mapping.update import DropReason
 import numpy as np
 import pytest
