@@ -100,7 +100,7 @@ def main() -> None:
         engine = LoadEngine(
             size=settings.preprocess.size, way=options.way, seconds=options.seconds)
         identity = ModelIdentity(
-            'load', 'none', 'Apache-2.0', 'cpu', False, settings.window.size)
+            'load', 'none', 'Apache-2.0', 'cpu', False, settings.window.size or 12)
         return LoadedEngine(engine, identity)
 
     run(lambda: Da3Node(engine_loader=load))

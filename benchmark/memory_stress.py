@@ -12,6 +12,7 @@ from unittest import mock
 
 from da3_ros.errors import MemoryBudgetError
 from da3_ros.inference.memory_guard import MemoryGuard, MemoryLimits, usable_bytes
+from da3_ros.inference.memory_planner import Demand
 from limit_trials import GIB, limited, make_images, take
 import numpy as np
 import torch
@@ -130,7 +131,7 @@ class Stress:
         if moment == MOMENTS[0]:
             others = take(self._device, others_bytes)
         try:
-            planned = self._guard.plan(self._size, len(images)).num_views
+            planned = self._guard.plan(self._size, Demand(len(images), 1)).num_views
         except MemoryBudgetError:
             return 0, 1
         if moment == MOMENTS[1]:

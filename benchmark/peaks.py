@@ -16,10 +16,12 @@ import gc
 from pathlib import Path
 import sys
 
+from da3_ros.inference.arithmetic import Arithmetic
 from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.inference.calibration import calibrate
 from da3_ros.inference.device import choose_device, choose_dtype, reduce_fragmentation
 from da3_ros.inference.executor import WindowExecutor
+from da3_ros.inference.fused_arithmetic import choose_arithmetic
 from da3_ros.inference.memory_model import WindowModel
 from da3_ros.inference.placement import place
 from da3_ros.model import MODELS, Network
@@ -76,7 +78,9 @@ def measure(
     place(network, device, with_rays=way == 'rays')
     executor = WindowExecutor(network, options, use_ray_pose=way == 'rays')
     found = calibrate(network, executor, size)
-    cost = WindowModel(config, size, choose_dtype(device), options, found, way == 'rays')
+    cost = WindowModel(
+        config, size, choose_dtype(device), options, found, way == 'rays',
+        type(choose_arithmetic(device)) is not Arithmetic)
     calibrated = (
         found.fixed_bytes / _MIB, found.head_bytes_per_view / _MIB, found.head_bytes_of_one / _MIB)
     for num_views in views:

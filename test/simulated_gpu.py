@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 import weakref
 
-from da3_ros.inference import memory_guard
+from da3_ros.inference import memory_guard, plan
 from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.inference.calibration import CalibrationCache
 from da3_ros.inference.executor import WindowExecutor
@@ -17,6 +17,8 @@ from da3_ros.model.build import Network
 import torch
 
 MIB = 2**20
+# What a probe of a calibration takes for each view of a chunk of the head.
+_PROBE_BYTES_PER_VIEW = MIB // 2
 
 
 class Taken:
@@ -52,6 +54,10 @@ class SimulatedGpu:
         self.total_bytes = total_bytes
         self.miss = miss
         self.fraction = 1.0
+        self.slowness = 1.0
+        self.now_s = 0.0
+        self.num_tries = 0
+        self.num_probes = 0
         self.num_failures = 0
         self._peak_bytes = 0
         self._others: weakref.WeakSet[Taken] = weakref.WeakSet()
@@ -93,12 +99,33 @@ class SimulatedGpu:
             'reset_peak_memory_stats': lambda: setattr(self, '_peak_bytes', self.allocated_bytes),
             'get_per_process_memory_fraction': lambda _: self.fraction,
             'set_per_process_memory_fraction': lambda f, _=None: setattr(self, 'fraction', f),
-            'get_device_properties': lambda _: SimpleNamespace(total_memory=self.total_bytes),
+            'get_device_properties': lambda _: SimpleNamespace(
+                total_memory=self.total_bytes, uuid='0123'),
             'get_device_name': lambda _: 'simulated',
         }
         for name, answer in answers.items():
             monkeypatch.setattr(torch.cuda, name, answer, raising=False)
-        monkeypatch.setattr(memory_guard, 'calibrate', lambda *_: self.calibration)
+        for module in (memory_guard, plan):
+            monkeypatch.setattr(module, 'calibrate', self._calibrate)
+        monkeypatch.setattr(memory_guard, 'probe_seconds', self._probe_seconds)
+        clock = SimpleNamespace(perf_counter=lambda: self.now_s)
+        monkeypatch.setattr(memory_guard, 'time', clock)
+
+    def _calibrate(self, _network, executor, size) -> Calibration:
+        """Probe one way to run: in small pieces everything takes nine times as long."""
+        self.num_tries += 1
+        chunks = executor.options.chunks_for(size)
+        if self.allocated_bytes + chunks.head * _PROBE_BYTES_PER_VIEW > self.limit_bytes:
+            raise torch.cuda.OutOfMemoryError('CUDA out of memory (simulated)')
+        self.num_probes += 1
+        return self.calibration.slower(self.slowness * (9.0 if chunks.head == 1 else 1.0))
+
+    def _probe_seconds(self, executor, size, _device) -> tuple[int, float]:
+        """Time a window as it takes now."""
+        num_views = 4 * executor.options.chunks_for(size).head
+        cost = self.calibration.slower(9.0 if num_views == 4 else 1.0)
+        spent_s = num_views * (cost.view_s + num_views * cost.pair_s)
+        return num_views, self.slowness * spent_s
 
     def _make_executor(self, network: Network, options: ExecutorOptions) -> WindowExecutor:
         """Make an executor that runs out of memory where a window does not fit."""
@@ -107,12 +134,15 @@ class SimulatedGpu:
 
         def count_and_run(images, *given):
             size, dtype = images.shape[1:3], torch.float32
-            cost = WindowModel(network.config, size, dtype, options, self.calibration)
+            cost = WindowModel(
+                network.config, size, dtype, options, self.calibration, is_fused=False)
             needed = self.miss * (cost.peak_bytes(len(images)) - cost.calibration.fixed_bytes)
             if self.allocated_bytes + needed > self.limit_bytes:
                 self.num_failures += 1
                 raise torch.cuda.OutOfMemoryError('CUDA out of memory (simulated)')
             self._peak_bytes = max(self._peak_bytes, self.allocated_bytes + int(needed))
+            is_frugal = options.chunks_for(size).head == 1
+            self.now_s += self.slowness * (9.0 if is_frugal else 1.0) * cost.seconds(len(images))
             is_real = not next(network.parameters()).is_meta
             return run(images, *given) if is_real else None
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, ExitStack
 import logging
 import os
+from pathlib import Path
 import threading
 import warnings
 
@@ -25,6 +26,30 @@ _PROBE_TOKENS = 256
 def choose_device() -> torch.device:
     """Return the first GPU, or the CPU where there is none."""
     return torch.device('cuda', 0) if torch.cuda.is_available() else torch.device('cpu')
+
+
+def gpu_name(device: torch.device) -> str:
+    """
+    Return the name of a GPU and what tells it from others of the same kind.
+
+    :param device: a CUDA device.
+    """
+    serial = getattr(torch.cuda.get_device_properties(device), 'uuid', '')
+    return f'{torch.cuda.get_device_name(device)} {serial}'.strip()
+
+
+def driver_version(path: Path = Path('/proc/driver/nvidia/version')) -> str:
+    """
+    Return what the GPU's driver calls itself, or that it is unknown.
+
+    :param path: of the driver's own file.
+    """
+    try:
+        return path.read_text().splitlines()[0].strip()
+    except (OSError, UnicodeDecodeError, IndexError):
+        # Not everywhere, for instance not in WSL; the version of its interface is.
+        version = getattr(torch._C, '_cuda_getDriverVersion', lambda: 'unknown')
+        return str(version())
 
 
 def choose_dtype(device: torch.device) -> torch.dtype:

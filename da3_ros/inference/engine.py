@@ -18,8 +18,9 @@ from da3_ros.inference.device import (
     reduce_fragmentation,
 )
 from da3_ros.inference.executor import WindowExecutor
+from da3_ros.inference.host_plan import calibrate_on_host, usable_ram_bytes
 from da3_ros.inference.memory_guard import MemoryGuard, MemoryLimits
-from da3_ros.inference.memory_planner import Plan
+from da3_ros.inference.memory_planner import Demand, Plan, plan_window
 from da3_ros.inference.placement import place
 from da3_ros.inference.prediction import WindowPrediction
 from da3_ros.inference.preprocessing import plan_processing, Preprocessor, ProcessedImages
@@ -50,6 +51,7 @@ class InferenceEngine:
     :param ref_view_strategy: see ``model.reference_view``.
     :param options: memory against time or precision.
     :param limits: what windows may take of a GPU.
+    :param expects_poses: whether windows come with poses: room is made for the camera encoder.
     :raises MemoryBudgetError: if the weights do not fit the GPU.
     """
 
@@ -65,6 +67,7 @@ class InferenceEngine:
         ref_view_strategy: str = 'saddle_balanced',
         options: ExecutorOptions | None = None,
         limits: MemoryLimits | None = None,
+        expects_poses: bool = False,
     ) -> None:
         check_strategy(ref_view_strategy)
         self._config = network.config
@@ -81,7 +84,7 @@ class InferenceEngine:
         self._options = ExecutorOptions() if options is None else options
         self._limits = MemoryLimits() if limits is None else limits
         network.set_compute_dtype(self.dtype)
-        _place(network, self.device, with_rays=use_ray_pose)
+        _place(network, self.device, with_rays=use_ray_pose, with_encoder=expects_poses)
         self._runner = self._make_runner()
 
     @property
@@ -89,20 +92,24 @@ class InferenceEngine:
         """Return how often memory was short for a window; such windows are not lost."""
         return self._runner.num_shortages if isinstance(self._runner, MemoryGuard) else 0
 
-    def plan(self, height: int, width: int, *, num_views: int = 0) -> Plan | None:
+    def plan(self, height: int, width: int, demand: Demand | None = None) -> Plan:
         """
         Say how many views a window may have at the moment, and why.
 
+        On the CPU this takes as long as a few views, which are timed.
+
         :param height: of the camera's images [px].
         :param width: of the camera's images [px].
-        :param num_views: views wanted; 0: as many as allowed.
-        :returns: None where memory is not watched (on the CPU).
+        :param demand: what is wanted; None: as many views as memory and latency allow.
         :raises MemoryBudgetError: if not even one view fits, or none is done in time.
         """
-        if not isinstance(self._runner, MemoryGuard):
-            return None
-        process = plan_processing(height, width, size=self._size, method=self._method)
-        return self._runner.plan(process.size, num_views)
+        if demand is None:
+            demand = Demand(min_views=1, max_latency_s=self._limits.max_latency_s)
+        size = plan_processing(height, width, size=self._size, method=self._method).size
+        if isinstance(self._runner, MemoryGuard):
+            return self._runner.plan(size, demand)
+        cost = calibrate_on_host(self._network, self._runner, size)
+        return plan_window(cost, demand, usable_ram_bytes() + cost.calibration.fixed_bytes)
 
     def infer(
         self,
@@ -249,12 +256,14 @@ def _in_given_unit(
     )
 
 
-def _place(network: Network, device: torch.device, *, with_rays: bool) -> None:
+def _place(
+    network: Network, device: torch.device, *, with_rays: bool, with_encoder: bool
+) -> None:
     """Move the weights to the device."""
     if device.type == 'cuda':
         reduce_fragmentation()
     try:
-        place(network, device, with_rays=with_rays)
+        place(network, device, with_rays=with_rays, with_encoder=with_encoder)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise

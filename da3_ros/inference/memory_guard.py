@@ -9,19 +9,27 @@ run out all the same, because another process was faster, everything is freed an
 again in smaller pieces; only then does the caller hear of it, with its window untouched.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 import logging
+import statistics
+import time
 
 from da3_ros.errors import MemoryBudgetError
 from da3_ros.inference.branch import ExecutorOptions
-from da3_ros.inference.calibration import calibrate, CalibrationCache, CalibrationKey
+from da3_ros.inference.calibration import (
+    calibrate,
+    CalibrationCache,
+    CalibrationKey,
+    probe_seconds,
+)
 from da3_ros.inference.chunks import Chunks
 from da3_ros.inference.device import available_bytes, is_out_of_memory
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.memory_model import Calibration, WindowModel
 from da3_ros.inference.memory_planner import Demand, Plan, plan_window
-from da3_ros.inference.placement import main_branch
+from da3_ros.inference.placement import has_encoder, main_branch, missing_bytes
 from da3_ros.model.build import Network
 from da3_ros.model.camera_head import Cameras
 from da3_ros.model.network import NetworkOutput
@@ -34,6 +42,12 @@ _logger = logging.getLogger(__name__)
 _MIB = 2**20
 # What the formula may miss, and pages that are only partly free.
 _USABLE_SHARE = 0.97
+# A calibration is wrong if windows take longer or shorter by more than this factor, every time
+# of so many.
+_WRONG_FACTOR = 1.5
+_NUM_WRONG = 8
+# What did not fit is tried again when there is so much more memory.
+_MORE_MEMORY = 1.25
 
 
 @dataclass(frozen=True)
@@ -49,12 +63,23 @@ class MemoryLimits:
     max_latency_s: float | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Way:
-    """One way to run windows, and what it costs."""
+    """
+    One way to run windows, and what it costs.
+
+    :param executor: that runs them.
+    :param key: of what it costs.
+    :param model: None: not known, since not even a probe fits.
+    :param tried_bytes: memory that was free when a probe did not fit.
+    :param factors: by which the last windows took longer than the model says.
+    """
 
     executor: WindowExecutor
-    model: WindowModel
+    key: CalibrationKey
+    model: WindowModel | None = None
+    tried_bytes: int | None = None
+    factors: deque[float] = field(default_factory=lambda: deque(maxlen=_NUM_WRONG))
 
 
 class MemoryGuard:
@@ -83,6 +108,7 @@ class MemoryGuard:
         self._options = options
         self._limits = limits
         self._cache = CalibrationCache() if cache is None else cache
+        self._image_size: tuple[int, int] | None = None
         self._ways: tuple[_Way, ...] = ()
         self._num_shortages = 0
 
@@ -102,20 +128,26 @@ class MemoryGuard:
         """
         num_views = len(images)
         ways = self._ways_for((images.shape[1], images.shape[2]))
-        budget = self._budget_bytes(ways[0].model)
-        fitting = [way for way in ways if way.model.peak_bytes(num_views) <= budget]
+        # With the first poses that are given, the camera encoder comes to the GPU.
+        coming = 0 if cameras is None else missing_bytes(self._network, self._device)
+        fitting, fits, shortage = [], 0, ''
+        for way, model in ways:
+            budget, needed = self._budget_bytes(model) - coming, model.peak_bytes(num_views)
+            if needed <= budget:
+                fitting.append((way, model))
+                continue
+            fits = max(fits, model.max_views(budget))
+            shortage = (f'{num_views} views need {needed / _MIB:.0f} MiB of GPU memory, '
+                        f'{budget / _MIB:.0f} MiB are to be had')
         if not fitting:
             self._num_shortages += 1
-            fits = max(way.model.max_views(budget) for way in ways)
-            needed = min(way.model.peak_bytes(num_views) for way in ways)
-            raise MemoryBudgetError(
-                f'{num_views} views need {needed / _MIB:.0f} MiB of GPU memory, '
-                f'{budget / _MIB:.0f} MiB are to be had: {fits} views fit',
-                max_views=fits,
-            )
-        for way in fitting:
+            raise MemoryBudgetError(f'{shortage}: {fits} views fit', max_views=fits)
+        for way, model in fitting:
             try:
-                return way.executor.run(images, cameras, focal_px)
+                started_s = time.perf_counter()
+                output = way.executor.run(images, cameras, focal_px)
+                self._note_time(way, model, num_views, time.perf_counter() - started_s)
+                return output
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
@@ -126,21 +158,20 @@ class MemoryGuard:
             torch.cuda.empty_cache()
         raise MemoryBudgetError(f'the GPU ran out of memory with {num_views} views')
 
-    def plan(self, image_size: tuple[int, int], num_views: int = 0) -> Plan:
+    def plan(self, image_size: tuple[int, int], demand: Demand | None = None) -> Plan:
         """
         Return the window that can be had at the moment, with its reason.
 
         :param image_size: height and width [px].
-        :param num_views: views wanted; 0: as many as allowed.
+        :param demand: what is wanted; None: as many views as memory and latency allow.
         :raises MemoryBudgetError: if not even one view fits, or none is done in time.
         """
-        models = [way.model for way in self._ways_for(image_size)]
-        budget = self._budget_bytes(models[0])
-        demand = Demand(num_views, 1, self._limits.max_latency_s)
+        if demand is None:
+            demand = Demand(min_views=1, max_latency_s=self._limits.max_latency_s)
         plans, reason = [], ''
-        for model in models:
+        for _, model in self._ways_for(image_size):
             try:
-                plans.append(plan_window(model, demand, budget))
+                plans.append(plan_window(model, demand, self._budget_bytes(model)))
             except MemoryBudgetError as error:
                 # Not the error itself: its traceback would keep what the callers hold.
                 reason = str(error)
@@ -150,11 +181,12 @@ class MemoryGuard:
 
     def window_model(self, image_size: tuple[int, int]) -> WindowModel:
         """
-        Return the cost of windows that run in large pieces.
+        Return the cost of windows that run in pieces as large as the memory allows.
 
         :param image_size: height and width [px].
+        :raises MemoryBudgetError: if not even a few views fit.
         """
-        return self._ways_for(image_size)[0].model
+        return self._ways_for(image_size)[0][1]
 
     def _budget_bytes(self, model: WindowModel) -> float:
         """Return the memory for windows and weights, less what torch holds for others."""
@@ -162,55 +194,80 @@ class MemoryGuard:
         others = torch.cuda.memory_allocated(device) - model.calibration.fixed_bytes
         return usable_bytes(device, self._limits) - max(others, 0)
 
-    def _ways_for(self, image_size: tuple[int, int]) -> tuple[_Way, ...]:
+    def _ways_for(self, image_size: tuple[int, int]) -> list[tuple[_Way, WindowModel]]:
         """Return the ways to run, fastest first; those of the last image size are kept."""
-        if not self._ways or self._ways[0].model.image_size != image_size:
-            frugal = frugal_options(self._options, image_size)
-            executors = [self._make_executor(options) for options in (self._options, frugal)]
-            self._ways = self._calibrated(executors, image_size)
-        return self._ways
+        if self._image_size != image_size:
+            self._ways = tuple(
+                self._make_way(options, image_size)
+                for options in (self._options, frugal_options(self._options, image_size))
+            )
+            self._image_size = image_size
+        for way in self._ways:
+            if way.model is None:
+                self._calibrate(way, image_size)
+        known = [(way, way.model) for way in self._ways if way.model is not None]
+        if not known:
+            raise MemoryBudgetError("a few views do not fit the GPU's free memory")
+        return known
 
-    def _calibrated(
-        self, executors: Sequence[WindowExecutor], image_size: tuple[int, int]
-    ) -> tuple[_Way, ...]:
-        dtype = main_branch(self._network).backbone.compute_dtype
-        name = self._network.config.name
-        rays = executors[0].with_rays
-        key = CalibrationKey.of(
-            self._device, name, image_size, dtype, self._options, with_rays=rays
-        )
+    def _make_way(self, options: ExecutorOptions, image_size: tuple[int, int]) -> _Way:
+        executor = self._make_executor(options)
+        return _Way(executor, CalibrationKey.of(
+            self._device, self._network.config.name, image_size, self._dtype, options,
+            with_rays=executor.with_rays, with_encoder=has_encoder(self._network, self._device),
+        ))
 
-        def probe() -> Calibration:
-            return calibrate_where_it_fits(self._network, executors, image_size)
+    def _calibrate(self, way: _Way, image_size: tuple[int, int]) -> None:
+        """Find out what a way costs, unless not even a probe of it fits."""
+        free = available_bytes(self._device) - torch.cuda.memory_allocated(self._device)
+        if way.tried_bytes is not None and free <= _MORE_MEMORY * way.tried_bytes:
+            return
 
-        calibration = self._cache.get(key, probe)
-        return tuple(
-            _Way(executor, WindowModel(
-                self._network.config, image_size, dtype, executor.options, calibration, rays
-            ))
-            for executor in executors
-        )
+        def model(calibration: Calibration) -> WindowModel:
+            return WindowModel(
+                self._network.config, image_size, self._dtype, way.executor.options, calibration,
+                way.executor.with_rays, way.key.is_fused,
+            )
 
+        def holds(calibration: Calibration) -> bool:
+            num_views, seconds = probe_seconds(way.executor, image_size, self._device)
+            factor = _factor(model(calibration), num_views, seconds)
+            return 1.0 / _WRONG_FACTOR < factor < _WRONG_FACTOR
 
-def calibrate_where_it_fits(
-    network: Network, executors: Iterable[WindowExecutor], image_size: tuple[int, int]
-) -> Calibration:
-    """
-    Probe a network on a GPU, in smaller pieces where larger ones do not fit.
-
-    :param network: on its device.
-    :param executors: of that network, in order of preference.
-    :param image_size: height and width [px].
-    :raises MemoryBudgetError: if a few views do not fit.
-    """
-    for executor in executors:
         try:
-            return calibrate(network, executor, image_size)
+            way.model = model(self._cache.get(
+                way.key, lambda: calibrate(self._network, way.executor, image_size), holds=holds))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-        torch.cuda.empty_cache()
-    raise MemoryBudgetError("a few views do not fit the GPU's free memory")
+        if way.model is None:
+            way.tried_bytes = free
+            torch.cuda.empty_cache()
+
+    def _note_time(self, way: _Way, model: WindowModel, num_views: int, seconds: float) -> None:
+        """Correct a calibration that window after window contradicts, and have it made anew."""
+        way.factors.append(_factor(model, num_views, seconds))
+        if len(way.factors) < _NUM_WRONG or (
+            min(way.factors) < _WRONG_FACTOR and max(way.factors) > 1.0 / _WRONG_FACTOR
+        ):
+            return
+        factor = statistics.median(way.factors)
+        _logger.info(
+            'windows take %.2f times as long as was measured at the start: expected so from now '
+            'on, and measured again at the next one', factor)
+        way.model = replace(model, calibration=model.calibration.slower(factor))
+        way.factors.clear()
+        self._cache.forget(way.key)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return main_branch(self._network).backbone.compute_dtype
+
+
+def _factor(model: WindowModel, num_views: int, seconds: float) -> float:
+    """Return how many times as long as predicted a window took."""
+    predicted = model.seconds(num_views)
+    return seconds / predicted if predicted > 0.0 else 1.0
 
 
 def usable_bytes(device: torch.device, limits: MemoryLimits) -> float:

@@ -12,7 +12,7 @@ Legend: T tokens and P patches of a view, C channels, s bytes of the backbone's 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.model.config import ModelConfig, PATCH_SIZE
@@ -34,6 +34,9 @@ _METRES_BYTES_PER_PIXEL = 40
 _COUNTING_BYTES = 11 * VALUES_AT_ONCE
 # Errors of every ray of one view under every guess of its camera.
 _RANSAC_BYTES_PER_PATCH = 64 * 100 * 28
+# Queries or keys in fp32, and the copies of them that the network's own modules make to rotate
+# them, which fused kernels do in registers.
+_ROTATED_COPIES = 6
 # The allocator's rounding: it leaves up to 1 MiB unused behind each of a dozen large tensors, and
 # less behind small ones.
 _BACKBONE_MARGIN_BYTES = 9 * 2**20
@@ -51,6 +54,7 @@ class Calibration:
     :param head_bytes_of_one: of the depth head, for a view alone.
     :param view_s: time of one view in everything but attention over all views.
     :param pair_s: time of attention between two views, in all blocks together.
+    :param least_s: time of a window of one view, which is mostly that of launching kernels.
     """
 
     fixed_bytes: int
@@ -58,6 +62,17 @@ class Calibration:
     head_bytes_of_one: int
     view_s: float
     pair_s: float
+    least_s: float = 0.0
+
+    def slower(self, factor: float) -> 'Calibration':
+        """
+        Return the same with other times.
+
+        :param factor: by which everything takes longer.
+        """
+        return replace(
+            self, view_s=factor * self.view_s, pair_s=factor * self.pair_s,
+            least_s=factor * self.least_s)
 
 
 @dataclass(frozen=True)
@@ -71,6 +86,7 @@ class WindowModel:
     :param options: of the executor.
     :param calibration: of the machine.
     :param with_rays: whether the ray branch runs too.
+    :param is_fused: whether fused kernels run in the place of the network's own modules.
     """
 
     config: ModelConfig
@@ -79,6 +95,7 @@ class WindowModel:
     options: ExecutorOptions
     calibration: Calibration
     with_rays: bool = False
+    is_fused: bool = True
 
     def peak_bytes(self, num_views: int) -> int:
         """
@@ -115,7 +132,8 @@ class WindowModel:
         :param num_views: N.
         """
         calibration = self.calibration
-        return num_views * (calibration.view_s + num_views * calibration.pair_s)
+        busy_s = num_views * (calibration.view_s + num_views * calibration.pair_s)
+        return max(busy_s, calibration.least_s)
 
     def max_views(self, budget_bytes: float, *, limit: int = 2**14) -> int:
         """
@@ -205,7 +223,12 @@ class WindowModel:
         normed = config.feature_dim if config.head == 'dual_dpt' else 0
         level = _FLOAT_BYTES * (config.feature_dim + normed + max(config.head_channels))
         work_copy = _FLOAT_BYTES * dim if self.options.reduced else 0
-        return local + work_copy + max(feed_forward, level)
+        peak = local + work_copy + max(feed_forward, level)
+        if self.is_fused or not config.has_cameras:
+            return peak
+        # Normed tokens, queries, keys and values, and those that are finished.
+        attention = 5 * size * dim + _ROTATED_COPIES * _FLOAT_BYTES * dim
+        return max(peak, work_copy + attention)
 
     @property
     def _num_patches(self) -> int:

@@ -12,9 +12,16 @@ from da3_ros.inference.memory_model import WindowModel
 from da3_ros.model import MODELS
 
 Trade = Literal['resolution', 'model']
-Limit = Literal['demand', 'memory', 'latency']
+Limit = Literal['demand', 'memory', 'latency', 'accuracy']
+
+DEFAULT_MAX_LATENCY_S = 1.0
+"""Longest inference of a window; docs/benchmarks.md says what longer ones would gain."""
+
+BUSY_SHARE = 0.5
+"""Most of the time that windows may take; the rest is for live depth, loops and surprises."""
 
 _GIB = 2.0**30
+_STRIDE_DIVISOR = 3
 _BEST_FIRST = ('da3-giant', 'da3-large', 'da3-base', 'da3-small')
 
 
@@ -26,11 +33,15 @@ class Demand:
     :param num_views: views wanted; 0: as many as allowed.
     :param min_views: fewer are worth a smaller model or resolution.
     :param max_latency_s: longest inference of a window, or None for any.
+    :param floor_views: as many are taken even if they take longer.
+    :param useful_views: more make nothing better; None: more always do.
     """
 
     num_views: int = 0
     min_views: int = 16
     max_latency_s: float | None = None
+    floor_views: int = 0
+    useful_views: int | None = None
 
     @property
     def least_views(self) -> int:
@@ -60,6 +71,11 @@ class Plan:
     budget_bytes: float
     seconds: float
 
+    @property
+    def sustained_hz(self) -> float:
+        """Return how many keyframes may come in a second, so that windows leave time to spare."""
+        return BUSY_SHARE * automatic_stride(self.num_views) / self.seconds
+
     def __str__(self) -> str:
         height, width = self.image_size
         return (
@@ -67,6 +83,19 @@ class Plan:
             f'{self.peak_bytes / _GIB:.2f} of {self.budget_bytes / _GIB:.2f} GiB, '
             f'{self.seconds:.2f} s each, limited by {self.limited_by}'
         )
+
+
+def automatic_stride(num_instants: int) -> int:
+    """
+    Return after how many new instants a window runs, where nobody says so.
+
+    A third of the window: each keyframe is in three windows, so that neighbours share two thirds.
+    Sharing more costs inferences and gains nothing, sharing less loses accuracy: see the table
+    of sizes and strides in docs/benchmarks.md.
+
+    :param num_instants: that a window has room for.
+    """
+    return max(num_instants // _STRIDE_DIVISOR, 1)
 
 
 def plan_window(model: WindowModel, demand: Demand, budget_bytes: float) -> Plan:
@@ -80,7 +109,10 @@ def plan_window(model: WindowModel, demand: Demand, budget_bytes: float) -> Plan
     """
     limits: dict[Limit, int] = {'memory': model.max_views(budget_bytes)}
     if demand.max_latency_s is not None:
-        limits['latency'] = model.max_views_within(demand.max_latency_s)
+        in_time = model.max_views_within(demand.max_latency_s)
+        limits['latency'] = max(in_time, demand.floor_views)
+    if demand.useful_views is not None:
+        limits['accuracy'] = demand.useful_views
     if demand.num_views > 0:
         limits['demand'] = demand.num_views
     limited_by, num_views = min(limits.items(), key=lambda item: item[1])

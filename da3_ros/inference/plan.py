@@ -1,15 +1,16 @@
 # Copyright 2026 The da3_ros authors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The table of what this machine's GPU can do: ``plan``."""
+"""The table of what this machine can do: ``plan``."""
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 import sys
 
 from da3_ros.errors import Da3Error, MemoryBudgetError
 from da3_ros.inference.branch import ExecutorOptions
-from da3_ros.inference.calibration import CalibrationCache, CalibrationKey
+from da3_ros.inference.calibration import calibrate, CalibrationCache, CalibrationKey
 from da3_ros.inference.device import (
     choose_device,
     choose_dtype,
@@ -17,20 +18,22 @@ from da3_ros.inference.device import (
     reduce_fragmentation,
 )
 from da3_ros.inference.executor import WindowExecutor
-from da3_ros.inference.memory_guard import (
-    calibrate_where_it_fits,
-    frugal_options,
-    MemoryLimits,
-    usable_bytes,
-)
+from da3_ros.inference.host_plan import calibrate_on_host, usable_ram_bytes
+from da3_ros.inference.memory_guard import frugal_options, MemoryLimits, usable_bytes
 from da3_ros.inference.memory_model import Calibration, WindowModel
-from da3_ros.inference.memory_planner import Demand, Plan, plan_window
+from da3_ros.inference.memory_planner import (
+    DEFAULT_MAX_LATENCY_S,
+    Demand,
+    Plan,
+    plan_window,
+)
 from da3_ros.inference.placement import place
-from da3_ros.model import build_network, MODELS
+from da3_ros.model import build_network, MODELS, Network
 import torch
 
 _GIB = 2.0**30
-_DEFAULT_MODELS = ('da3-small', 'da3-base', 'da3-large', 'da3-giant', 'da3nested-giant-large')
+_MODELS_ON_HOST = ('da3-tiny', 'da3-small', 'da3-base')
+_MODELS_ON_GPU = ('da3-small', 'da3-base', 'da3-large', 'da3-giant', 'da3nested-giant-large')
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -51,6 +54,8 @@ def probe_model(
     cache: CalibrationCache,
     dtype: torch.dtype | None = None,
     options: ExecutorOptions | None = None,
+    with_rays: bool = False,
+    with_encoder: bool = False,
 ) -> WindowModel:
     """
     Find out what windows of a variant cost on a GPU; neither depends on the weights' values.
@@ -61,50 +66,83 @@ def probe_model(
     :param cache: of calibrations.
     :param dtype: of the backbone's matrices; None: by the device.
     :param options: of the executor; None: the default ones.
+    :param with_rays: whether cameras come from the rays.
+    :param with_encoder: whether windows come with poses.
+    :returns: of windows in large pieces, or in small ones if only those fit.
     :raises MemoryBudgetError: if a few views of it do not fit.
     """
     dtype = choose_dtype(device) if dtype is None else dtype
     options = ExecutorOptions() if options is None else options
+    with_encoder = with_encoder and MODELS[name].has_cameras
+    networks: list[Network] = []
 
-    def probe() -> Calibration:
-        reduce_fragmentation()
-        network = build_network(name, device='meta')
-        # Before there is memory for them: twice as much is not there on small GPUs.
-        network.set_compute_dtype(dtype)
-        network.to_empty(device=device)
-        for weight in network.parameters():
-            torch.nn.init.normal_(weight, std=0.02)
-        place(network, device, with_rays=False)
-        ways = (options, frugal_options(options, image_size))
-        executors = (WindowExecutor(network, way) for way in ways)
-        return calibrate_where_it_fits(network, executors, image_size)
+    def probe(way: ExecutorOptions) -> Calibration:
+        if not networks:
+            reduce_fragmentation()
+            network = _build_random(name, device, dtype)
+            place(network, device, with_rays=with_rays, with_encoder=with_encoder)
+            networks.append(network)
+        executor = WindowExecutor(networks[0], way, use_ray_pose=with_rays)
+        return calibrate(networks[0], executor, image_size)
 
-    key = CalibrationKey.of(device, name, image_size, dtype, options)
-    calibration = None
-    try:
-        calibration = cache.get(key, probe)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-    finally:
+    for way in (options, frugal_options(options, image_size)):
+        key = CalibrationKey.of(
+            device, name, image_size, dtype, way, with_rays=with_rays, with_encoder=with_encoder)
+        calibration = None
+        try:
+            calibration = cache.get(key, partial(probe, way))
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        if calibration is not None:
+            networks.clear()
+            torch.cuda.empty_cache()
+            return WindowModel(
+                MODELS[name], image_size, dtype, way, calibration, with_rays, key.is_fused)
         torch.cuda.empty_cache()
-    if calibration is None:
-        raise MemoryBudgetError("the weights do not fit the GPU's free memory")
-    return WindowModel(MODELS[name], image_size, dtype, options, calibration)
+    what = 'a few views do' if networks else 'the weights do'
+    networks.clear()
+    torch.cuda.empty_cache()
+    raise MemoryBudgetError(f"{what} not fit the GPU's free memory")
+
+
+def probe_model_on_host(name: str, image_size: tuple[int, int]) -> WindowModel:
+    """
+    Find out what windows of a variant cost on this machine's processor.
+
+    :param name: of the variant.
+    :param image_size: height and width [px].
+    """
+    network = _build_random(name, torch.device('cpu'), torch.float32)
+    return calibrate_on_host(network, WindowExecutor(network), image_size)
+
+
+def _build_random(name: str, device: torch.device, dtype: torch.dtype) -> Network:
+    network = build_network(name, device='meta')
+    # Before there is memory for them: twice as much is not there on small GPUs.
+    network.set_compute_dtype(dtype)
+    network.to_empty(device=device)
+    for weight in network.parameters():
+        torch.nn.init.normal_(weight, std=0.02)
+    return network
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the arguments."""
     parser = argparse.ArgumentParser(
-        prog='plan', description='How many views fit this GPU, and how long a window takes.'
+        prog='plan', description='How many views fit this machine, how long a window takes, and '
+        'how many keyframes a second it keeps up with.'
     )
-    parser.add_argument('--models', nargs='+', choices=MODELS, default=_DEFAULT_MODELS)
+    parser.add_argument('--models', nargs='+', choices=MODELS, help='by default what may fit')
     parser.add_argument(
         '--sizes', nargs='+', type=parse_size, default=[(280, 504), (378, 504)],
         metavar='WIDTHxHEIGHT', help='process resolution, multiples of 14 (504x280)',
     )
     parser.add_argument('--views', type=int, default=0, help='views wanted; 0: as many as allowed')
-    parser.add_argument('--max-latency-s', type=float, help='longest inference of a window')
+    parser.add_argument(
+        '--max-latency-s', type=float, default=DEFAULT_MAX_LATENCY_S,
+        help='longest inference of a window; 0: no limit',
+    )
     parser.add_argument('--reserve-mib', type=int, default=MemoryLimits().reserve_mib)
     return parser
 
@@ -114,7 +152,7 @@ def row(plan: Plan) -> str:
     height, width = plan.image_size
     cells = (
         plan.model, f'{width}x{height}', str(plan.num_views), f'{plan.peak_bytes / _GIB:.2f}',
-        f'{plan.seconds:.2f}', plan.limited_by,
+        f'{plan.seconds:.2f}', f'{plan.sustained_hz:.1f}', plan.limited_by,
     )
     return '| ' + ' | '.join(cells) + ' |'
 
@@ -123,24 +161,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table."""
     options = build_parser().parse_args(arguments)
     device = choose_device()
-    if device.type != 'cuda':
-        sys.stderr.write('no GPU that torch can use: there is nothing to plan\n')
-        return 1
-    budget = usable_bytes(device, MemoryLimits(options.reserve_mib))
-    name, dtype = torch.cuda.get_device_name(device), choose_dtype(device)
+    is_gpu = device.type == 'cuda'
+    budget = usable_bytes(device, MemoryLimits(options.reserve_mib)) if is_gpu else 0.0
+    ram = usable_ram_bytes()
+    name = torch.cuda.get_device_name(device) if is_gpu else f'{torch.get_num_threads()} threads'
+    free = budget if is_gpu else ram
     sys.stdout.write(
-        f'{name}, {budget / _GIB:.1f} GiB to be had, {dtype}, torch {torch.__version__}\n'
-    )
-    sys.stdout.write('| model | size | views | GiB | s | limited by |\n' + '|---' * 6 + '|\n')
-    demand = Demand(options.views, 1, options.max_latency_s)
+        f'{name}, {free / _GIB:.1f} GiB to be had, {choose_dtype(device)}, '
+        f'torch {torch.__version__}\n| model | size | views | GiB | s | keyframes/s | limited by |'
+        '\n' + '|---' * 7 + '|\n')
     cache = CalibrationCache()
-    for model in options.models:
+    for model in options.models or (_MODELS_ON_GPU if is_gpu else _MODELS_ON_HOST):
+        demand = Demand(
+            options.views, 1, options.max_latency_s or None,
+            useful_views=None if options.views else MODELS[model].useful_views)
         for size in options.sizes:
             try:
-                window_model = probe_model(model, size, device, cache=cache)
-                sys.stdout.write(row(plan_window(window_model, demand, budget)) + '\n')
+                if is_gpu:
+                    cost = probe_model(model, size, device, cache=cache)
+                else:
+                    cost = probe_model_on_host(model, size)
+                    budget = ram + cost.calibration.fixed_bytes
+                sys.stdout.write(row(plan_window(cost, demand, budget)) + '\n')
             except Da3Error as error:
-                sys.stdout.write(f'| {model} | {size[1]}x{size[0]} | 0 | - | - | {error} |\n')
+                sys.stdout.write(f'| {model} | {size[1]}x{size[0]} | 0 | - | - | - | {error} |\n')
             sys.stdout.flush()
     return 0
 

@@ -86,6 +86,17 @@ def plan_processing(
     return ProcessPlan((bounded,) if method.endswith('crop') else (bounded, final), final)
 
 
+def view_T_image(image_size: tuple[int, int], plan: ProcessPlan) -> NDArray[np.float64]:
+    """
+    Map pixels of an image to those of its view, both counted from the corner.
+
+    :param image_size: height and width of the camera's image [px].
+    :param plan: of images of that size.
+    :returns: (3, 3).
+    """
+    return _process_camera(np.eye(3), image_size, plan, plan.size)
+
+
 class Preprocessor:
     """
     Resizes and crops the images of windows.
@@ -124,8 +135,8 @@ class Preprocessor:
         cameras = None
         if intrinsics is not None:
             cameras = np.stack([
-                _process_camera(*view, (height, width))
-                for view in zip(intrinsics, images, plans, strict=True)
+                _process_camera(camera, image.shape[:2], plan, (height, width))
+                for camera, image, plan in zip(intrinsics, images, plans, strict=True)
             ])
         return ProcessedImages(np.stack(processed), cameras)
 
@@ -182,12 +193,12 @@ def _process_image(image: NDArray[np.uint8], plan: ProcessPlan) -> NDArray[np.ui
 
 
 def _process_camera(
-    intrinsics: NDArray[np.float64], image: NDArray[np.uint8], plan: ProcessPlan,
+    intrinsics: NDArray[np.float64], image_size: tuple[int, int], plan: ProcessPlan,
     size: tuple[int, int],
 ) -> NDArray[np.float64]:
     """Return the intrinsics of an image that was processed and then cropped to a size."""
     camera = np.array(intrinsics, dtype=np.float64)
-    current = image.shape[:2]
+    current = image_size
     for height, width in plan.resized:
         camera[0] *= width / current[1]
         camera[1] *= height / current[0]

@@ -121,6 +121,7 @@ class PosedKeyframe:
     :param robot_T_camera: the frame's.
     :param base_T_camera: the frame's.
     :param picture: the image, for those who compress it, or None where nobody shares it.
+    :param source: (H, W, 3) the frame's image, or None where nobody needs it.
     """
 
     id: int  # noqa: A003
@@ -140,6 +141,7 @@ class PosedKeyframe:
     robot_T_camera: NDArray[np.float64] | None = None
     base_T_camera: NDArray[np.float64] | None = None
     picture: Picture | None = None
+    source: NDArray[np.uint8] | None = None
 
     @property
     def jpeg(self) -> bytes:

@@ -298,4 +298,5 @@ def _pose(
         picture=view.picture,
         times=StageTimes(
             frame.received_s, view.keyframe.selected_s, started_s, inferred_s),
+        source=frame.image,
     )

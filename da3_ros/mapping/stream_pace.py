@@ -7,13 +7,11 @@ from collections import deque
 import logging
 import statistics
 
+from da3_ros.inference.memory_planner import BUSY_SHARE
 from da3_ros.mapping.config import WindowConfig
 from da3_ros.mapping.keyframe import Instant
 
 _logger = logging.getLogger(__name__)
-
-BUSY_SHARE = 0.5
-"""Most of the time that windows may take; the rest is for live depth, loops and surprises."""
 
 # Windows grow only where they would stay well below that.
 _GROWTH_MARGIN = 0.8

@@ -38,6 +38,7 @@ class ModelConfig:
         in upstream's networks: a file may hold it once.
     :param canonical_focal_px: metres are depth * focal length / this; None: not metric by itself.
     :param metric_branch: the second network that gives the first one metres, or None.
+    :param useful_views: windows of more views were not more accurate, see docs/benchmarks.md.
     """
 
     name: str
@@ -56,6 +57,7 @@ class ModelConfig:
     shares_ray_norm: bool = True
     canonical_focal_px: float | None = None
     metric_branch: 'ModelConfig | None' = None
+    useful_views: int = 120
 
     @property
     def has_cameras(self) -> bool:
@@ -116,6 +118,7 @@ _TINY = replace(
     hub_id=None,
     # Only the norm that is used was trained.
     shares_ray_norm=False,
+    useful_views=12,
 )
 
 _BASE = replace(
@@ -163,6 +166,8 @@ _METRIC = replace(
     licence='Apache-2.0',
     hub_id='depth-anything/DA3METRIC-LARGE',
     canonical_focal_px=300.0,
+    # No view sees another.
+    useful_views=1,
 )
 
 _MONO = replace(

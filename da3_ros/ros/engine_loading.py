@@ -18,11 +18,11 @@ from da3_ros.inference.memory_model import WindowModel
 from da3_ros.inference.memory_planner import Demand
 from da3_ros.inference.plan import probe_model
 from da3_ros.inference.preprocessing import plan_processing
-from da3_ros.mapping.config import WindowConfig
 from da3_ros.mapping.keyframe import WindowEngine
 from da3_ros.model import build_network, load_weights, Network
 from da3_ros.model.hub import Report
 from da3_ros.ros.parameters.settings import ModelSettings, NodeSettings
+from da3_ros.ros.window_plan import plan_views
 import numpy as np
 import torch
 
@@ -120,6 +120,7 @@ def load_engine(settings: NodeSettings, *, report: Report | None = None) -> Load
             ref_view_strategy=model.ref_view_strategy,
             options=_options(settings),
             limits=_limits(settings),
+            expects_poses=settings.expects_poses,
         )
         # A small window, so that the first real one is not late.
         engine.infer([np.zeros(_WARM_UP_SIZE, np.uint8)] * _WARM_UP_VIEWS)
@@ -127,7 +128,7 @@ def load_engine(settings: NodeSettings, *, report: Report | None = None) -> Load
         raise MemoryBudgetError(f'{model.name} does not fit the device: {error}') from error
     identity = ModelIdentity(
         model.name, network.weights, network.licence, str(engine.device), model.is_random,
-        _num_views(engine, settings, reason), lambda: engine.num_shortages,
+        plan_views(engine, settings, _WARM_UP_SIZE[:2], reason), lambda: engine.num_shortages,
     )
     return LoadedEngine(engine, identity)
 
@@ -171,7 +172,8 @@ def _choose(
         process = plan_processing(height, width, size=size, method=settings.preprocess.method)
         return probe_model(
             name, process.size, device, cache=CalibrationCache(), dtype=_dtype(model),
-            options=_options(settings),
+            options=_options(settings), with_rays=model.use_ray_pose,
+            with_encoder=settings.expects_poses,
         )
 
     has_gpu = device.type == 'cuda'
@@ -191,30 +193,6 @@ def _choose(
             'package and far less accurate', choice.model
         )
     return choice
-
-
-def _num_views(engine: InferenceEngine, settings: NodeSettings, reason: str) -> int:
-    """
-    Return the size of the window, as asked for or as planned, and log it with the reasons.
-
-    A window that was asked for stays what is wanted, even if fewer views fit now: the pipeline
-    makes windows smaller when it must, and larger again when it can.
-
-    :param reason: why this network runs.
-    """
-    window = settings.window
-    height, width, _ = _WARM_UP_SIZE
-    plan = engine.plan(height, width, num_views=window.size)
-    if plan is None:
-        size = WindowConfig.size if window.is_automatic else window.size
-        _logger.info(
-            '%s (%s) at %d px: windows of %d views%s; without a GPU, nothing is planned',
-            settings.model.name, reason, settings.preprocess.size, size,
-            ', the default' if window.is_automatic else ', as asked for',
-        )
-        return size
-    _logger.info('%s; this variant: %s', plan, reason)
-    return plan.num_views if window.is_automatic else window.size
 
 
 def _dtype(model: ModelSettings) -> torch.dtype | None:

@@ -63,6 +63,8 @@ class ProcessingLine:
         self._health = health
         self._settings = settings()
         self._pipeline_config = self._settings.pipeline(loaded.identity.num_views)
+        for clamp in self._settings.window.clamps(self._pipeline_config.window):
+            node.get_logger().warning(clamp)
         self._stream = FrameStream(
             self._pipeline_config, max_gap_s=self._settings.camera.max_gap_s)
         self.camera_counters = {
@@ -141,6 +143,7 @@ class ProcessingLine:
         self._intake = RigIntake(
             settings, self._settings.preprocess, stream=self._stream, offer=self._offer,
             counters=self.camera_counters, health=self._health, logger=self._node.get_logger(),
+            keeps_size=self._settings.depth.size == 'image',
         )
         try:
             for name, camera in self._intake.cameras.items():

@@ -64,7 +64,7 @@ def limit_to(num_bytes):
 
 def limit_for(engine, num_views):
     """Limit memory so that about so many views fit, in small pieces."""
-    cost = engine._runner._ways_for((140, 252))[-1].model
+    cost = engine._runner._ways_for((140, 252))[-1][1]
     limit_to(cost.peak_bytes(num_views) / 0.97 + 64 * 2**20)
 
 

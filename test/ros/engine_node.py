@@ -93,7 +93,7 @@ def main() -> None:
     def load(settings) -> LoadedEngine:
         sys.stdout.write('loading\n')
         time.sleep(options.load_s)
-        num_views = settings.window.size
+        num_views = settings.window.size or 12
         identity = ModelIdentity('perfect', 'none', 'Apache-2.0', 'cpu', False, num_views)
         engine = SlowEngine(
             options.delay_s, options.fail_at, options.drift, len(settings.camera.names))

@@ -15,7 +15,7 @@ from unittest import mock
 
 from da3_ros.inference import engine as engine_module
 from da3_ros.inference import memory_guard
-from da3_ros.inference.calibration import Calibration, CalibrationCache
+from da3_ros.inference.calibration import Calibration, CalibrationCache, CalibrationKey
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.memory_guard import MemoryGuard, MemoryLimits
 from da3_ros.model.depth_head import DualDpt
@@ -72,12 +72,18 @@ class Schedule:
             and self.num_views > fault.fits for fault in self._faults)
 
 
+_KEY = CalibrationKey('none', '', '', (14, 14), '', '', 'Arithmetic')
+
+
 class KnownCosts(CalibrationCache):
     """Nothing is measured on a CPU."""
 
-    def get(self, _key, _probe):
+    def get(self, _key, _probe, **_):
         """Answer without a probe."""
         return Calibration(0, 0, 0, 0.0, 0.0)
+
+    def forget(self, _key):
+        """Keep nothing."""
 
 
 def no_memory() -> None:
@@ -158,7 +164,7 @@ def main() -> None:
     patch_network(schedule)
     with mock.patch.object(engine_module, 'place', place_or_fail), \
             mock.patch.object(memory_guard, 'available_bytes', lambda _: _ENDLESS_BYTES), \
-            mock.patch.object(memory_guard.CalibrationKey, 'of', lambda *_, **__: None):
+            mock.patch.object(memory_guard.CalibrationKey, 'of', lambda *_, **__: _KEY):
         run(lambda: Da3Node(engine_loader=load))
 
 

@@ -19,7 +19,7 @@ from da3_ros.ros.parameters.settings import CameraSettings
 import numpy as np
 from sensor_msgs.msg import CompressedImage
 
-_FLAGS = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+_FLAGS = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 _BAYER = re.compile(r'bayer_(rggb|bggr|gbrg|grbg)(8|16)\b')
 # OpenCV names a pattern by its second row.
 _BAYER_CODES = {
@@ -51,8 +51,11 @@ def decode_compressed(
         raise MessageError(
             f'compressed image of {header.width}x{header.height}: got {len(data)} bytes without '
             'the end of the image, expected a whole one')
+    bayer = _BAYER.match(message.format)
+    # Asked for any colour, OpenCV takes some pictures for grey ones.
+    colours = cv2.IMREAD_COLOR if bayer is None else cv2.IMREAD_ANYCOLOR
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS | colours)
     except cv2.error as error:
         raise MessageError(f'compressed image: {error}') from error
     if image is None or image.dtype not in (np.uint8, np.uint16):
@@ -60,13 +63,6 @@ def decode_compressed(
         raise MessageError(
             f'compressed image of format {message.format!r}: got {got} from the decoder, expected '
             '8 or 16 bits per value')
-    rgb = cv2.cvtColor(image, _colour_code(message.format, image.ndim))
+    is_mosaic = bayer is not None and image.ndim == 2
+    rgb = cv2.cvtColor(image, _BAYER_CODES[bayer[1]] if is_mosaic else cv2.COLOR_BGR2RGB)
     return rgb if rgb.dtype == np.uint8 else to_8_bits(rgb)
-
-
-def _colour_code(encoding: str, ndim: int) -> int:
-    """Return the conversion to RGB."""
-    if ndim == 3:
-        return cv2.COLOR_BGR2RGB
-    bayer = _BAYER.match(encoding)
-    return cv2.COLOR_GRAY2RGB if bayer is None else _BAYER_CODES[bayer[1]]

@@ -53,6 +53,7 @@ class ImageIntake:
     def __init__(
         self, camera: str, settings: CameraSettings, preprocess: PreprocessSettings, *,
         take: Callable[[Frame], None], counters: Counters, health: Health, logger: RcutilsLogger,
+        keeps_size: bool = False,
     ) -> None:
         """
         Wait for the first image.
@@ -64,8 +65,10 @@ class ImageIntake:
         :param counters: of the camera.
         :param health: of the node.
         :param logger: of the camera.
+        :param keeps_size: rectified images are as large as the camera's.
         """
         self._camera = camera
+        self._keeps_size = keeps_size
         self._settings = settings
         self._preprocess = preprocess
         self._take = take
@@ -174,6 +177,8 @@ class ImageIntake:
 
     def _rectifier(self, image: RgbImage) -> Rectifier | None:
         height, width = image.shape[:2]
+        if self._keeps_size:
+            return self._calibrations.rectifier((width, height), output_size=(width, height))
         view_height, view_width = plan_view(self._preprocess, width, height).resized[-1]
         return self._calibrations.rectifier(
             (width, height), output_size=(_SPARE * view_width, _SPARE * view_height))

@@ -47,8 +47,6 @@ def _pinhole(rays: Array, d: tuple[float, ...]) -> Array:
     x, y = rays[..., 0], rays[..., 1]
     r = x**2 + y**2
     radial = (1.0 + r * (k1 + r * (k2 + r * k3))) / (1.0 + r * (k4 + r * (k5 + r * k6)))
-    # A pole is no place to see anything, and behind it the signs are turned.
-    radial = np.where(radial > 0.0, radial, np.nan)
     bent = np.stack([
         x * radial + 2.0 * p1 * x * y + p2 * (r + 2.0 * x**2) + r * (s1 + r * s2),
         y * radial + 2.0 * p2 * x * y + p1 * (r + 2.0 * y**2) + r * (s3 + r * s4),

@@ -50,7 +50,7 @@ class RigIntake:
     def __init__(
         self, settings: CameraSettings, preprocess: PreprocessSettings, *, stream: FrameStream,
         offer: Callable[[Instant], None], counters: Mapping[str, Counters], health: Health,
-        logger: RcutilsLogger,
+        logger: RcutilsLogger, keeps_size: bool = False,
     ) -> None:
         """
         Wait for the first image.
@@ -62,6 +62,7 @@ class RigIntake:
         :param counters: of every camera.
         :param health: of the node.
         :param logger: of the node.
+        :param keeps_size: rectified images are as large as the cameras'.
         """
         self._settings = settings
         self._preprocess = preprocess
@@ -76,7 +77,7 @@ class RigIntake:
         self.cameras = {
             name: ImageIntake(
                 name, settings, preprocess, take=self._take, counters=counters[name],
-                health=health, logger=self._loggers[name],
+                health=health, logger=self._loggers[name], keeps_size=keeps_size,
             ) for name in settings.names
         }
 

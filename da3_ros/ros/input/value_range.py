@@ -79,7 +79,7 @@ class ValueRange:
         low, high = self._limits
         if low <= lowest and highest <= high:
             return self._limits
-        if low == 0.0:
+        if self._limits in map(_sensor, _SENSOR_BITS):
             return _sensor_of(highest)
         return _widened(min(low, lowest), max(high, highest))
 
@@ -94,7 +94,7 @@ def _first_range(lowest: float, highest: float) -> tuple[float, float]:
 def _widened(low: float, high: float) -> tuple[float, float]:
     # A picture of one temperature must not become one of the sensor's noise.
     spare = max(_SPARE * (high - low), _MIN_SPARE)
-    return max(1.0, low - spare), min(high + spare, _FULL - 1.0)
+    return low - spare, high + spare
 
 
 def _sensor_of(highest: float) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from da3_ros.ros.interface import CameraPublishers, Publishers
 from da3_ros.ros.output.compressed_images import to_depth_message, to_jpeg_message
 from da3_ros.ros.output.depth_preview import DepthPreview
 from da3_ros.ros.output.drift import Drift, unknown_covariance
+from da3_ros.ros.output.image_size import at_image_size
 from da3_ros.ros.output.map_broadcaster import MapBroadcaster
 from da3_ros.ros.output.map_publisher import MapPublisher
 from da3_ros.ros.output.path_history import PathHistory
@@ -28,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecyclePublisher
 from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Header
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,19 +139,24 @@ class KeyframePublisher:
         # If the world has ended meanwhile, the keyframe does not go out, nor begin the next one.
         is_current = window.session == session.number
         placed = session.placer.place(keyframe, window.map_T_odom) if is_current else None
-        keyframe = replace(
-            keyframe, depth=mask_depth(keyframe.depth, keyframe.confidence, settings.depth))
+        masked = _masked(keyframe, settings)
+        # At the size at which images are published.
+        shown = cache(lambda: masked if settings.depth.size == 'network' else _masked(
+            at_image_size(keyframe, settings.preprocess), settings))
+        preview = cache(lambda: session.previews[keyframe.camera].draw(shown().depth))
         outputs = _Outputs()
         publishers = self._publishers.cameras[keyframe.camera]
-        _add_images(outputs, publishers, keyframe, settings)
-        preview = cache(lambda: session.previews[keyframe.camera].draw(keyframe.depth))
-        _add_preview(outputs, publishers, keyframe, preview, settings)
+        header = conversions.to_header(keyframe.stamp_ns, keyframe.frame_id)
+        _add_images(outputs, publishers, shown, preview, header, settings)
+        if keyframe.confidence is not None:
+            outputs.add(publishers.confidence, lambda: conversions.to_float_message(
+                shown().confidence, header))
         if placed is not None and placed.leads:
-            self._add_odometry(outputs, keyframe, placed, session.drift)
+            self._add_odometry(outputs, masked, placed, session.drift)
         if placed is not None or settings.points.frame == 'camera':
-            outputs.add(publishers.points, lambda: _to_points(keyframe, placed, settings))
+            outputs.add(publishers.points, lambda: _to_points(masked, placed, settings))
         return KeyframeMessages(
-            keyframe, window.map_T_odom, placed, tuple(outputs.messages), settings)
+            masked, window.map_T_odom, placed, tuple(outputs.messages), settings)
 
     def publish(self, messages: KeyframeMessages) -> None:
         """
@@ -244,32 +251,26 @@ class _Outputs:
             self.messages.append((publisher, make()))
 
 
+def _masked(keyframe: PosedKeyframe, settings: NodeSettings) -> PosedKeyframe:
+    """Return the keyframe with its depth as published."""
+    depth = mask_depth(keyframe.depth, keyframe.confidence, settings.depth)
+    return replace(keyframe, depth=depth)
+
+
 def _add_images(
-    outputs: _Outputs, publishers: CameraPublishers, keyframe: PosedKeyframe,
-    settings: NodeSettings,
+    outputs: _Outputs, publishers: CameraPublishers, shown: Callable[[], PosedKeyframe],
+    preview: Callable[[], NDArray[np.uint8]], header: Header, settings: NodeSettings,
 ) -> None:
-    header = conversions.to_header(keyframe.stamp_ns, keyframe.frame_id)
-    height, width = keyframe.depth.shape
-    confidence = keyframe.confidence
     for publisher in (publishers.camera_info, publishers.rgb_camera_info):
         outputs.add(publisher, lambda: conversions.to_camera_info(
-            keyframe.intrinsics, width=width, height=height, header=header))
-    outputs.add(publishers.depth, lambda: conversions.to_float_message(keyframe.depth, header))
+            shown().intrinsics, width=shown().depth.shape[1], height=shown().depth.shape[0],
+            header=header))
+    outputs.add(publishers.depth, lambda: conversions.to_float_message(shown().depth, header))
     outputs.add(publishers.compressed_depth, lambda: to_depth_message(
-        keyframe.depth, settings.compressed, header))
-    outputs.add(publishers.rgb, lambda: conversions.to_rgb_message(keyframe.image, header))
+        shown().depth, settings.compressed, header))
+    outputs.add(publishers.rgb, lambda: conversions.to_rgb_message(shown().image, header))
     outputs.add(publishers.compressed_rgb, lambda: to_jpeg_message(
-        keyframe.image, settings.compressed, header))
-    if confidence is not None:
-        outputs.add(publishers.confidence, lambda: conversions.to_float_message(
-            confidence, header))
-
-
-def _add_preview(
-    outputs: _Outputs, publishers: CameraPublishers, keyframe: PosedKeyframe,
-    preview: Callable[[], NDArray[np.uint8]], settings: NodeSettings,
-) -> None:
-    header = conversions.to_header(keyframe.stamp_ns, keyframe.frame_id)
+        shown().image, settings.compressed, header))
     outputs.add(publishers.preview, lambda: conversions.to_rgb_message(preview(), header))
     outputs.add(publishers.compressed_preview, lambda: to_jpeg_message(
         preview(), settings.compressed, header))

@@ -27,6 +27,7 @@ Value = bool | int | float | str | list[str]
 
 TRANSPORTS = ('raw', 'compressed')
 DTYPES = ('auto', 'float32', 'float16', 'bfloat16')
+DEPTH_SIZES = ('network', 'image')
 POINT_FRAMES = ('camera', 'world')
 TF_MODES = ('camera', 'odom_to_base', 'map_to_odom', 'none')
 
@@ -174,9 +175,10 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'last one is in view.', limits=(0.01, 1.0)),
     ParameterSpec('keyframe.min_sharpness', 'Frames below this share of the usual sharpness wait '
                   'for a sharper one; 0 accepts all.', limits=(0.0, 0.99)),
-    ParameterSpec('window.size', 'Most views in one inference; 0 takes as many as the GPU allows '
-                  'at configure.', limits=(0, 4096)),
-    ParameterSpec('window.stride', 'New keyframes per inference.', limits=(1, 4096)),
+    ParameterSpec('window.size', 'Most views in one inference; 0 takes as many as memory, '
+                  'window.max_latency_s and the rate of the keyframes allow.', limits=(0, 4096)),
+    ParameterSpec('window.stride', 'New keyframes per inference; 0 is a third of the window.',
+                  limits=(0, 4096)),
     ParameterSpec('window.min_views', 'Views of the very first window.', limits=(1, 4096)),
     ParameterSpec('window.max_age_s', 'A keyframe waits at most so long for its window to fill.',
                   's', (0.01, 3600.0)),
@@ -217,6 +219,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec('loop.max_places', 'Places that are remembered.', limits=(4, 10**5)),
     ParameterSpec('queue.size', 'Keyframes that may wait for inference; when full, the oldest is '
                   'dropped.', limits=(1, 1024)),
+    ParameterSpec('depth.size', 'Give depth, confidence and rgb as the network saw them, or at '
+                  'the size of the rectified image, along its edges.', choices=DEPTH_SIZES),
     _live('depth.min_confidence', 'Depth of a lower confidence becomes NaN; 1 is none at all.',
           limits=(0.0, 1000.0)),
     _live('depth.max_m', 'Depth beyond it becomes +Inf; 0 is no limit.', 'm', (0.0, 1e6)),

@@ -7,7 +7,7 @@ Settings of the node: what the parameters become once they are read and checked.
 Every default is here or in ``mapping.config``; the table beside it adds descriptions and ranges.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from da3_ros.errors import SaveError
@@ -26,6 +26,7 @@ from da3_ros.mapping.config import (
     ScaleConfig,
     WindowConfig,
 )
+from da3_ros.ros.parameters.window_settings import WindowSettings
 
 RANDOM_WEIGHTS = 'random'
 # Smaller ones could not be numbered within the range of a camera.
@@ -110,45 +111,6 @@ class CameraSettings:
 
 
 @dataclass(frozen=True)
-class WindowSettings:
-    """
-    Which keyframes are inferred together; see ``mapping.config.WindowConfig``.
-
-    :param size: most views in one inference; 0: as many as the GPU allows.
-    :param stride: new keyframes per inference.
-    :param min_views: views of the very first window.
-    :param max_age_s: longest wait of a keyframe for its window to fill.
-    :param max_latency_s: longest inference, for size 0; 0 = no limit.
-    """
-
-    size: int = WindowConfig.size
-    stride: int = WindowConfig.stride
-    min_views: int = WindowConfig.min_views
-    max_age_s: float = WindowConfig.max_age_s
-    max_latency_s: float = 0.0
-
-    @property
-    def is_automatic(self) -> bool:
-        """Tell whether the GPU decides about the size."""
-        return self.size == 0
-
-    def config(self, num_views: int, num_cameras: int) -> WindowConfig:
-        """
-        Return the settings of the mapping layer.
-
-        :param num_views: most views in one inference.
-        :param num_cameras: views of one instant.
-        :raises ValueError: if the settings contradict each other.
-        """
-        config = WindowConfig(
-            num_views, stride=1, min_views=1, max_age_s=self.max_age_s, num_cameras=num_cameras)
-        if not config.is_chained:
-            # Every instant is a window of its own, whatever the other settings say.
-            return config
-        return replace(config, stride=self.stride, min_views=self.min_views)
-
-
-@dataclass(frozen=True)
 class MemorySettings:
     """
     Memory of the device against time or precision.
@@ -179,10 +141,12 @@ class DepthSettings:
     """
     Which depth is published.
 
+    :param size: ``network`` (as it was inferred) or ``image`` (that of the rectified image).
     :param min_confidence: depth below it becomes NaN; confidence is in [1, inf), 1 = none.
     :param max_m: depth beyond it becomes +Inf; 0 = no limit.
     """
 
+    size: str = 'network'
     min_confidence: float = 1.0
     max_m: float = 0.0
 
@@ -396,6 +360,11 @@ class NodeSettings:
     def needs_odometry(self) -> bool:
         """Tell whether keyframes carry the pose of the camera in the robot's odometry."""
         return self.needs_robot_poses or self.tf.mode == 'map_to_odom'
+
+    @property
+    def expects_poses(self) -> bool:
+        """Tell whether the network is given the robot's poses."""
+        return self.scale.source == 'pose'
 
     @property
     def needs_mounts(self) -> bool:

@@ -31,16 +31,17 @@ DROPS = (
 class Camera:
     """An intake with a real selector that keeps every frame."""
 
-    def __init__(self, **options) -> None:
+    def __init__(self, *, process_size=56, keeps_size=False, **options) -> None:
         """Create it."""
         self.offered = []
         self.counters = Counters()
         self._stream = FrameStream(PipelineConfig(
             keyframe=KeyframeConfig(mode='time', min_interval_s=0.0)))
         rig = RigIntake(
-            CameraSettings(**options), PreprocessSettings(size=56), stream=self._stream,
+            CameraSettings(**options), PreprocessSettings(size=process_size), stream=self._stream,
             offer=self.offered.append, counters={'': self.counters},
-            health=Health(lambda: 0), logger=get_logger('intake'))
+            health=Health(lambda: 0), logger=get_logger('intake'),
+            keeps_size=keeps_size)
         self.intake = rig.cameras['']
         self.close = rig.close
 
@@ -125,6 +126,11 @@ def test_calibrations_that_alternate_are_computed_once(monkeypatch):
         camera.send(index * 33 * MS)
     assert len(made) == 2
     assert len({frame.intrinsics[0, 0] for frame in camera.frames}) == 2
+    # A camera that zooms all the time does not fill the memory with them.
+    for index in (*range(20, 30), 0):
+        camera.send_info(distortion_model='plumb_bob', d=[-0.1 - 0.001 * index] + [0.0] * 4)
+        camera.send((100 + len(camera.frames)) * 33 * MS)
+    assert len(made) == 2 + 11
 
 
 @pytest.mark.parametrize(('sent', 'taken'), [
@@ -172,6 +178,15 @@ def test_an_image_of_12_bits_is_as_bright_as_one_of_8():
         image.data = to_bytes(values)
         camera.intake.on_image(image)
         assert camera.frames[0].image.mean() == pytest.approx(127.5, abs=1.0)
+
+
+def test_rectified_images_are_no_larger_than_is_looked_at():
+    """Unless somebody wants them as large as the camera's."""
+    for keeps_size, shape in ((False, (28, 28, 3)), (True, (HEIGHT, WIDTH, 3))):
+        camera = Camera(process_size=14, keeps_size=keeps_size)
+        camera.send_info(distortion_model='plumb_bob', d=[-0.1, 0.0, 0.0, 0.0])
+        camera.send(0)
+        assert camera.frames[0].image.shape == shape
 
 
 def test_more_pixels_than_allowed_are_a_counted_drop():

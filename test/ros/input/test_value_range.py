@@ -70,6 +70,31 @@ def test_temperatures_fill_the_picture():
     np.testing.assert_array_equal(again[RAMP <= 0.9], scaled[RAMP <= 0.9])
 
 
+def test_a_picture_in_fog_is_not_stretched():
+    """Far from zero, but no temperatures: the sensor's range is filled."""
+    assert np.abs(Camera().send(900 + RAMP * 3000) - (900 + RAMP * 3000) * 255 / 4095).max() <= 1.0
+
+
+def test_a_picture_of_one_temperature_is_grey():
+    """Not one of the noise of the sensor, and then a room."""
+    camera = Camera()
+    noise = 29_300 + np.random.default_rng(0).integers(0, 3, RAMP.shape)
+    scaled = camera.send(noise).astype(int)
+    assert 100 < scaled.min() <= scaled.max() < 155
+    assert camera.send(29_300 + RAMP * 1500).astype(int).std() > 20
+
+
+def test_a_range_that_grows_down_to_zero_stays():
+    """A shutter before a thermal camera gives zeros: the pictures after it are alike."""
+    camera = Camera()
+    room = 29_300 + RAMP * 1500
+    camera.send(room)
+    zeros = room.copy()
+    zeros[:10] = 0
+    seen = {int(camera.send(zeros)[-1, -1, 0]) for _ in range(5)}
+    assert len(seen) == 1
+
+
 def test_a_range_that_is_too_small_grows_a_few_times_and_never_shrinks():
     """A hot thing comes nearer and nearer, and goes."""
     camera = Camera()

@@ -69,7 +69,7 @@ def test_not_even_one_view_fits(start_node, peer):
     counts = Counts(peer)
     peer.wait_for_camera()
     stream(peer, 40, pace_s=0.03)
-    assert 'not even one view fits' in node.output
+    assert eventually(lambda: 'not even one view fits' in node.output)
     assert_works(peer, first=100)
     assert eventually(lambda: counts['dropped keyframes: out of memory'] > 0)
     assert eventually(lambda: counts['keyframes published'] + counts[

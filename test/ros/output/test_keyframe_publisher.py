@@ -3,6 +3,8 @@
 
 """A keyframe becomes the messages that somebody listens to, all with its stamp."""
 
+from dataclasses import replace
+
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.session_record import SessionRecord
 from da3_ros.mapping.update import WindowUpdate
@@ -112,6 +114,21 @@ def test_the_preview_is_made_for_who_looks_at_it(publisher, node):
     assert compressed.format == 'rgb8; jpeg compressed bgr8'
     publisher.begin_session()
     assert len(prepare(publisher).outputs) == 2
+
+
+@pytest.mark.parametrize(('wanted', 'size'), [('network', (2, 3)), ('image', (4, 6))])
+def test_images_are_of_the_size_that_is_wanted(publisher, node, wanted, size):
+    """All four with the CameraInfo that fits them."""
+    for name in ('depth/image', 'depth/confidence', 'depth/preview', 'rgb/image'):
+        node.create_subscription(Image, f'/da3/{name}', lambda _: None, 1)
+    node.create_subscription(CameraInfo, '/da3/rgb/camera_info', lambda _: None, 1)
+    large = keyframe(source=np.zeros((6, 4, 3), np.uint8))
+    settings = replace(SETTINGS, depth=DepthSettings(size=wanted))
+    assert eventually(lambda: len(publisher.prepare(large, WINDOW, settings).outputs) == 5, 5.0)
+    messages = [message for _, message in publisher.prepare(large, WINDOW, settings).outputs]
+    assert {(message.width, message.height) for message in messages} == {size}
+    (info,) = (message for message in messages if isinstance(message, CameraInfo))
+    assert info.k[0] == pytest.approx(size[0] / 2)
 
 
 def test_no_pose_no_confidence(publisher, node):

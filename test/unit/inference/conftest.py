@@ -7,6 +7,7 @@ import copy
 
 import pytest
 from reduced_networks import build_reduced
+from simulated_gpu import MIB, SimulatedGpu
 import torch
 
 
@@ -35,3 +36,17 @@ def networks():
         return copy.deepcopy(built[name])
 
     return get
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Install a GPU of a gibibyte whose memory is counted."""
+    gpu = SimulatedGpu(1024 * MIB)
+    gpu.install(monkeypatch)
+    return gpu
+
+
+@pytest.fixture
+def guard(gpu, networks, tmp_path):
+    """Put a narrow network behind a guard on that GPU."""
+    return gpu.make_guard(networks('da3-small'), tmp_path / 'calibration.json')

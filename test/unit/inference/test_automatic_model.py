@@ -7,7 +7,7 @@ import gc
 import weakref
 
 from da3_ros.errors import MemoryBudgetError, WeightsError
-from da3_ros.inference import memory_guard, plan
+from da3_ros.inference import plan
 from da3_ros.inference.automatic_model import choose_model, PlanConfig, resolutions
 from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.inference.calibration import CalibrationCache
@@ -157,7 +157,7 @@ def test_a_probe_that_does_not_fit_leaves_nothing_behind(monkeypatch, tmp_path, 
     if place == 'weights':
         monkeypatch.setattr(plan, 'place', run_out)
     else:
-        monkeypatch.setattr(memory_guard, 'calibrate', run_out)
+        monkeypatch.setattr(plan, 'calibrate', run_out)
     gc.disable()
     try:
         with pytest.raises(MemoryBudgetError, match='do not fit'):

@@ -6,11 +6,18 @@
 from contextlib import suppress
 import logging
 import threading
+from types import SimpleNamespace
 
 from da3_ros.errors import Da3Error, NonFiniteError, PredictionError
 from da3_ros.inference import device as device_module
 from da3_ros.inference import InferenceEngine
-from da3_ros.inference.device import choose_attention, choose_dtype, pinned_attention
+from da3_ros.inference.device import (
+    choose_attention,
+    choose_dtype,
+    driver_version,
+    gpu_name,
+    pinned_attention,
+)
 import numpy as np
 import pytest
 from reduced_networks import build_reduced, random_window
@@ -232,3 +239,23 @@ def test_what_full_precision_does_not_mend_is_an_error():
     engine = InferenceEngine(network, device='cpu', dtype=torch.float16, size=56)
     with pytest.raises(PredictionError, match='not finite'):
         engine.infer(list(random_window(2)))
+
+
+@pytest.mark.parametrize(('text', 'expected'), [
+    ('NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15  Thu\nGCC version: 12\n',
+     'NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15  Thu'),
+    ('', None), (None, None),
+])
+def test_the_driver_names_itself_or_its_interface(tmp_path, text, expected):
+    path = tmp_path / 'version'
+    if text is not None:
+        path.write_text(text)
+    found = driver_version(path)
+    assert found == expected if expected is not None else found and 'NVRM' not in found
+
+
+def test_two_gpus_of_one_kind_differ(monkeypatch):
+    properties = {0: SimpleNamespace(uuid='a'), 1: SimpleNamespace(uuid='b'), 2: object()}
+    monkeypatch.setattr(torch.cuda, 'get_device_name', lambda _: 'GPU')
+    monkeypatch.setattr(torch.cuda, 'get_device_properties', lambda i: properties[i])
+    assert [gpu_name(i) for i in range(3)] == ['GPU a', 'GPU b', 'GPU']

@@ -250,10 +250,6 @@ def test_cameras_that_finite_values_do_not_make_are_another_kind():
     assert engine.dtype is torch.float16
 
 
-def test_memory_is_not_watched_on_the_cpu(engine):
-    assert engine.plan(480, 640) is None
-
-
 def test_bad_arguments_are_named(engine, networks):
     images, poses, intrinsics = list(random_window(3)), random_poses(3), random_intrinsics(3)
     with pytest.raises(ValueError, match='images'):

@@ -4,6 +4,7 @@
 """Windows within memory that is counted: refused before, caught after, and never lost."""
 
 import logging
+from unittest import mock
 import weakref
 
 from da3_ros.errors import MemoryBudgetError
@@ -13,8 +14,10 @@ from da3_ros.mapping.config import KeyframeConfig, PipelineConfig, WindowConfig
 from da3_ros.mapping.frame_stream import FrameStream
 from da3_ros.mapping.keyframe import Frame
 from da3_ros.mapping.pipeline import DepthPipeline
+from da3_ros.model.camera_head import Cameras
+import numpy as np
 import pytest
-from reduced_networks import random_window
+from reduced_networks import random_intrinsics, random_poses, random_window
 from simulated_gpu import MIB, SimulatedGpu
 import torch
 import torch.nn.functional as F
@@ -22,21 +25,9 @@ import torch.nn.functional as F
 SIZE = (42, 56)
 
 
-@pytest.fixture
-def gpu(monkeypatch):
-    gpu = SimulatedGpu(1024 * MIB)
-    gpu.install(monkeypatch)
-    return gpu
-
-
-@pytest.fixture
-def guard(gpu, networks, tmp_path):
-    return gpu.make_guard(networks('da3-small'), tmp_path / 'calibration.json')
-
-
 def leave(gpu, guard, num_views, size=SIZE):
     """Take all memory but that for so many views in small pieces."""
-    cost = guard._ways_for(size)[-1].model
+    cost = guard._ways_for(size)[-1][1]
     usable = 0.97 * gpu.total_bytes - cost.peak_bytes(num_views)
     return gpu.take(gpu.device, usable)
 
@@ -196,6 +187,23 @@ def test_refusals_keep_nothing_alive(gpu, guard):
 
     guard.plan(SIZE)
     assert refused()() is None
+
+
+def test_the_camera_encoder_counts_with_the_first_poses(gpu, networks, tmp_path):
+    network = networks('da3-small')
+    guard = gpu.make_guard(network, tmp_path / 'calibration.json')
+    window = random_window(12)
+    poses, intrinsics = random_poses(12), random_intrinsics(12)
+    cameras = Cameras(
+        torch.from_numpy(np.linalg.inv(poses)[None, :, :3]).float(),
+        torch.from_numpy(intrinsics[None]).float())
+    others = leave(gpu, guard, 12)
+    assert guard.run(window, cameras).depth.shape[1] == 12
+    with mock.patch.object(memory_guard, 'missing_bytes', lambda *_: 50 * MIB):
+        assert guard.run(window, None).depth.shape[1] == 12
+        with pytest.raises(MemoryBudgetError, match='12 views need'):
+            guard.run(window, cameras)
+    assert others.num_bytes > 0
 
 
 def test_a_stream_keeps_every_keyframe_while_memory_comes_and_goes(gpu, guard, networks):

@@ -3,11 +3,8 @@
 
 """The choice of model, resolution and window."""
 
-import json
-
 from da3_ros.errors import MemoryBudgetError
 from da3_ros.inference.branch import ExecutorOptions
-from da3_ros.inference.calibration import CalibrationCache, CalibrationKey
 from da3_ros.inference.memory_model import Calibration, WindowModel
 from da3_ros.inference.memory_planner import (
     automatic_models,
@@ -89,37 +86,3 @@ def test_resolution_or_model_is_given_up_first():
 def test_automatic_models_keep_to_the_licence():
     assert all(MODELS[name].is_commercial for name in automatic_models(allow_non_commercial=False))
     assert automatic_models(allow_non_commercial=True)[0] == 'da3-giant'
-
-
-def key(name='da3-large'):
-    return CalibrationKey('some GPU', name, (280, 504), 'torch.bfloat16', 'options', False)
-
-
-def test_a_calibration_is_probed_once(tmp_path):
-    path = tmp_path / 'folder' / 'calibration.json'
-    probes = []
-
-    def probe():
-        probes.append(None)
-        return _CALIBRATION
-
-    for _ in range(3):
-        assert CalibrationCache(path).get(key(), probe) == _CALIBRATION
-    CalibrationCache(path).get(key('da3-base'), probe)
-    assert len(probes) == 2
-    assert len(json.loads(path.read_text())) == 2
-
-
-@pytest.mark.parametrize('content', ['', '{"half', '[]', '{"a": 1}'])
-def test_a_broken_file_costs_a_probe_only(tmp_path, content):
-    path = tmp_path / 'calibration.json'
-    path.write_text(content)
-    assert CalibrationCache(path).get(key(), lambda: _CALIBRATION) == _CALIBRATION
-    assert CalibrationCache(path).get(key(), lambda: 1 / 0) == _CALIBRATION
-
-
-def test_a_folder_that_cannot_be_written_costs_nothing(tmp_path):
-    path = tmp_path / 'file'
-    path.write_text('')
-    cache = CalibrationCache(path / 'calibration.json')
-    assert cache.get(key(), lambda: _CALIBRATION) == _CALIBRATION
