@@ -4,16 +4,19 @@
 """The lifecycle node: wiring, and nothing else."""
 
 from collections.abc import Callable, Sequence
+import contextlib
 import functools
 import time
 import traceback
 
 from da3_ros.errors import Da3Error
+from da3_ros.model.hub import Report
 from da3_ros.ros.engine_loading import load_engine, LoadedEngine, ModelIdentity
 from da3_ros.ros.insight.counters import Counters
 from da3_ros.ros.insight.diagnostics import Diagnostics
 from da3_ros.ros.insight.health import Health
 from da3_ros.ros.insight.log_bridge import LogBridge
+from da3_ros.ros.loading import Loading
 from da3_ros.ros.parameters.settings import NodeSettings
 from da3_ros.ros.parameters.snapshot import NodeParameters
 from da3_ros.ros.process import run
@@ -52,16 +55,16 @@ class Da3Node(LifecycleNode):
     Depth, points and poses of a camera's images.
 
     ``configure`` loads the network, ``activate`` subscribes, ``deactivate`` stops at once,
-    ``cleanup`` frees the GPU. All callbacks run in one thread, the inference in another.
+    ``cleanup`` frees the GPU. All callbacks run in one thread, loading and inference in others.
     """
 
     def __init__(
-        self, *, engine_loader: Callable[[NodeSettings], LoadedEngine] = load_engine
+        self, *, engine_loader: Callable[[NodeSettings], LoadedEngine] | None = None
     ) -> None:
         """
         Create the node, unconfigured.
 
-        :param engine_loader: gives the engine that settings ask for.
+        :param engine_loader: gives the engine that settings ask for; None: the network's.
         """
         super().__init__('da3')
         self._engine_loader = engine_loader
@@ -70,7 +73,9 @@ class Da3Node(LifecycleNode):
         self._counters = Counters()
         self._health = Health(lambda: self.get_clock().now().nanoseconds)
         self._line: ProcessingLine | None = None
-        self._params = NodeParameters(self, is_configured=lambda: self._line is not None)
+        self._loading: Loading | None = None
+        self._params = NodeParameters(
+            self, is_configured=lambda: self._line is not None or self._loading is not None)
         Diagnostics(
             self, self._counters, self._health,
             settings=lambda: self._params.settings,
@@ -78,25 +83,28 @@ class Da3Node(LifecycleNode):
             cameras=lambda: self._line.camera_counters if self._line else {},
             identity=self._identity,
             busy_s=lambda: self._line.busy_s if self._line else 0.0,
+            loading=lambda: self._loading.text if self._loading else '',
         )
         self._own_services = Services(
             self, self._active_line, self._counters, lambda: self._params.settings)
-        self._transitions = Transitions(self)
+        self._transitions = Transitions(self, self._load)
         if self.get_parameter('autostart').value:
             # The steady clock: simulated time may not have begun.
             self._autostart_timer = self.create_timer(
-                0.0, self._autostart, clock=Clock(clock_type=ClockType.STEADY_TIME))
+                0.0, self._autostart, callback_group=self._transitions.callbacks,
+                clock=Clock(clock_type=ClockType.STEADY_TIME))
         else:
             self.get_logger().info('unconfigured, and autostart is false: waiting for configure')
 
     @_reported
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """
-        Load the network and create the outputs.
+        Create the outputs, and the engine where it was not loaded before the transition.
 
         :param state: before.
         """
-        loaded = self._engine_loader(self._params.read())
+        loading, self._loading = self._loading, None
+        loaded = self._engine(self._params.read()) if loading is None else loading.result()
         if self._is_interrupted:
             return _FAILURE
         self._line = ProcessingLine(
@@ -148,6 +156,8 @@ class Da3Node(LifecycleNode):
 
         :param _state: before.
         """
+        if self._loading is not None:
+            self._loading.give_up()
         return self._close_line(_CLEANUP_TIMEOUT_S)
 
     @_reported
@@ -167,10 +177,11 @@ class Da3Node(LifecycleNode):
         """
         Give everything back before the node is destroyed.
 
-        :returns: False if an inference is still under way.
+        :returns: False if an engine is still being loaded, or an inference is under way.
         """
         self._own_services.close(_EXIT_TIMEOUT_S)
         is_done = self._close_line(_EXIT_TIMEOUT_S) == _SUCCESS
+        is_done = is_done and not (self._loading is not None and self._loading.is_alive)
         self._log_bridge.detach()
         return is_done
 
@@ -194,12 +205,34 @@ class Da3Node(LifecycleNode):
         else:
             self.get_logger().error(text)
 
+    async def _load(self) -> bool:
+        """
+        Load the engine for configure; whoever comes meanwhile waits for the same one.
+
+        :returns: whether it is the caller who configures.
+        """
+        if self._loading is None:
+            with contextlib.suppress(ValueError):
+                settings = self._params.read()
+                self.get_logger().info(f'loading {settings.model.name}')
+                self._loading = Loading(self, lambda report: self._engine(settings, report))
+        loading = self._loading
+        if loading is not None:
+            await loading.is_over
+        # Where parameters are wrong, configure says so.
+        return loading is self._loading
+
+    def _engine(self, settings: NodeSettings, report: Report | None = None) -> LoadedEngine:
+        if self._engine_loader is not None:
+            return self._engine_loader(settings)
+        return load_engine(settings, report=report)
+
     def _identity(self) -> ModelIdentity | None:
         return None if self._line is None else self._line.identity
 
-    def _autostart(self) -> None:
+    async def _autostart(self) -> None:
         self._autostart_timer.cancel()
-        if not self._transitions.bring_up() and not self._is_interrupted:
+        if not await self._transitions.bring_up() and not self._is_interrupted:
             self.get_logger().error(
                 'autostart failed; when the cause is mended: ros2 lifecycle set '
                 f'{self.get_fully_qualified_name()} configure, and activate')

@@ -29,6 +29,8 @@ class Hub:
         self.bytes_per_s = float('inf')
         self.status = 200
         self.damage = False
+        self.num_cut = 0
+        self.num_failing = 0
         self.requests: list[str] = []
 
 
@@ -51,9 +53,13 @@ class _Handler(BaseHTTPRequestHandler):
         repository, _, rest = self.path.lstrip('/').partition('/resolve/')
         folder = self.hub.repositories.get(repository)
         file = None if folder is None else folder / rest.partition('/')[2]
-        if self.hub.status != 200 or file is None or not file.is_file():
-            self.send_response(404 if self.hub.status == 200 else self.hub.status)
-            if self.hub.status == 200:
+        status = self.hub.status
+        if self.hub.num_failing > 0:
+            self.hub.num_failing -= 1
+            status = 503
+        if status != 200 or file is None or not file.is_file():
+            self.send_response(404 if status == 200 else status)
+            if status == 200:
                 self.send_header(
                     'X-Error-Code', 'RepoNotFound' if folder is None else 'EntryNotFound')
             self.send_header('X-Repo-Commit', COMMIT)
@@ -66,7 +72,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header('ETag', f'"{hashlib.sha256(content).hexdigest()}"')
         self.send_header('Content-Length', str(len(content)))
         self.end_headers()
-        if with_body:
+        if with_body and self.hub.num_cut > 0:
+            self.hub.num_cut -= 1
+            self._send(content[:len(content) // 2])
+        elif with_body:
             self._send(bytes(len(content)) if self.hub.damage else content)
 
     def _send(self, content: bytes) -> None:

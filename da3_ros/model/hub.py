@@ -9,7 +9,7 @@ is a line at INFO every few seconds.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 import logging
 from pathlib import Path
 import re
@@ -37,6 +37,10 @@ _PAUSE_S = 0.5
 _LOG_PERIOD_S = 3.0
 _LOOK_PERIOD_S = 0.2
 _MB = 1_000_000
+# A download that lives writes every few seconds.
+_LEFTOVER_AGE_S = 600.0
+# Newer versions of the hub's library give each process a file of its own.
+_OWN_PART = re.compile(r'.+\.[0-9a-f]{8}\.incomplete')
 # The hub names large files by their checksum.
 _SHA256 = re.compile(r'[0-9a-f]{64}')
 
@@ -165,6 +169,7 @@ class _Repository:
         """Tell how much is there, while a file is downloaded."""
         folder = Path(self._hub.constants.HF_HUB_CACHE) / self._hub.file_download.repo_folder_name(
             repo_id=self._hub_id, repo_type='model') / 'blobs'
+        _delete_leftovers(folder)
         before = set(_incomplete(folder))
         is_over = threading.Event()
 
@@ -197,14 +202,17 @@ class _Repository:
 @contextmanager
 def _quiet(hub: Any) -> Iterator[None]:
     """Let the hub's library neither log nor draw progress bars."""
-    handlers = list(logging.getLogger('huggingface_hub').handlers)
+    handlers = [*logging.getLogger(hub.__name__).handlers, *logging.getLogger().handlers]
     thread = threading.get_ident()
+    told: list[logging.LogRecord] = []
 
     def own(record: logging.LogRecord) -> bool:
-        """Move what is logged in this thread to this module's log."""
-        if record.thread == thread:
-            _logger.debug('%s: %s', record.name, record.getMessage())
-        return record.thread != thread
+        """Move what the library logs in this thread to this module's log, once."""
+        is_of_others = record.thread != thread or not record.name.startswith(hub.__name__)
+        if not is_of_others and record not in told[-1:]:
+            told.append(record)
+            _logger.debug('%s: %s', record.name, ' '.join(record.getMessage().split()))
+        return is_of_others
 
     had_bars = not hub.utils.are_progress_bars_disabled()
     for handler in handlers:
@@ -229,12 +237,19 @@ def _library(hub_id: str) -> Any:
     return huggingface_hub
 
 
+def _delete_leftovers(folder: Path) -> None:
+    """Delete what processes that were ended in a download left, and no later one goes on with."""
+    oldest_s = time.time() - _LEFTOVER_AGE_S
+    for name in _incomplete(folder):
+        with suppress(OSError):
+            if _OWN_PART.fullmatch(name) and (folder / name).stat().st_mtime < oldest_s:
+                (folder / name).unlink()
+
+
 def _incomplete(folder: Path) -> dict[str, int]:
     """Return the sizes of the files that are being downloaded."""
     sizes = {}
     for file in folder.glob('*.incomplete'):
-        try:
+        with suppress(FileNotFoundError):
             sizes[file.name] = file.stat().st_size
-        except FileNotFoundError:
-            continue
     return sizes

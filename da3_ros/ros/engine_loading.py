@@ -107,8 +107,7 @@ def load_engine(settings: NodeSettings, *, report: Report | None = None) -> Load
     if model.name not in loaded:
         load(model.name)
     network = loaded.pop(model.name)
-    if report is not None:
-        report(f'{model.name}: bringing it to {device}')
+    _tell(report, f'{model.name}: bringing it to {device}')
     try:
         engine = InferenceEngine(
             network.network,
@@ -141,8 +140,7 @@ def release_memory() -> None:
 
 
 def _load_network(model: ModelSettings, report: Report | None) -> _LoadedNetwork:
-    if report is not None:
-        report(model.name)
+    _tell(report, model.name)
     if model.is_random:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(model.seed)
@@ -150,8 +148,15 @@ def _load_network(model: ModelSettings, report: Report | None) -> _LoadedNetwork
         _logger.warning('RANDOM WEIGHTS (model.weights: random): the outputs mean nothing')
         return _LoadedNetwork(network, f'random, seed {model.seed}', 'none')
     network = build_network(model.name, device='meta')
-    loaded = load_weights(network, model.weights or None, offline=model.offline, report=report)
+    loaded = load_weights(
+        network, model.weights or None, offline=model.offline,
+        report=lambda text: _tell(report, f'{model.name}: {text}'))
     return _LoadedNetwork(network, f'{loaded.path}, sha256 {loaded.sha256}', loaded.licence)
+
+
+def _tell(report: Report | None, text: str) -> None:
+    if report is not None:
+        report(text)
 
 
 def _choose(

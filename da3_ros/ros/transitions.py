@@ -3,12 +3,16 @@
 
 """The way into the node's lifecycle, for the service and for the node itself."""
 
+from collections.abc import Awaitable, Callable
+
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 
 # From here on they are the ends of transitions, which the node reports and nobody asks for.
 _FIRST_INTERNAL = Transition.TRANSITION_ON_CONFIGURE_SUCCESS
+_CONFIGURE = Transition(id=Transition.TRANSITION_CONFIGURE)
 
 
 class Transitions:
@@ -17,27 +21,38 @@ class Transitions:
 
     rclpy raises there, through the executor, which ends the process; rclcpp answers no. It comes
     about without anybody's fault, when a manager configures a node that has brought itself up.
+
+    What takes long is done before a transition, while the node is in the state before it: rclpy
+    runs a transition in one piece, and no other callback meanwhile.
     """
 
-    def __init__(self, node: LifecycleNode) -> None:
+    def __init__(self, node: LifecycleNode, prepare: Callable[[], Awaitable[bool]]) -> None:
         """
         Answer the node's service from now on.
 
         :param node: the node.
+        :param prepare: does what configure needs and takes long; tells whether it may begin.
         """
+        self.callbacks = ReentrantCallbackGroup()
+        """Those that wait for a transition, while others go on, in the same thread."""
         self._node = node
+        self._prepare = prepare
         # rclpy has no public way to the service, nor to the states.
         service = node._service_change_state
         self._change_state = service.callback
         service.callback = self._answer
+        service.callback_group = self.callbacks
+        self.callbacks.add_entity(service)
         self._machine = node._state_machine
 
-    def bring_up(self) -> bool:
+    async def bring_up(self) -> bool:
         """
         Configure and activate.
 
         :returns: whether the node is active or, brought up by somebody else, will be.
         """
+        if self._is_possible(_CONFIGURE) and not await self._prepare():
+            return True
         for trigger in (self._node.trigger_configure, self._node.trigger_activate):
             try:
                 if trigger() != TransitionCallbackReturn.SUCCESS:
@@ -47,10 +62,14 @@ class Transitions:
                 return True
         return True
 
-    def _answer(
+    async def _answer(
         self, request: ChangeState.Request, response: ChangeState.Response
     ) -> ChangeState.Response:
-        if self._is_possible(request.transition):
+        wanted = request.transition
+        may_begin = self._is_possible(wanted)
+        if may_begin and _is_configure(wanted):
+            may_begin = await self._prepare()
+        if may_begin and self._is_possible(wanted):
             return self._change_state(request, response)
         response.success = False
         self._node.get_logger().warning(self._refusal(request.transition))
@@ -72,3 +91,7 @@ class Transitions:
         return (
             f'transition refused: got {wanted.label or wanted.id} in state '
             f'{self._machine.current_state[1]}, expected {expected or "none in this state"}')
+
+
+def _is_configure(wanted: Transition) -> bool:
+    return wanted.label == 'configure' if wanted.label else wanted.id == _CONFIGURE.id

@@ -160,6 +160,16 @@ def test_names_of_the_same_variant_and_unknown_ones_are_no_contradiction(saved, 
     load_weights(build_narrow(config), tmp_path)
 
 
+@pytest.mark.parametrize('saved', ['da3metric-large'], indirect=True)
+@pytest.mark.parametrize('named', ['DA3MONO-LARGE', 'da3mono-large-1.1', 'da3-large'])
+def test_other_spellings_of_another_variant_are_refused(saved, tmp_path, named):
+    config, _, folder = saved
+    (tmp_path / 'model.safetensors').symlink_to(folder / 'model.safetensors')
+    (tmp_path / 'config.json').write_text(json.dumps({'model_name': named}))
+    with pytest.raises(WeightsError, match=r'not the weights of da3metric-large: .* says da3'):
+        load_weights(build_narrow(config), tmp_path)
+
+
 @pytest.mark.parametrize('saved', ['da3-large', 'da3metric-large'], indirect=True)
 def test_shards_and_torch_files_of_the_mixin_and_others(saved, tmp_path):
     """As ``save_torch_state_dict`` writes them, with and without safetensors."""

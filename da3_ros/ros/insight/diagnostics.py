@@ -36,6 +36,7 @@ class Diagnostics:
         settings: Callable[[], NodeSettings], num_publishers: Callable[[], int],
         cameras: Callable[[], Mapping[str, Counters]],
         identity: Callable[[], ModelIdentity | None], busy_s: Callable[[], float],
+        loading: Callable[[], str] = str,
     ) -> None:
         """
         Begin to publish, for the life of the node.
@@ -48,6 +49,7 @@ class Diagnostics:
         :param cameras: counters of every camera by its name; none while not configured.
         :param identity: the network, or None while there is none.
         :param busy_s: how long the inference under way has taken so far.
+        :param loading: what is being loaded, or nothing.
         """
         self._counters = counters
         self._health = health
@@ -56,6 +58,7 @@ class Diagnostics:
         self._cameras = cameras
         self._identity = identity
         self._busy_s = busy_s
+        self._loading = loading
         self._told: dict[tuple[str, Event], int] = {}
         updater = Updater(node)
         updater.setHardwareID('none')
@@ -99,7 +102,9 @@ class Diagnostics:
     def _model(self, status: DiagnosticStatusWrapper) -> DiagnosticStatusWrapper:
         identity = self._identity()
         if identity is None:
-            status.summary(DiagnosticStatus.OK, 'not configured')
+            loading = self._loading()
+            status.summary(
+                DiagnosticStatus.OK, f'loading {loading}' if loading else 'not configured')
             return status
         status.summary(DiagnosticStatus.OK, f'{identity.name} on {identity.device}')
         if identity.is_random:

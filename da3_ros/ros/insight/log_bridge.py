@@ -32,7 +32,10 @@ class LogBridge(logging.Handler):
 
     def detach(self) -> None:
         """Stop handing over; needed before the node is destroyed."""
-        logging.getLogger(_PACKAGE).removeHandler(self)
+        package = logging.getLogger(_PACKAGE)
+        package.removeHandler(self)
+        # What others in this process made of the package's log holds again.
+        package.propagate = not any(isinstance(h, LogBridge) for h in package.handlers)
 
     def emit(self, record: logging.LogRecord) -> None:
         """

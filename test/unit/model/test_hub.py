@@ -17,6 +17,7 @@ from da3_ros.model import hub as hub_module
 from da3_ros.model.hub import download, from_cache, from_hub
 from da3_ros.model.weights_file import checksum
 from hub_server import Hub, served
+from huggingface_hub import utils as hub_utils
 import pytest
 from safetensors.torch import save_file
 import torch
@@ -124,6 +125,11 @@ def test_a_repository_without_weights_and_one_that_is_not_there(folder):
         from_hub('no-body/DA3')
 
 
+def test_a_hub_that_fails_once_is_asked_again(hub):
+    hub.num_failing = 1
+    assert from_hub(ID).is_file()
+
+
 def test_what_was_damaged_on_its_way_is_not_kept(hub):
     hub.damage = True
     with pytest.raises(WeightsError, match=r'config\.json was damaged on its way'):
@@ -132,7 +138,28 @@ def test_what_was_damaged_on_its_way_is_not_kept(hub):
     assert from_hub(ID).is_file()
 
 
-def test_progress_is_told_and_logged_now_and_then(hub, folder, monkeypatch, caplog, capfd):
+@pytest.mark.usefixtures('hub')
+def test_what_an_ended_process_left_is_deleted(cache):
+    """A file that is still written, or that an older library goes on with, stays."""
+    blobs = cache / 'models--some-body--DA3' / 'blobs'
+    blobs.mkdir(parents=True)
+    old, young, shared = (blobs / f'{name}.incomplete' for name in (
+        'e3b0.0123abcd', 'e3b0.89abcdef', 'e3b0'))
+    for path in (old, young, shared):
+        path.write_bytes(bytes(1000))
+    for path in (old, shared):
+        os.utime(path, (0, 0))
+    from_hub(ID)
+    assert not old.exists() and young.exists() and shared.exists()
+
+
+def test_progress_is_told_and_logged_now_and_then(
+        hub, folder, cache, monkeypatch, caplog, capfd):
+    # What another process downloads meanwhile is not counted.
+    blobs = cache / 'models--some-body--DA3' / 'blobs'
+    blobs.mkdir(parents=True)
+    with (blobs / 'e3b0.0123abcd.incomplete').open('wb') as other:
+        other.truncate(50_000_000)
     monkeypatch.setattr(hub_module, '_LOG_PERIOD_S', 0.5)
     monkeypatch.setattr(hub_module, '_LOOK_PERIOD_S', 0.05)
     save_file({'a': torch.randn(3_000_000)}, folder / 'model.safetensors')
@@ -148,6 +175,40 @@ def test_progress_is_told_and_logged_now_and_then(hub, folder, monkeypatch, capl
     assert all(line.startswith(f'downloading {ID}') and ' MB' in line for line in lines)
     # The library's own bars and lines would spam a ROS log.
     assert capfd.readouterr() == ('', '')
+
+
+class Kept(logging.Handler):
+    """Stands for the handler that the library brings, which writes to the standard error."""
+
+    def __init__(self):
+        """Keep nothing yet."""
+        super().__init__()
+        self.texts = []
+
+    def emit(self, record):
+        """Keep a record."""
+        self.texts.append(record.getMessage())
+
+
+def test_what_the_library_says_goes_to_the_log_at_debug_and_its_bars_are_off(
+        hub, folder, monkeypatch, caplog):
+    """A transfer that breaks off is taken up again; others' downloads are as loud as ever."""
+    monkeypatch.setattr(hub_module, '_LOOK_PERIOD_S', 0.05)
+    (folder / 'config.json').unlink()
+    library, handler, bars = logging.getLogger('huggingface_hub'), Kept(), []
+    library.addHandler(handler)
+    try:
+        hub.num_cut = 1
+        with caplog.at_level(logging.DEBUG, logger='da3_ros'):
+            from_hub(ID, report=lambda _: bars.append(hub_utils.are_progress_bars_disabled()))
+        assert handler.texts == []
+        library.warning('another one')
+        assert handler.texts == ['another one']
+    finally:
+        library.removeHandler(handler)
+    assert [r.levelno for r in caplog.records if 'resume' in r.getMessage()] == [logging.DEBUG]
+    assert bars and all(bars)
+    assert not hub_utils.are_progress_bars_disabled()
 
 
 @pytest.fixture(params=['refused', 'silent', 'failing', 'no hub'])
