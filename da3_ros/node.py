@@ -16,9 +16,11 @@ from da3_ros.ros.insight.counters import Counters
 from da3_ros.ros.insight.diagnostics import Diagnostics
 from da3_ros.ros.insight.health import Health
 from da3_ros.ros.insight.log_bridge import LogBridge
+from da3_ros.ros.insight.status import StatusPublisher
 from da3_ros.ros.loading import Loading
 from da3_ros.ros.parameters.settings import NodeSettings
 from da3_ros.ros.parameters.snapshot import NodeParameters
+from da3_ros.ros.parameters.start_values import describe_unused_qos
 from da3_ros.ros.process import run
 from da3_ros.ros.processing_line import ProcessingLine
 from da3_ros.ros.services import Services
@@ -69,6 +71,7 @@ class Da3Node(LifecycleNode):
         super().__init__('da3')
         self._engine_loader = engine_loader
         self._is_interrupted = False
+        self._has_been_active = False
         self._log_bridge = LogBridge(self.get_logger())
         self._counters = Counters()
         self._health = Health(lambda: self.get_clock().now().nanoseconds)
@@ -83,11 +86,15 @@ class Da3Node(LifecycleNode):
             cameras=lambda: self._line.camera_counters if self._line else {},
             identity=self._identity,
             busy_s=lambda: self._line.busy_s if self._line else 0.0,
+            problems=self._problems,
             loading=lambda: self._loading.text if self._loading else '',
         )
+        self._transitions = Transitions(self, self._load)
+        StatusPublisher(
+            self, self._counters, self._health, state=lambda: self._transitions.state,
+            problems=self._problems)
         self._own_services = Services(
             self, self._active_line, self._counters, lambda: self._params.settings)
-        self._transitions = Transitions(self, self._load)
         if self.get_parameter('autostart').value:
             # The steady clock: simulated time may not have begun.
             self._autostart_timer = self.create_timer(
@@ -125,6 +132,7 @@ class Da3Node(LifecycleNode):
         assert self._line is not None
         result = super().on_activate(state)
         self._line.activate()
+        self._tell_of_unused_qos()
         self.get_logger().info(f'active: waiting for {", ".join(self._line.image_topics)}')
         return result
 
@@ -204,6 +212,16 @@ class Da3Node(LifecycleNode):
             self.get_logger().info(text)
         else:
             self.get_logger().error(text)
+
+    def _tell_of_unused_qos(self) -> None:
+        """Once: all topics exist now, and those that can be overridden have said so."""
+        unused = '' if self._has_been_active else describe_unused_qos(self)
+        self._has_been_active = True
+        if unused:
+            self.get_logger().warning(f'qos_overrides that no topic takes, ignored: {unused}')
+
+    def _problems(self) -> Sequence[str]:
+        return self._line.problems if self._line else ()
 
     async def _load(self) -> bool:
         """

@@ -15,10 +15,16 @@ from launch_ros.substitutions import FindPackageShare
 def generate_launch_description() -> LaunchDescription:
     """Describe the launch; the arguments of da3.launch.py are passed on."""
     share = FindPackageShare('da3_ros')
+    config = PathJoinSubstitution([FindPackageShare('da3_ros'), 'config'])
     return LaunchDescription([
         DeclareLaunchArgument(
+            'params_file',
+            default_value=PathJoinSubstitution([config, 'da3_nav2.yaml']),
+            description='Path of the parameter file of the node: depth also while the robot '
+                        'stands'),
+        DeclareLaunchArgument(
             'costmap_params_file',
-            default_value=PathJoinSubstitution([share, 'config', 'nav2_costmap.yaml']),
+            default_value=PathJoinSubstitution([config, 'nav2_costmap.yaml']),
             description='Path of the parameter file of the costmap'),
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(

@@ -3,12 +3,16 @@
 
 """Replays a bag into the node; the bag starts when the node is active, so no frame is missed."""
 
-from launch import LaunchDescription
+from pathlib import Path
+
+from ament_index_python.packages import get_packages_with_prefixes
+from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
     ExecuteProcess,
     IncludeLaunchDescription,
+    OpaqueFunction,
     RegisterEventHandler,
 )
 from launch.launch_description_sources import PythonLaunchDescriptionSource
@@ -32,6 +36,7 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             'rviz', default_value='true',
             description='Start RViz too'),
+        OpaqueFunction(function=check),
         RegisterEventHandler(OnStateTransition(
             goal_state='inactive', start_state='configuring',
             entities=[transition(Transition.TRANSITION_ACTIVATE)])),
@@ -44,6 +49,21 @@ def generate_launch_description() -> LaunchDescription:
             launch_arguments={'use_sim_time': 'true', 'autostart': 'false'}.items()),
         transition(Transition.TRANSITION_CONFIGURE),
     ])
+
+
+def check(context: LaunchContext) -> None:
+    """
+    See that the bag can be played before anything is started.
+
+    :raises RuntimeError: which ends the launch, with this one line.
+    """
+    bag = Path(LaunchConfiguration('bag').perform(context))
+    if not bag.exists():
+        raise RuntimeError(f'bag: got {bag}, expected the path of a bag')
+    if 'ros2bag' not in get_packages_with_prefixes():
+        raise RuntimeError(
+            'ros2 bag: not installed; expected: sudo apt install ros-$ROS_DISTRO-ros2bag '
+            'ros-$ROS_DISTRO-rosbag2-storage-default-plugins')
 
 
 def play() -> ExecuteProcess:

@@ -4,6 +4,7 @@
 """The process that a node lives in: from ROS's arguments to the exit."""
 
 from collections.abc import Callable, Sequence
+import ctypes
 import os
 import signal
 import sys
@@ -19,6 +20,9 @@ from rclpy.signals import SignalHandlerOptions
 # A tenth of Python's own: callbacks ask for its lock many times per image, and each time wait so
 # long while the worker runs Python.
 _SWITCH_INTERVAL_S = 5e-4
+# Set by the launch files.
+_END_WITH_PARENT = 'DA3_END_WITH_PARENT'
+_PR_SET_PDEATHSIG = 1
 # A signal is noticed after so long where nothing else happens.
 _SIGNAL_PERIOD_S = 0.1
 
@@ -53,6 +57,8 @@ def run(create_node: Callable[[], ClosableNode], args: Sequence[str] | None = No
     reuse_large_buffers()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     stop = StopSignals()
+    if os.environ.get(_END_WITH_PARENT):
+        end_with_parent()
     try:
         rclpy.init(
             args=None if args is None else list(args),
@@ -80,6 +86,18 @@ def run(create_node: Callable[[], ClosableNode], args: Sequence[str] | None = No
         # The interpreter must not be taken down under a thread that is still inside torch.
         sys.stderr.flush()
         os._exit(0)
+
+
+def end_with_parent() -> None:
+    """Get a SIGINT when the parent ends, killed or not; Linux alone can do it."""
+    parent = os.getppid()
+    prctl = getattr(ctypes.CDLL(None), 'prctl', None)
+    if prctl is None:
+        return
+    prctl(_PR_SET_PDEATHSIG, int(signal.SIGINT), 0, 0, 0)
+    if os.getppid() != parent:
+        # It ended in between.
+        signal.raise_signal(signal.SIGINT)
 
 
 class StopSignals:

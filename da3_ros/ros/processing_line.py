@@ -11,9 +11,12 @@ from da3_ros.mapping.keyframe import Instant
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.mapping.session_record import Session, SessionRecord
 from da3_ros.ros.engine_loading import LoadedEngine, ModelIdentity, release_memory
+from da3_ros.ros.input.image_intake import ImageIntake
 from da3_ros.ros.input.rig_intake import RigIntake
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.insight.health import Health
+from da3_ros.ros.insight.metres import obstacle
+from da3_ros.ros.insight.stream_watch import StreamWatch
 from da3_ros.ros.interface import (
     create_publishers,
     create_subscriptions,
@@ -32,6 +35,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
 from rclpy.timer import Timer
 
+_WATCH_PERIOD_S = 1.0
 # What waits for the images of other cameras goes on when none has come for so long.
 _IDLE_S = 0.5
 
@@ -74,7 +78,8 @@ class ProcessingLine:
             self._created = created.pop_all()
         self._intake: RigIntake | None = None
         self._subscriptions: dict[str, Subscriptions] = {}
-        self._idle_timer: Timer | None = None
+        self._watch: StreamWatch | None = None
+        self._timers: list[Timer] = []
 
     def _create(
         self, loaded: LoadedEngine, settings: Callable[[], NodeSettings], created: ExitStack
@@ -133,6 +138,11 @@ class ProcessingLine:
         return max(map(self._node.count_publishers, self.image_topics), default=0)
 
     @property
+    def problems(self) -> tuple[str, ...]:
+        """Say what is wrong with the streams that come in."""
+        return () if self._watch is None else self._watch.problems
+
+    @property
     def busy_s(self) -> float:
         """Return how long the inference under way has taken so far."""
         return self._worker.busy_s
@@ -145,17 +155,30 @@ class ProcessingLine:
             counters=self.camera_counters, health=self._health, logger=self._node.get_logger(),
             keeps_size=self._settings.depth.size == 'image',
         )
+        self._watch = StreamWatch(
+            self._node, self._counters, self.camera_counters, self._health,
+            tolerance_s=settings.sync_tolerance_s)
         try:
             for name, camera in self._intake.cameras.items():
-                self._subscriptions[name] = create_subscriptions(
-                    self._node, name, is_compressed=settings.transport == 'compressed',
-                    on_image=camera.on_image, on_camera_info=camera.on_camera_info)
+                self._subscribe(name, camera, self._watch)
         except Exception:
             self.deactivate()
             raise
         # The steady clock: when all cameras stop, simulated time may stop too.
-        self._idle_timer = self._node.create_timer(
-            _IDLE_S, self._while_idle, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timers = [
+            self._node.create_timer(_IDLE_S, self._while_idle, clock=steady),
+            self._node.create_timer(_WATCH_PERIOD_S, self._watch.look, clock=steady)]
+        self._health.metres.begin(obstacle(self._settings.scale, self.identity.name))
+
+    def _subscribe(self, name: str, camera: ImageIntake, watch: StreamWatch) -> None:
+        is_compressed = self._settings.camera.transport == 'compressed'
+        subscriptions = self._subscriptions[name] = create_subscriptions(
+            self._node, name, is_compressed=is_compressed,
+            on_image=watch.heard(name, camera.on_image, is_image=True),
+            on_camera_info=watch.heard(name, camera.on_camera_info, is_image=False))
+        watch.begin(name, subscriptions.image, is_image=True)
+        watch.begin(name, subscriptions.camera_info, is_image=False)
 
     def _offer(self, instant: Instant) -> None:
         if self._poses is not None:
@@ -180,9 +203,10 @@ class ProcessingLine:
         if self._intake is not None:
             self._intake.close()
         self._intake = None
-        if self._idle_timer is not None:
-            self._node.destroy_timer(self._idle_timer)
-        self._idle_timer = None
+        for timer in self._timers:
+            self._node.destroy_timer(timer)
+        self._timers = []
+        self._watch = None
         self._worker.discard('deactivated')
 
     def reset(self, reason: str) -> None:

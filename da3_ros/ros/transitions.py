@@ -45,6 +45,12 @@ class Transitions:
         self.callbacks.add_entity(service)
         self._machine = node._state_machine
 
+    @property
+    def state(self) -> str:
+        """Name the state of the node."""
+        _, label = self._machine.current_state
+        return str(label)
+
     async def bring_up(self) -> bool:
         """
         Configure and activate.

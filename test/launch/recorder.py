@@ -31,9 +31,24 @@ class Recorded:
         self.args = args
         self.kwargs = kwargs
 
+    def perform(self, context: 'Context') -> str:
+        """Give a launch argument as the user gave it, as a substitution does."""
+        return context.launch_configurations.get(self.args[0], '')
+
     def find(self, *kinds: str) -> list['Recorded']:
         """List the calls of some classes among this one and its arguments, in order."""
         return [call for call in walk(self) if call.kind in kinds]
+
+
+class Context:
+    """
+    What launch hands to functions.
+
+    :param launch_configurations: the arguments that the user gave.
+    """
+
+    def __init__(self, launch_configurations: dict[str, str]) -> None:
+        self.launch_configurations = launch_configurations
 
 
 def walk(value: object) -> Iterator[Recorded]:
@@ -48,10 +63,16 @@ def walk(value: object) -> Iterator[Recorded]:
             yield from walk(item)
 
 
-def record(path: Path) -> Recorded:
-    """Run the launch file against modules that only record."""
+def record(path: Path, **arguments: str) -> Recorded:
+    """Run the launch file against modules that only record; functions of it run too."""
     modules = {name: ModuleType(name) for name in MODULES}
     for module in modules.values():
         module.__getattr__ = lambda kind: partial(Recorded, kind)
     with mock.patch.dict(sys.modules, modules):
-        return runpy.run_path(str(path))['generate_launch_description']()
+        description = runpy.run_path(str(path))['generate_launch_description']()
+        default = str(path.parents[1] / 'config' / 'da3_rig.yaml')
+        for call in description.find('OpaqueFunction'):
+            function = call.kwargs['function']
+            if function.__name__ != 'check':
+                call.args = (function(Context({'params_file': default} | arguments)),)
+    return description

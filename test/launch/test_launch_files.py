@@ -5,6 +5,7 @@
 
 from pathlib import Path
 
+from da3_ros.ros.parameters.parameter_table import PARAMETERS
 import pytest
 from recorder import record, Recorded
 import yaml
@@ -17,8 +18,14 @@ NAV2_ARGUMENTS = [
 INPUTS_OF_PEERS = {'depth_image_proc': 2, 'rtabmap_slam': 4, 'nvblox_ros': 4}
 
 
-def launch(name: str) -> Recorded:
-    return record(ROOT / 'launch' / f'{name}.launch.py')
+# Launch argument -> parameter that it sets, where it is given.
+SETTINGS = {
+    'model': 'model.name', 'weights': 'model.weights', 'transport': 'camera.transport',
+    'tf_mode': 'tf.mode', 'scale_source': 'scale.source', 'window_size': 'window.size'}
+
+
+def launch(name: str, **arguments: str) -> Recorded:
+    return record(ROOT / 'launch' / f'{name}.launch.py', **arguments)
 
 
 def declared(description: Recorded) -> list[str]:
@@ -35,7 +42,7 @@ def da3_node() -> Recorded:
 
 @pytest.mark.parametrize('path', LAUNCH_FILES, ids=lambda path: path.name)
 def test_arguments_are_declared_described_and_used(path):
-    description = record(path)
+    description = record(path, **dict.fromkeys(SETTINGS, '1'))
     names = declared(description)
     assert len(set(names)) == len(names)
     for argument in description.find('DeclareLaunchArgument'):
@@ -88,14 +95,44 @@ def test_the_camera_is_remapped_by_arguments():
         assert remappings[topic].args == (topic,)
 
 
-def test_a_rig_remaps_the_topics_of_all_its_cameras():
-    rig = launch('rig')
-    parameters = yaml.safe_load((ROOT / 'config' / 'da3_rig.yaml').read_text())
-    names = parameters['/**']['ros__parameters']['camera']['names']
-    remaps = {call.args[0]: call.args[1].args[0] for call in rig.find('SetRemap')}
-    assert remaps == {
-        f'{name}/{topic}': f'{name}_{topic}'
-        for name in names for topic in ('image', 'camera_info')}
+def test_the_settings_changed_most_are_arguments_with_the_choices_of_the_parameters():
+    specs = {spec.name: spec for spec in PARAMETERS}
+    arguments = {call.args[0]: call.kwargs for call in launch('da3').find('DeclareLaunchArgument')}
+    for argument, parameter in SETTINGS.items():
+        assert arguments[argument]['default_value'] == ''
+        assert tuple(arguments[argument].get('choices', [''])[1:]) == specs[parameter].choices
+        node = launch('da3', **{argument: '2'}).find('LifecycleNode')[0]
+        value = node.kwargs['parameters'][1][parameter]
+        assert value.args[0].args == (argument,)
+        assert value.kwargs['value_type'] is type(specs[parameter].default)
+
+
+def test_without_such_arguments_the_parameter_file_decides():
+    assert set(da3_node().kwargs['parameters'][1]) == {'use_sim_time', 'autostart'}
+
+
+@pytest.mark.parametrize('layout', [
+    '/**: {ros__parameters: {camera: {names: [bow, stern]}}}',
+    '/robot/da3: {ros__parameters: {camera.names: [bow, stern]}}',
+    'robot: {da3: {ros__parameters: {camera: {names: [bow, stern]}}}}',
+])
+def test_a_rig_remaps_the_topics_of_the_cameras_that_its_file_names(layout, tmp_path):
+    path = tmp_path / 'ship.yaml'
+    path.write_text(layout)
+    rig = launch('rig', params_file=str(path), bow_image='/bow/image_raw')
+    assert {call.args for call in rig.find('SetRemap')} == {
+        ('bow/image', '/bow/image_raw'), ('bow/camera_info', 'bow/camera_info'),
+        ('stern/image', 'stern/image'), ('stern/camera_info', 'stern/camera_info')}
+
+
+def test_a_rig_without_names_or_with_an_argument_for_another_camera_is_refused(tmp_path):
+    with pytest.raises(RuntimeError, match=r"rear_image: .* expected one of \['front'"):
+        launch('rig', rear_image='image')
+    path = tmp_path / 'none.yaml'
+    path.write_text('/**: {ros__parameters: {window: {size: 6}}}')
+    for wrong, problem in ((path, 'got no camera.names'), (tmp_path / 'no', 'path of a file')):
+        with pytest.raises(RuntimeError, match=problem):
+            launch('rig', params_file=str(wrong))
 
 
 def test_the_node_is_an_entry_point_of_the_package():
@@ -110,7 +147,8 @@ def test_log_lines_come_out_as_they_are_written():
 
 
 @pytest.mark.parametrize(('launcher', 'name'), [
-    ('da3', 'params_file'), ('da3', 'rviz_config'), ('rig', 'params_file')])
+    ('da3', 'params_file'), ('da3', 'rviz_config'), ('rig', 'params_file'),
+    ('nav2_costmap', 'params_file')])
 def test_default_files_exist(launcher, name):
     argument = next(call for call in launch(launcher).find('DeclareLaunchArgument')
                     if call.args[0] == name)

@@ -37,7 +37,7 @@ class TestRig(unittest.TestCase):
         probe.wait_until(lambda: probe.state() == 'active')
         for topic in ('/cameras/front/image_raw', '/robot1/front/camera_info',
                       '/robot1/left/image', '/robot1/right/camera_info'):
-            probe.wait_until(lambda topic=topic: probe.node.count_subscribers(topic) == 1)
+            probe.wait_until(lambda topic=topic: probe.node.count_subscribers(topic) > 0)
         for camera in ('front', 'left', 'right'):
             topic = f'{launched.NODE}/{camera}/points'
             probe.wait_until(lambda topic=topic: probe.node.count_publishers(topic) == 1)

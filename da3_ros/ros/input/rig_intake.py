@@ -17,6 +17,8 @@ from da3_ros.ros.parameters.settings import CameraSettings, PreprocessSettings
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 _THROTTLE_S = 5.0
+# Cameras that run free may be missing in every second instant.
+_ABSENCE_THROTTLE_S = 60.0
 _EVENT_OF_REFUSAL = {
     Refusal.DUPLICATE: Event.DUPLICATE,
     Refusal.LATE: Event.LATE,
@@ -169,8 +171,8 @@ class RigIntake:
         for camera in absent - self._absent:
             self._loggers[camera].warning(
                 f'no image within {self._settings.sync_tolerance_s} s of the other cameras: '
-                'the windows go on without', throttle_duration_sec=_THROTTLE_S)
+                'the windows go on without', throttle_duration_sec=_ABSENCE_THROTTLE_S)
         for camera in self._absent - absent:
             self._loggers[camera].info(
-                'the windows have its images again', throttle_duration_sec=_THROTTLE_S)
+                'the windows have its images again', throttle_duration_sec=_ABSENCE_THROTTLE_S)
         self._absent = absent

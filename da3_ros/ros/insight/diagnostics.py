@@ -3,7 +3,7 @@
 
 """The node's state on /diagnostics."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from da3_ros.ros.engine_loading import ModelIdentity
 from da3_ros.ros.insight.counters import Counters, Event
@@ -12,6 +12,7 @@ from da3_ros.ros.insight.latency import Stage
 from da3_ros.ros.parameters.settings import NodeSettings
 from diagnostic_msgs.msg import DiagnosticStatus
 from diagnostic_updater import DiagnosticStatusWrapper, Updater
+from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
 _PROBLEMS = (
@@ -21,6 +22,7 @@ _PROBLEMS = (
     Event.TF_CONFLICT, Event.MAP_BEHIND, Event.SAVE_FAILED,
 )
 _LONG_INFERENCE_S = 30.0
+_FULL_NAME = 'diagnostic_updater.use_fqn'
 # What is told of every camera of a rig.
 _OF_A_CAMERA = (
     Event.RECEIVED, Event.KEYFRAMES, Event.ABSENT, Event.BAD_IMAGE, Event.DUPLICATE, Event.LATE,
@@ -36,6 +38,7 @@ class Diagnostics:
         settings: Callable[[], NodeSettings], num_publishers: Callable[[], int],
         cameras: Callable[[], Mapping[str, Counters]],
         identity: Callable[[], ModelIdentity | None], busy_s: Callable[[], float],
+        problems: Callable[[], Sequence[str]] = tuple,
         loading: Callable[[], str] = str,
     ) -> None:
         """
@@ -49,6 +52,7 @@ class Diagnostics:
         :param cameras: counters of every camera by its name; none while not configured.
         :param identity: the network, or None while there is none.
         :param busy_s: how long the inference under way has taken so far.
+        :param problems: what is wrong with the streams, in words.
         :param loading: what is being loaded, or nothing.
         """
         self._counters = counters
@@ -58,9 +62,16 @@ class Diagnostics:
         self._cameras = cameras
         self._identity = identity
         self._busy_s = busy_s
+        self._problems = problems
         self._loading = loading
         self._told: dict[tuple[str, Event], int] = {}
+        # Two nodes of one name are told apart by their namespaces.
+        node.declare_parameter(_FULL_NAME, True, ParameterDescriptor(
+            description='Name the node with its namespace on /diagnostics. Changes at start.'))
         updater = Updater(node)
+        if node.get_parameter(_FULL_NAME).value:
+            # The updater itself puts two slashes before a node without a namespace.
+            updater.node_name = node.get_fully_qualified_name()
         updater.setHardwareID('none')
         updater.add('stream', self._stream)
         updater.add('model', self._model)
@@ -73,6 +84,8 @@ class Diagnostics:
         rates_hz = {name: report.image_rates_hz.get(name, 0.0) for name in self._cameras()}
         rates = ', '.join(f'{name} {rate:.1f}'.lstrip() for name, rate in rates_hz.items())
         status.summary(DiagnosticStatus.OK, f'{rates or 0.0} images per second')
+        for problem in self._problems():
+            status.mergeSummary(DiagnosticStatus.WARN, problem)
         if new:
             status.mergeSummary(DiagnosticStatus.WARN, '; '.join(new))
         if self._num_publishers() > 1:
@@ -132,9 +145,11 @@ class Diagnostics:
         status.summary(DiagnosticStatus.OK, _metres(report))
         if report.is_metric is None:
             status.summary(DiagnosticStatus.OK, 'no keyframe yet')
-        elif not report.is_metric and self._settings().tf.mode in ('odom_to_base', 'map_to_odom'):
-            status.summary(
-                DiagnosticStatus.WARN, 'not metric: positions do not fit the robot in metres')
+        elif not report.is_metric:
+            on_robot = self._settings().tf.mode in ('odom_to_base', 'map_to_odom')
+            status.summary(DiagnosticStatus.WARN, (
+                'not metric: positions do not fit the robot in metres' if on_robot
+                else _metres(report)))
         _add_window(status, report)
         return status
 

@@ -12,6 +12,7 @@ import time
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.update import WindowReport
 from da3_ros.ros.insight.latency import Latency, LatencyTrace
+from da3_ros.ros.insight.metres import MetreLog
 
 _NUM_ARRIVALS = 100
 
@@ -43,6 +44,7 @@ class Health:
         :param now_ns: the node's clock, the one that stamps are of.
         """
         self._trace = LatencyTrace(now_ns)
+        self.metres = MetreLog()
         self._lock = threading.Lock()
         self._arrivals_s: defaultdict[str, deque[float]] = defaultdict(
             lambda: deque(maxlen=_NUM_ARRIVALS))
@@ -84,6 +86,9 @@ class Health:
         self._trace.note_published(keyframe)
         with self._lock:
             self._is_metric = keyframe.is_metric
+            scale = None if self._window is None else self._window.placement.scale
+        if scale is not None:
+            self.metres.note(keyframe.is_metric, scale.sigma)
 
     def report(self) -> HealthReport:
         """Summarise."""

@@ -237,7 +237,9 @@ class KeyframePlacer:
             return True
         self._counters.add(Event.TF_CONFLICT)
         reason = 'a frame is not its own parent' if parent == child else (
-            f'{child} has the parent {", ".join(sorted(others))} already; choose another tf.mode')
+            f'{child} has the parent {", ".join(sorted(others))} already, so odometry and path '
+            'are in a frame that TF does not have. Set tf.mode: odom_to_base if this node is the '
+            'odometry of the robot, map_to_odom if it has another, none if it needs none')
         self._tell_once(f'{parent} -> {child} is not published: {reason}', key=child)
         return False
 

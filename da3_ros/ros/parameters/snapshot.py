@@ -5,18 +5,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import sys
 from typing import Any
 
 from da3_ros.ros.parameters.parameter_table import Change, PARAMETERS, ParameterSpec, Value
 from da3_ros.ros.parameters.settings import NodeSettings
+from da3_ros.ros.parameters.start_values import describe_unknown, start_values
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-
-# Parameters of rclpy and diagnostic_updater, which declare them themselves, some of them later.
-_FOREIGN_PREFIXES = (
-    'use_sim_time', 'qos_overrides.', 'diagnostic_updater.', 'start_type_description_service')
 
 
 def build_settings(values: Mapping[str, Value]) -> NodeSettings:
@@ -102,14 +100,9 @@ class NodeParameters:
         """Say at once what configure will refuse, and what nobody will ever read."""
         for problem in self._refused.values():
             self._node.get_logger().error(f'start value refused: {problem}')
-        # rclpy has no public way to ask for values that no declared parameter took.
-        start_values = getattr(self._node, '_parameter_overrides', {})
-        unknown = [
-            name for name in start_values
-            if name not in self._specs and not name.startswith(_FOREIGN_PREFIXES)]
+        unknown = describe_unknown(start_values(self._node), self._specs, sys.argv)
         if unknown:
-            self._node.get_logger().warning(
-                f'unknown parameters, ignored: {", ".join(sorted(unknown))}')
+            self._node.get_logger().warning(f'unknown parameters, ignored: {unknown}')
 
     def _values(self) -> dict[str, Value]:
         return {name: self._node.get_parameter(name).value for name in self._specs}

@@ -43,7 +43,7 @@ class Bench(SpunGraph):
 
     def status(self, name):
         """Return the last message's status of some name, or an empty one."""
-        return self._statuses.get(f'da3: {name}', DiagnosticStatus())
+        return self._statuses.get(f'/da3: {name}', DiagnosticStatus())
 
     def values(self, name):
         """Return what a status tells."""

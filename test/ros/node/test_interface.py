@@ -84,7 +84,7 @@ def test_nothing_of_a_life_is_left_after_cleanup(start_node, peer):
     assert peer.change_state(Transition.TRANSITION_DEACTIVATE)
     assert peer.change_state(Transition.TRANSITION_CLEANUP)
     names = {name for name, _ in peer.node.get_publisher_names_and_types_by_node('da3', '/')}
-    assert names - USUAL_TOPICS == {'/diagnostics'}
+    assert names - USUAL_TOPICS == {'/diagnostics', '/da3/status'}
     names = {name for name, _ in peer.node.get_subscriber_names_and_types_by_node('da3', '/')}
     assert names - USUAL_TOPICS == set()
 

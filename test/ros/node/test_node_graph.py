@@ -80,7 +80,7 @@ def test_two_nodes_side_by_side(start_node, peer):
         assert eventually(lambda name=name: sent[name][-1] in peer.stamps(name))
         assert {message.header.frame_id for messages in peer.received[name].values()
                 for message in messages} == {name}
-        assert eventually(lambda name=name: f'{name}: stream' in statuses), statuses
+        assert eventually(lambda name=name: f'/{name}: stream' in statuses), statuses
         assert set(peer.transform_stamps(name)) == set(peer.stamps(name))
 
 

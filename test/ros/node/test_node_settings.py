@@ -7,8 +7,10 @@ import time
 
 import cv2
 from da3_ros.ros.conversions import stamp_ns, to_header
+from diagnostic_msgs.msg import DiagnosticStatus
+from lifecycle_msgs.msg import Transition
 from nav_msgs.msg import Path
-from node_harness import eventually
+from node_harness import eventually, ROOT
 import numpy as np
 from perfect_engine import frames
 import pytest
@@ -126,3 +128,38 @@ def test_late_subscriber_gets_the_path(start_node, peer):
     assert eventually(lambda: len(paths) == 1)
     assert [pose.header.stamp.nanosec for pose in paths[0].poses] == [
         stamp % 10**9 for stamp in sent[-3:]]
+
+
+def test_a_late_subscriber_gets_the_status(start_node, peer):
+    """The state, in every state of the lifecycle, as docs/interface.md lists it."""
+    start_node({'autostart': False, 'scale.source': 'fixed'})
+    statuses = []
+    peer.node.create_subscription(DiagnosticStatus, '/da3/status', statuses.append, QoSProfile(
+        depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+
+    def values():
+        return {value.key: value.value for value in statuses[-1].values} if statuses else {}
+
+    assert eventually(lambda: values().get('state') == 'unconfigured', 60.0)
+    assert (statuses[-1].name, statuses[-1].level) == ('/da3', DiagnosticStatus.OK)
+    assert values()['metric'] == values()['segment'] == ''
+    assert peer.change_state(Transition.TRANSITION_CONFIGURE)
+    assert peer.change_state(Transition.TRANSITION_ACTIVATE)
+    peer.wait_for_camera()
+    sent = stream(peer, 6)
+    late = []
+    assert eventually(lambda: values().get('published') == str(len(sent)))
+    peer.node.create_subscription(DiagnosticStatus, '/da3/status', late.append, QoSProfile(
+        depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+    assert eventually(lambda: late)
+    told = {value.key: value.value for value in late[0].values}
+    assert told['state'] == 'active'
+    assert told['metric'] == 'true'
+    assert (told['sessions'], told['images']) == ('1', '6')
+    assert told['segment'].isdigit()
+    assert float(told['scale']) == 1.0
+    assert float(told['scale_sigma']) == 0.0
+    assert 0 < int(told['window_views']) <= int(told['window_max_views']) == 6
+    assert told['dropped.queue_full'] == told['dropped.bad_image'] == '0'
+    page = (ROOT / 'docs' / 'interface.md').read_text()
+    assert [key for key in told if f'| `{key.partition(".")[0]}' not in page] == []

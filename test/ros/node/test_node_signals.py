@@ -4,11 +4,15 @@
 """Signals end the process cleanly in every lifecycle state."""
 
 from concurrent.futures import ThreadPoolExecutor
+import os
+from pathlib import Path
 import signal
+import subprocess
+import sys
 import time
 
 from lifecycle_msgs.msg import Transition
-from node_harness import eventually
+from node_harness import ENGINE_NODE, eventually, ROOT
 import pytest
 from sensor_msgs.msg import PointCloud2
 from test_node_outputs import stream
@@ -80,6 +84,26 @@ def test_ctrl_c_while_the_process_comes_up_is_quiet(start_node):
         time.sleep(delay_s)
         assert node.interrupt() == 0
         assert 'Traceback' not in node.output
+
+
+def test_a_node_ends_with_the_launch_that_started_it(tmp_path, domain_id):
+    """Killed, too, which launch cannot pass on."""
+    log = tmp_path / 'log'
+    parent = subprocess.Popen(
+        [sys.executable, '-c', 'import subprocess, sys, time; log = open(sys.argv[1], "w"); '
+         'subprocess.Popen(sys.argv[2:], stdout=log, stderr=log); time.sleep(60)', str(log),
+         sys.executable, *ENGINE_NODE],
+        env=os.environ | {
+            'DA3_END_WITH_PARENT': '1', 'ROS_DOMAIN_ID': str(domain_id), 'PYTHONPATH':
+            os.pathsep.join([str(ROOT), str(ROOT / 'test/unit/mapping'),
+                             os.environ.get('PYTHONPATH', '')])})
+    assert eventually(lambda: log.exists() and 'waiting for configure' in log.read_text(), 60.0)
+    (child,) = Path(f'/proc/{parent.pid}/task/{parent.pid}/children').read_text().split()
+    parent.kill()
+    parent.wait()
+    # Nobody may have waited for it yet: then its command line is empty.
+    command = Path(f'/proc/{child}/cmdline')
+    assert eventually(lambda: not command.exists() or not command.read_bytes())
 
 
 def test_simulated_time_that_never_begins(start_node):

@@ -74,7 +74,23 @@ def test_misspelt_parameters_are_named(start_node, tmp_path):
     node = start_node(arguments=parameter_file(
         tmp_path, '    window: {sise: 20}\n    points: 3\n    diagnostic_updater.period: 0.5\n'))
     node.wait_for_output('active: waiting for')
-    assert 'unknown parameters, ignored: points, window.sise\n' in node.output
+    path = tmp_path / 'parameters.yaml'
+    assert f'unknown parameters, ignored: points ({path}; a group: points.frame and so on), ' \
+        f'window.sise ({path}; did you mean window.size?)\n' in node.output
+
+
+def test_misspelt_and_needless_qos_overrides_are_named(start_node):
+    """When all topics exist; those that a topic takes are not."""
+    node = start_node({
+        'qos_overrides./imagee.subscription.reliability': 'reliable',
+        'qos_overrides./image.subscription.durability': 'volatile'})
+    node.wait_for_output('active: waiting for')
+    node.wait_for_output('qos_overrides that no topic takes, ignored: ')
+    line = next(each for each in node.output.splitlines() if 'no topic takes' in each)
+    assert 'qos_overrides./image.subscription.durability' in line
+    assert 'qos_overrides./imagee.subscription.reliability (did you mean ' \
+        'qos_overrides./image.subscription.reliability?)' in line
+    assert 'camera_info' not in line
 
 
 def test_bad_values_are_named_at_once_and_the_node_lives(start_node, peer, tmp_path):

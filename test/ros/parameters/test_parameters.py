@@ -6,11 +6,15 @@
 from pathlib import Path
 import re
 
+import cv2
+from da3_ros.mapping.keyframe import Frame
+from da3_ros.mapping.keyframe_selector import KeyframeSelector
 from da3_ros.ros.parameters.parameter_table import Change, PARAMETERS
 from da3_ros.ros.parameters.settings import NodeSettings
 from da3_ros.ros.parameters.snapshot import build_settings, NodeParameters
 from hypothesis import given, HealthCheck, settings
 from hypothesis import strategies as st
+import numpy as np
 import pytest
 from rclpy.context import Context
 from rclpy.node import Node
@@ -80,18 +84,36 @@ def test_file_equals_the_defaults():
         assert type(flat[spec.name]) is type(spec.default), spec.name
 
 
-def test_the_example_of_a_rig_is_taken():
-    """config/da3_rig.yaml sets known parameters to values that fit together."""
-    content = yaml.safe_load((ROOT / 'config/da3_rig.yaml').read_text())
+@pytest.mark.parametrize(('name', 'num_cameras'), [('da3_rig', 3), ('da3_nav2', 1)])
+def test_the_examples_are_taken(name, num_cameras):
+    """They set known parameters to values that fit together."""
+    content = yaml.safe_load((ROOT / f'config/{name}.yaml').read_text())
     values = flatten(content['/**']['ros__parameters'])
     assert set(values) <= {spec.name for spec in PARAMETERS}
     snapshot = build_settings(values)
-    assert len(snapshot.camera.names) == 3
+    assert len(snapshot.camera.names) == num_cameras
     assert snapshot.pipeline(snapshot.window.size).window.is_chained
     for name, value in values.items():
         group, _, field = name.partition('.')
         read = getattr(getattr(snapshot, group), field)
         assert (list(read) if isinstance(read, tuple) else read) == value, name
+
+
+def test_a_robot_that_stands_sees_who_walks_by():
+    """With config/da3_nav2.yaml; by default the motion of the camera makes keyframes."""
+    content = yaml.safe_load((ROOT / 'config/da3_nav2.yaml').read_text())
+    avoidance = build_settings(flatten(content['/**']['ros__parameters']))
+    wall = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    wall = cv2.resize(wall, (640, 480), interpolation=cv2.INTER_CUBIC)
+    num_kept = {}
+    for name, chosen in (('default', build_settings({})), ('avoidance', avoidance)):
+        selector = KeyframeSelector(chosen.keyframe)
+        num_kept[name] = 0
+        for index in range(100):
+            image = wall.copy()
+            image[220:330, 6 * index:6 * index + 30] = 40
+            num_kept[name] += selector.select(Frame(index * 100_000_000, image))
+    assert num_kept == {'default': 1, 'avoidance': 34}
 
 
 def test_page_equals_the_table():
