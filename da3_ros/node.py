@@ -31,7 +31,8 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 _SUCCESS = TransitionCallbackReturn.SUCCESS
 _FAILURE = TransitionCallbackReturn.FAILURE
 _CLEANUP_TIMEOUT_S = 60.0
-_EXIT_TIMEOUT_S = 4.0
+# Twice at most; five seconds after a SIGINT launch sends a SIGTERM.
+_EXIT_TIMEOUT_S = 2.0
 _CLOSING_STEP_S = 0.2
 
 Transition = Callable[['Da3Node', LifecycleState], TransitionCallbackReturn]

@@ -82,6 +82,7 @@ def run(create_node: Callable[[], ClosableNode], args: Sequence[str] | None = No
         pass
     finally:
         rclpy.try_shutdown()
+        stop.ignore()
     if not is_done:
         # The interpreter must not be taken down under a thread that is still inside torch.
         sys.stderr.flush()
@@ -125,6 +126,12 @@ class StopSignals:
         self._callback = callback
         if self.came:
             callback()
+
+    def ignore(self) -> None:
+        """Take no notice any more; rclpy's shutdown has put back what would kill the process."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         self._came.set()

@@ -91,6 +91,10 @@ class NodeProcess:
         found = eventually(lambda: text in self.output or not self.is_alive, timeout_s)
         assert found and text in self.output, f'{text!r} is not in:\n{self.output}'
 
+    def send_signal(self, number: int) -> None:
+        """Send a signal and do not wait."""
+        self._process.send_signal(number)
+
     def interrupt(self, number: int = signal.SIGINT, timeout_s: float = 20.0) -> int:
         """Send a signal and return the exit code."""
         self._process.send_signal(number)

@@ -7,7 +7,6 @@ import cv2
 from da3_ros.geometry import camera
 from da3_ros.ros.input.camera_model import CameraModel
 from da3_ros.ros.input.image_decoding import RgbImage
-from da3_ros.ros.input.lens import distort
 from da3_ros.ros.input.rectified_camera import rectified_intrinsics
 import numpy as np
 from numpy.typing import NDArray
@@ -58,8 +57,14 @@ class Rectifier:
 def _maps(
     model: CameraModel, intrinsics: Array, size: tuple[int, int]
 ) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
-    """Find where in the image every pixel of the rectified one lies."""
-    width, height = size
-    v, u = np.mgrid[:height, :width]
-    rays = camera.rays_of(np.stack([u, v], axis=-1), intrinsics)[..., :2]
-    return cv2.convertMaps(distort(model, rays).astype(np.float32), None, cv2.CV_16SC2)
+    """Find where in the image every pixel of the rectified one lies, as ``distort`` does."""
+    compute = cv2.initUndistortRectifyMap
+    if model.distortion_model == 'equidistant':
+        compute = cv2.fisheye.initUndistortRectifyMap
+    k = model.intrinsics
+    u, v = compute(
+        k, np.array(model.distortion), np.eye(3), intrinsics, size, cv2.CV_32FC1)
+    if k[0, 1] != 0.0:
+        # OpenCV leaves the skew out.
+        u += (v - k[1, 2]) * (k[0, 1] / k[1, 1])
+    return cv2.convertMaps(u, v, cv2.CV_16SC2)

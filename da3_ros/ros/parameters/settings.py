@@ -180,6 +180,10 @@ class NodeSettings:
         frames = self.tf.frames
         if not all(frames) or len(set(frames)) < len(frames):
             raise ValueError(f'tf frames: got {frames}, expected three different names')
+        if any(frame.startswith('/') for frame in frames):
+            raise ValueError(
+                f'tf frames: got {frames}, expected names without a leading slash, which TF does '
+                'not take')
         if self.scale.source == 'rig' and num_cameras < 2:
             raise ValueError(
                 f"scale.source: got 'rig' with camera.names {[*self.camera.names]}, expected "

@@ -128,6 +128,13 @@ def test_one_channel_of_a_bayer_pattern_is_a_mosaic(pattern, bits):
         np.testing.assert_array_equal(decoded.reshape(-1, 3), np.tile(FLAT, (HEIGHT * WIDTH, 1)))
 
 
+def test_a_mosaic_may_be_a_jpeg():
+    """As image_transport's jpeg makes one of a machine vision camera's raw image."""
+    mosaic = np.tile(np.array([[200, 60], [60, 120]], np.uint8), (HEIGHT // 2, WIDTH // 2))
+    decoded = decode(encode(mosaic, '.jpg'), 'bayer_rggb8; jpeg compressed ')
+    assert np.abs(decoded.reshape(-1, 3).mean(axis=0) - FLAT).max() < 5
+
+
 def test_three_channels_stay_as_they_are():
     """Whatever the pixels were before."""
     image = np.tile(FLAT, (HEIGHT, WIDTH, 1))

@@ -6,6 +6,7 @@
 import calibrations
 import cv2
 from da3_ros.errors import MessageError
+from da3_ros.geometry.camera import rays_of
 from da3_ros.ros.input.camera_model import CameraModel, read_camera_model
 from da3_ros.ros.input.lens import distort
 from da3_ros.ros.input.rectification import Rectifier
@@ -42,6 +43,18 @@ def test_rays_go_where_opencv_brings_them(model):
     """For every model and number of coefficients, on the axis too."""
     rays = np.vstack([np.random.default_rng(0).uniform(-0.4, 0.4, (200, 2)), np.zeros((1, 2))])
     np.testing.assert_allclose(distort(model, rays), by_opencv(model, rays), atol=1e-6)
+
+
+@pytest.mark.parametrize('name', calibrations.NAMES)
+def test_every_pixel_shows_what_its_ray_meets(name):
+    """An image of its own coordinates tells where each pixel was taken from; the skew counts."""
+    model = calibrations.camera_model(name)
+    rectifier = Rectifier(model, size=(64, 48))
+    v, u = np.mgrid[:model.height, :model.width].astype(np.float32)
+    taken = rectifier.rectify(np.dstack([u, v]))
+    v, u = np.mgrid[:48, :64]
+    expected = distort(model, rays_of(np.dstack([u, v]), rectifier.intrinsics)[..., :2])
+    np.testing.assert_allclose(taken, expected, atol=0.1)
 
 
 @pytest.mark.parametrize('name', calibrations.NAMES)

@@ -3,6 +3,10 @@
 
 """Whatever part of 16 bits a camera uses, the picture is bright, whole and does not flicker."""
 
+import cv2
+from da3_ros.mapping.config import KeyframeConfig
+from da3_ros.mapping.keyframe import Frame
+from da3_ros.mapping.keyframe_selector import KeyframeSelector
 from da3_ros.ros.input.value_range import ValueRange
 import numpy as np
 import pytest
@@ -40,6 +44,24 @@ def test_a_sensor_of_few_bits_gives_the_picture_that_8_bits_give(bits):
     assert camera.warnings == ([] if bits == 16 else [
         f'images of 16 bits use 0 to {2**bits - 1}, which is scaled to 8 bits; where that is not '
         'the right range, set camera.bits'])
+
+
+@pytest.mark.parametrize('bits', [10, 12, 14])
+def test_the_same_keyframes_are_found_as_in_8_bits(bits):
+    """A camera that pans along a wall."""
+    random = np.random.default_rng(0)
+    wall = cv2.resize(random.integers(0, 256, (24, 100, 1), np.uint8), (1600, 240),
+                      interpolation=cv2.INTER_CUBIC)[..., None].repeat(3, axis=2)
+    camera, num_kept = Camera(), {}
+    for name, to_8_bits in (
+            ('8 bits', lambda image: image),
+            ('more', lambda image: camera.send(image.astype(np.uint16) << (bits - 8)))):
+        selector = KeyframeSelector(KeyframeConfig())
+        num_kept[name] = sum(
+            selector.select(Frame(index * SECOND_NS // 10, np.ascontiguousarray(
+                to_8_bits(wall[:, 20 * index:20 * index + 320])))) for index in range(60))
+    assert num_kept['8 bits'] > 20
+    assert num_kept['more'] == num_kept['8 bits']
 
 
 def test_values_in_the_upper_bits_are_taken_as_they_are():

@@ -77,6 +77,19 @@ def test_ctrl_c_under_load_is_quiet(start_node, peer, delay_s):
     assert node.output.removeprefix(before).strip() == ''
 
 
+def test_a_second_signal_at_any_moment_of_the_end_is_quiet_too(start_node, peer):
+    """As launch sends a SIGTERM when the end takes long: the exit code is that of a clean end."""
+    node = start_node(arguments=['--delay-s', '0.3'])
+    peer.wait_for_camera()
+    stream(peer, 8)
+    node.send_signal(signal.SIGINT)
+    while node.is_alive:
+        node.send_signal(signal.SIGTERM)
+        time.sleep(0.002)
+    assert node.interrupt() == 0
+    assert 'Traceback' not in node.output
+
+
 def test_ctrl_c_while_the_process_comes_up_is_quiet(start_node):
     """Importing and creating the node takes seconds."""
     for delay_s in (0.5, 1.5):

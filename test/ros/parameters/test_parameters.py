@@ -198,6 +198,7 @@ def test_one_view_needs_no_other_setting(own):
     ({'window.max_age_s': 2}, "'window.max_age_s' to '2' of type 'INTEGER', expecting type"),
     ({'points.frame': 'moon'}, "points.frame: got 'moon', expected one of camera, world"),
     ({'tf.odom_frame': 'map'}, 'expected three different names'),
+    ({'tf.base_frame': '/base_link'}, 'expected names without a leading slash'),
     ({'camera.names': ['a', 'a']}, "camera.names: got ('a', 'a'), expected different names"),
     ({'camera.names': ['a', 'b/c']}, "camera.names: got 'b/c', expected letters, digits and _"),
     ({'camera.names': ['a', '']}, "camera.names: got '', expected letters, digits and _"),
