@@ -13,16 +13,17 @@ from da3_ros.export.atomic_folder import AtomicFolder
 from da3_ros.export.colmap import write_model
 from da3_ros.export.npz import write_arrays
 from da3_ros.export.ply import write_ply
-from da3_ros.export.session import Session
 from da3_ros.export.tum import write_trajectories
 from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.config import MapConfig
+from da3_ros.mapping.keyframe import NS_PER_S
 from da3_ros.mapping.points import observe, WeightedPoints
+from da3_ros.mapping.session_record import Session
 from da3_ros.mapping.voxel_map import VoxelMap
 
 FORMATS = ('ply', 'tum', 'colmap', 'npz')
 
-_NS_PER_S = 10**9
+
 # A saved cloud may be larger than one that is sent again and again.
 _MAX_POINTS = 5_000_000
 
@@ -77,7 +78,7 @@ def save_session(
 
 
 def _name(session: Session) -> str:
-    seconds, nanoseconds = divmod(session.poses[0].stamp_ns, _NS_PER_S)
+    seconds, nanoseconds = divmod(session.poses[0].stamp_ns, NS_PER_S)
     moment = datetime.fromtimestamp(seconds, timezone.utc)
     return f'{moment:%Y%m%dT%H%M%S}.{nanoseconds:09d}'
 

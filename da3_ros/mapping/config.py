@@ -6,8 +6,6 @@
 from dataclasses import dataclass, field
 import math
 
-from da3_ros.mapping.rig_config import RigConfig
-
 KEYFRAME_MODES = ('motion', 'time')
 SCALE_SOURCES = ('none', 'fixed', 'model', 'tf', 'pose', 'rig')
 
@@ -19,6 +17,42 @@ def _require(condition: bool, name: str, got: object, expected: str) -> None:
 
 def _require_share(name: str, value: float) -> None:
     _require(0.0 < value <= 1.0, name, value, 'a share in (0, 1]')
+
+
+def depth_limit(max_m: float) -> float:
+    """
+    Return the largest depth that a setting allows.
+
+    :param max_m: the setting; 0 = no limit.
+    """
+    return max_m if max_m > 0.0 else math.inf
+
+
+@dataclass(frozen=True)
+class RigConfig:
+    """
+    Cameras that are seen together.
+
+    :param cameras: their names; a camera alone may have the empty one.
+    :param sync_tolerance_s: images of two cameras that are this close belong to one instant.
+    """
+
+    cameras: tuple[str, ...] = ('',)
+    sync_tolerance_s: float = 0.05
+
+    def __post_init__(self) -> None:
+        """
+        Check the values.
+
+        :raises ValueError: if one is out of its range.
+        """
+        is_distinct = len(set(self.cameras)) == len(self.cameras) > 0
+        if not is_distinct or not (self.cameras == ('',) or all(self.cameras)):
+            raise ValueError(
+                f'camera.names: got {self.cameras}, expected different names, or one empty name')
+        if not self.sync_tolerance_s >= 0.0:
+            raise ValueError(
+                f'camera.sync_tolerance_s: got {self.sync_tolerance_s}, expected at least 0')
 
 
 @dataclass(frozen=True)
@@ -246,7 +280,7 @@ class MapConfig:
     @property
     def limit_m(self) -> float:
         """Return the largest depth of a point."""
-        return self.max_m if self.max_m > 0.0 else math.inf
+        return depth_limit(self.max_m)
 
 
 @dataclass(frozen=True)

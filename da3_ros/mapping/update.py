@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from da3_ros.mapping.alignment import Alignment
+from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.loop_closure import LoopReport
 from da3_ros.mapping.world import Placement
@@ -78,19 +79,46 @@ class WindowReport:
 
 
 @dataclass(frozen=True, eq=False)
+class WindowUpdate:
+    """
+    What one window changed.
+
+    :param session: number of the session; of two sessions nothing is known together.
+    :param map_T_odom: (4, 4) float64 correction of everything in ``odom`` from now on.
+    :param keyframes: newly posed keyframes, oldest first.
+    :param dropped: keyframes that will never come out.
+    :param correction: how earlier keyframes moved in ``map``, or None.
+    :param report: how the window went, or None where it failed or closed a loop.
+    :param loop: the loop that it closed, or None.
+    """
+
+    session: int
+    map_T_odom: NDArray[np.float64]
+    keyframes: tuple[PosedKeyframe, ...] = ()
+    dropped: tuple[DroppedKeyframe, ...] = ()
+    correction: MapCorrection | None = None
+    report: WindowReport | None = None
+    loop: LoopReport | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class PipelineUpdate:
     """
     The outcome of one call.
 
-    :param keyframes: newly posed keyframes, oldest first; each comes out exactly once.
-    :param map_T_odom: (4, 4) float64 correction of everything in ``odom``; it may jump.
-    :param window: the last window that ran, or None.
-    :param dropped: keyframes that will never come out.
-    :param loop: the loop that was closed, or None.
+    :param windows: what changed, in order; each keyframe comes out exactly once.
+    :param map_T_odom: (4, 4) float64 correction of everything in ``odom`` at the end of it.
     """
 
-    keyframes: tuple[PosedKeyframe, ...]
+    windows: tuple[WindowUpdate, ...]
     map_T_odom: NDArray[np.float64]
-    window: WindowReport | None
-    dropped: tuple[DroppedKeyframe, ...] = ()
-    loop: LoopReport | None = None
+
+    @property
+    def keyframes(self) -> tuple[PosedKeyframe, ...]:
+        """Return the newly posed keyframes of all windows."""
+        return tuple(keyframe for window in self.windows for keyframe in window.keyframes)
+
+    @property
+    def dropped(self) -> tuple[DroppedKeyframe, ...]:
+        """Return the keyframes that will never come out."""
+        return tuple(keyframe for window in self.windows for keyframe in window.dropped)

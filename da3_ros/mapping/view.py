@@ -5,11 +5,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+import functools
 
 from da3_ros.errors import IntrinsicsError, PredictionError
 from da3_ros.geometry import camera
 from da3_ros.inference.prediction import WindowPrediction
 from da3_ros.mapping.keyframe import Keyframe
+from da3_ros.mapping.picture import Picture
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,6 +45,11 @@ class View:
     def seen_T_camera(self) -> NDArray[np.float64] | None:
         """Return where the network sees the camera, whatever it was given, (4, 4) or None."""
         return self.window_T_camera if self.own_T_camera is None else self.own_T_camera
+
+    @functools.cached_property
+    def picture(self) -> Picture:
+        """Return the image, for those who compress it."""
+        return Picture(self.image)
 
 
 def known_intrinsics(keyframes: Sequence[Keyframe]) -> NDArray[np.float64] | None:

@@ -4,6 +4,7 @@
 """Topics of the node."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 
@@ -81,12 +82,14 @@ def create_publishers(
         message_type: type, name: str, qos: QoSProfile | None = None,
         callbacks: PublisherEventCallbacks | None = None,
     ) -> LifecyclePublisher:
-        return node.create_lifecycle_publisher(
+        publisher = node.create_lifecycle_publisher(
             message_type, name if name.startswith('/') else f'~/{name}',
             QoSProfile(depth=_DEPTH) if qos is None else qos,
             event_callbacks=callbacks,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
+        created.callback(node.destroy_lifecycle_publisher, publisher)
+        return publisher
 
     on_match = None if on_map_subscriber is None else PublisherEventCallbacks(
         matched=lambda _: on_map_subscriber())
@@ -110,12 +113,16 @@ def create_publishers(
             points=create(PointCloud2, camera_topic(camera, 'points')),
         )
 
-    return Publishers(
-        cameras={camera: create_for(camera) for camera in cameras},
-        odometry=create(Odometry, 'odometry'),
-        path=KeptOutput(lambda callbacks: create(Path, 'path', kept, callbacks)),
-        map=create(PointCloud2, 'map', kept, on_match),
-    )
+    with ExitStack() as created:
+        publishers = Publishers(
+            cameras={camera: create_for(camera) for camera in cameras},
+            odometry=create(Odometry, 'odometry'),
+            path=KeptOutput(lambda callbacks: create(Path, 'path', kept, callbacks)),
+            map=create(PointCloud2, 'map', kept, on_match),
+        )
+        # Only where one of them cannot be created do those before it go again.
+        created.pop_all()
+    return publishers
 
 
 def destroy_publishers(node: LifecycleNode, publishers: Publishers) -> None:
@@ -157,21 +164,26 @@ def create_subscriptions(
     """
     def create(message_type: type, name: str, callback: Callable[..., None]) -> Subscription:
         qos = QoSPresetProfiles.SENSOR_DATA.value
-        return node.create_subscription(
+        subscription = node.create_subscription(
             message_type, name, callback,
             QoSProfile(depth=_DEPTH, reliability=qos.reliability, durability=qos.durability),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
+        created.callback(node.destroy_subscription, subscription)
+        return subscription
 
-    camera_info = create(CameraInfo, camera_topic(camera, 'camera_info'), on_camera_info)
     # The suffix goes behind the remapped name, as image_transport does it.
     image = node.resolve_topic_name(camera_topic(camera, 'image'))
-    return Subscriptions(
-        image=create(CompressedImage, f'{image}/compressed', on_image) if is_compressed else (
-            create(Image, camera_topic(camera, 'image'), on_image)),
-        camera_info=camera_info,
-        kept_camera_info=KeptCameraInfo(node, camera_info.topic_name, on_camera_info),
-    )
+    with ExitStack() as created:
+        camera_info = create(CameraInfo, camera_topic(camera, 'camera_info'), on_camera_info)
+        subscriptions = Subscriptions(
+            image=create(CompressedImage, f'{image}/compressed', on_image) if is_compressed else (
+                create(Image, camera_topic(camera, 'image'), on_image)),
+            camera_info=camera_info,
+            kept_camera_info=KeptCameraInfo(node, camera_info.topic_name, on_camera_info),
+        )
+        created.pop_all()
+    return subscriptions
 
 
 def destroy_subscriptions(node: LifecycleNode, subscriptions: Subscriptions) -> None:

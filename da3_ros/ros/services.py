@@ -5,7 +5,7 @@
 
 from collections.abc import Callable
 
-from da3_ros.export.session import Session
+from da3_ros.mapping.session_record import Session
 from da3_ros.ros.insight.counters import Counters
 from da3_ros.ros.output.save_service import SaveService
 from da3_ros.ros.parameters.settings import NodeSettings

@@ -10,6 +10,7 @@ from da3_ros.errors import MemoryBudgetError
 from da3_ros.inference import InferenceEngine
 from da3_ros.inference.memory_guard import MemoryLimits
 from da3_ros.mapping.config import KeyframeConfig, PipelineConfig, WindowConfig
+from da3_ros.mapping.frame_stream import FrameStream
 from da3_ros.mapping.keyframe import Frame
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.model import build_network
@@ -149,20 +150,19 @@ def test_a_stream_keeps_every_keyframe_while_memory_comes_and_goes(engine):
         keyframe=KeyframeConfig(mode='time', min_interval_s=0.0, min_sharpness=0.0),
         window=WindowConfig(size=48, stride=8, min_views=2),
     )
-    pipeline = DepthPipeline(engine, config)
+    pipeline, stream = DepthPipeline(engine, config), FrameStream(config)
     kept, posed, sizes = [], [], []
     for i, image in enumerate(random_images(400, seed=3)):
         if i == 64:
             limit_for(engine, 20)
         if i == 96:
             torch.cuda.set_per_process_memory_fraction(1.0)
-        instant = pipeline.select(Frame(stamp_ns=i * 10**8, image=image))
+        (instant,) = stream.take(Frame(stamp_ns=i * 10**8, image=image)).instants
         kept += [keyframe.id for keyframe in instant.keyframes]
         update = pipeline.add(instant)
         posed += [result.id for result in update.keyframes]
         assert not update.dropped
-        if update.window is not None:
-            sizes.append(update.window.num_views)
+        sizes += [window.report.num_views for window in update.windows]
     posed += [result.id for result in pipeline.flush().keyframes]
     assert posed == kept and len(set(posed)) == len(posed)
     assert max(sizes[:8]) == 48

@@ -12,8 +12,8 @@ from da3_ros.mapping.config import ScaleConfig
 from da3_ros.model import build_network, MODELS
 from da3_ros.ros import engine_loading
 from da3_ros.ros.engine_loading import load_engine
-from da3_ros.ros.parameters.camera_settings import CameraSettings
 from da3_ros.ros.parameters.settings import (
+    CameraSettings,
     ModelSettings,
     NodeSettings,
     PreprocessSettings,

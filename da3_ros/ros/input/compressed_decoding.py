@@ -15,7 +15,7 @@ from da3_ros.ros.input.image_decoding import (
     WideImage,
 )
 from da3_ros.ros.input.image_header import read_image_header
-from da3_ros.ros.parameters.camera_settings import CameraSettings
+from da3_ros.ros.parameters.settings import CameraSettings
 import numpy as np
 from sensor_msgs.msg import CompressedImage
 

@@ -16,7 +16,7 @@ import sys
 import cv2
 from cv_bridge import CvBridge, CvBridgeError
 from da3_ros.errors import MessageError
-from da3_ros.ros.parameters.camera_settings import CameraSettings
+from da3_ros.ros.parameters.settings import CameraSettings
 import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image

@@ -16,16 +16,17 @@ from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
 _PROBLEMS = (
-    Event.EXCEPTIONS, Event.BAD_IMAGE, Event.FOREIGN, Event.INFERENCE_FAILED,
-    Event.NO_INTRINSICS, Event.OUT_OF_MEMORY, Event.QUEUE_FULL, Event.BAD_CAMERA_INFO,
-    Event.TF_MISSING, Event.TF_NOT_FINITE, Event.TF_CONFLICT, Event.MAP_BEHIND, Event.SAVE_FAILED,
+    Event.EXCEPTIONS, Event.BAD_IMAGE, Event.WRONG_STAMP, Event.FOREIGN,
+    Event.INFERENCE_FAILED, Event.NO_INTRINSICS, Event.UNPUBLISHED, Event.OUT_OF_MEMORY,
+    Event.QUEUE_FULL, Event.BAD_CAMERA_INFO, Event.TF_MISSING, Event.TF_NOT_FINITE,
+    Event.TF_CONFLICT, Event.MAP_BEHIND, Event.SAVE_FAILED,
 )
 _LONG_INFERENCE_S = 30.0
 _FULL_NAME = 'diagnostic_updater.use_fqn'
 # What is told of every camera of a rig.
 _OF_A_CAMERA = (
     Event.RECEIVED, Event.KEYFRAMES, Event.ABSENT, Event.BAD_IMAGE, Event.DUPLICATE, Event.LATE,
-    Event.FOREIGN, Event.NO_CAMERA_INFO, Event.BAD_CAMERA_INFO,
+    Event.WRONG_STAMP, Event.FOREIGN, Event.NO_CAMERA_INFO, Event.BAD_CAMERA_INFO,
 )
 
 

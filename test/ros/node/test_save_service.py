@@ -7,14 +7,12 @@ import threading
 
 from da3_ros.errors import SaveError
 from da3_ros.export.save import Saved
-from da3_ros.export.session import Session
 from da3_ros.geometry.sim3 import Sim3
-from da3_ros.mapping.archive import ArchivedPose
+from da3_ros.mapping.session_record import RecordedPose, Session
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.output import save_service
 from da3_ros.ros.output.save_service import SaveService
-from da3_ros.ros.parameters.output_settings import SaveSettings
-from da3_ros.ros.parameters.settings import NodeSettings
+from da3_ros.ros.parameters.settings import NodeSettings, SaveSettings
 from lifecycle_msgs.msg import Transition
 from node_harness import eventually
 import numpy as np
@@ -38,7 +36,7 @@ class Side(SpunGraph):
         self.node = Node('da3', context=self.context)
         self.counters = Counters()
         self.settings = NodeSettings(save=SaveSettings(directory=str(folder)))
-        pose = ArchivedPose(0, 1, 'camera', Sim3.identity())
+        pose = RecordedPose(0, 1, 'camera', Sim3.identity())
         self.session = Session((None,), (pose,), 'odom', np.eye(4))
         self.service = SaveService(
             self.node, self.counters, settings=lambda: self.settings,

@@ -5,6 +5,7 @@
 
 import math
 
+from da3_ros.mapping.frame_stream import FrameStream
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.ros.parameters.parameter_table import PARAMETERS
 from da3_ros.ros.parameters.snapshot import build_settings, NodeParameters
@@ -143,10 +144,9 @@ def test_whatever_is_let_in_runs(values):
     except ValueError as error:
         assert any(spec.name in str(error) for spec in PARAMETERS), error
         return
-    pipeline = DepthPipeline(PerfectEngine(curve(6)), config)
-    instants = [instant for frame in STREAM if (instant := pipeline.select(frame)) is not None]
-    while (instant := pipeline.release()) is not None:
-        instants.append(instant)
+    pipeline, stream = DepthPipeline(PerfectEngine(curve(6)), config), FrameStream(config)
+    instants = [instant for frame in STREAM for instant in stream.take(frame).instants]
+    instants += stream.release()
     updates = [pipeline.add(instant) for instant in instants] + [pipeline.flush()]
     if chosen.loop.enabled:
         updates.append(pipeline.close_loops())

@@ -8,8 +8,8 @@ from dataclasses import replace
 import cv2
 from da3_ros.export.save import FORMATS, save_session
 from da3_ros.geometry.sim3 import Sim3
-from da3_ros.mapping.archive import Archive, pack
 from da3_ros.mapping.config import MapConfig
+from da3_ros.mapping.session_record import RecordedKeyframe, RecordedPose, SessionRecord
 import numpy as np
 from perfect_engine import HEIGHT, INTRINSICS, Room, WIDTH
 import pytest
@@ -138,9 +138,10 @@ def test_several_cameras_have_files_and_intrinsics_of_their_own(tmp_path, sessio
     """And networks without confidence write none."""
     other = keyframe(9, true_poses[0], frame_id='rear', confidence=None)
     other = replace(other, intrinsics=INTRINSICS + np.diag([5.0, 5.0, 0.0]))
-    packed = pack(other, other.depth, Sim3.from_rigid(true_poses[0]))
-    both = replace(session, keyframes=(*session.keyframes, packed),
-                   poses=(*session.poses, packed.pose))
+    both = replace(
+        session, keyframes=(*session.keyframes, RecordedKeyframe.of(other)),
+        poses=(*session.poses, RecordedPose(
+            other.id, other.stamp_ns, other.frame_id, Sim3.from_rigid(true_poses[0]))))
     saved = save_session(both, tmp_path, frozenset({'npz', 'colmap', 'tum'}), CONFIG)
     counts = [len(read_tum(saved.path / name)[0]) for name in (
         'trajectory.txt', 'trajectory_2.txt')]
@@ -154,16 +155,14 @@ def test_several_cameras_have_files_and_intrinsics_of_their_own(tmp_path, sessio
     assert [image.camera_id for image in model.images.values()] == [1] * NUM_KEYFRAMES + [2]
 
 
-def test_the_archive_thins_out_and_keeps_the_ends(true_poses):
+def test_the_record_thins_out_and_keeps_the_ends(true_poses):
     """Bounded at all times; poses outlive pictures."""
-    archive = Archive()
+    record = SessionRecord()
     for index in range(100):
-        packed = pack(keyframe(index, true_poses[0]), np.ones((HEIGHT, WIDTH), np.float32),
-                      Sim3.identity())
-        archive.add(packed, max_keyframes=10)
-        ids = [kept.pose.id for kept in archive.keyframes]
+        record.add(keyframe(index, true_poses[0]), np.eye(4), max_keyframes=10)
+        ids = [kept.id for kept in record.session().keyframes]
         assert len(ids) == min(index + 1, 10)
         assert (ids[0], ids[-1]) == (0, index)
-    assert [pose.id for pose in archive.poses] == list(range(100))
+    assert [pose.id for pose in record.session().poses] == list(range(100))
     gaps = np.diff(ids)
     assert gaps.max() <= 2 * gaps[:-1].min()

@@ -11,6 +11,7 @@ from da3_ros.errors import MemoryBudgetError
 from da3_ros.inference import InferenceEngine, memory_guard
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.mapping.config import KeyframeConfig, PipelineConfig, WindowConfig
+from da3_ros.mapping.frame_stream import FrameStream
 from da3_ros.mapping.keyframe import Frame
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.model.camera_head import Cameras
@@ -212,20 +213,19 @@ def test_a_stream_keeps_every_keyframe_while_memory_comes_and_goes(gpu, guard, n
         keyframe=KeyframeConfig(mode='time', min_interval_s=0.0, min_sharpness=0.0),
         window=WindowConfig(size=12, stride=3, min_views=2),
     )
-    pipeline = DepthPipeline(engine, config)
+    pipeline, stream = DepthPipeline(engine, config), FrameStream(config)
     kept, posed, sizes, others = [], [], [], None
     for i, image in enumerate(random_window(84, 28, 28, seed=3)):
         if i == 30:
             others = leave(gpu, guard, 5, (28, 28))
         if i == 45:
             others = None
-        instant = pipeline.select(Frame(stamp_ns=i * 10**8, image=image))
+        (instant,) = stream.take(Frame(stamp_ns=i * 10**8, image=image)).instants
         kept += [keyframe.id for keyframe in instant.keyframes]
         update = pipeline.add(instant)
         assert not update.dropped
         posed += [result.id for result in update.keyframes]
-        if update.window is not None:
-            sizes.append((i, update.window.num_views))
+        sizes += [(i, window.report.num_views) for window in update.windows]
     posed += [result.id for result in pipeline.flush().keyframes]
     assert others is None
     assert posed == kept and len(set(posed)) == len(posed)
