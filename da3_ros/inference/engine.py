@@ -319,12 +319,15 @@ def _in_given_unit(
     # Metric variants answer in metres, whatever they are given.
     expected = 1.0 if prediction.is_metric else conditioning.unit
     unit = network_unit(conditioning.poses, prediction.poses, expected=expected)
+    own_poses = prediction.poses.copy()
+    own_poses[:, :3, 3] *= unit
     return replace(
         prediction,
         depth=prediction.depth * np.float32(unit),
         intrinsics=conditioning.intrinsics,
         poses=conditioning.poses,
         is_metric=False,
+        own_poses=own_poses,
     )
 
 
