@@ -69,7 +69,8 @@ class StatusPublisher:
             problems.append('lengths are not metres')
         return DiagnosticStatus(
             level=DiagnosticStatus.WARN if problems else DiagnosticStatus.OK,
-            name=self._name, message='; '.join([f'{state} {loading}'.rstrip(), *problems]), hardware_id='none',
+            name=self._name, hardware_id='none',
+            message='; '.join([f'{state} {loading}'.rstrip(), *problems]),
             values=[KeyValue(key=key, value=value) for key, value in values.items()])
 
     def _world(self) -> dict[str, str]:
