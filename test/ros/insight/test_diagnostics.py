@@ -38,7 +38,8 @@ class Bench(SpunGraph):
         self._node.create_subscription(DiagnosticArray, '/diagnostics', self._store, 10)
         Diagnostics(
             self._node, Counters(), self.health, settings=lambda: self.settings,
-            num_publishers=lambda: 1, cameras=dict, identity=lambda: IDENTITY, busy_s=lambda: self.busy_s)
+            num_publishers=lambda: 1, cameras=dict, identity=lambda: IDENTITY,
+            busy_s=lambda: self.busy_s)
         self.spin(self._node)
 
     def _store(self, message) -> None:
