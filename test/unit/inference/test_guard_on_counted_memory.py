@@ -189,7 +189,7 @@ def test_memory_that_makes_windows_fast_is_given_back_where_it_is_short(gpu, gua
     assert guard._fast.held_bytes > 0
 
 
-def test_a_fast_window_that_runs_out_of_memory_runs_plainly(monkeypatch, gpu, guard):
+def test_a_fast_window_that_runs_out_of_memory_runs_plainly(monkeypatch, guard):
     window = random_window(6)
     expected = guard.run(window)
 

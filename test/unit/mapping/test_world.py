@@ -28,6 +28,12 @@ def window(truth, numbers, random):
     return bare_windows.window(Drive(truth), numbers, random)
 
 
+def garbled(views, random):
+    """Make nonsense of what a window sees."""
+    return [replace(view, depth=view.depth * random.uniform(0.1, 3.0, view.depth.shape).astype(
+        np.float32)) for view in views]
+
+
 METRIC_SOURCES = ['fixed', 'model', 'tf', 'pose']
 
 
@@ -94,8 +100,8 @@ def test_a_join_that_was_refused_is_in_the_covariance(after_a_bad_window):
     assert turn[15] > 1.0
 
 
-def test_what_a_segment_knew_by_itself_counts_at_the_tie():
-    """Metres that came only after the loss are those of all from then on."""
+def test_metres_that_come_after_a_loss_are_found_over_the_tie():
+    """A source that begins to speak only when a window was lost."""
     truth = straight(3.0, 41)
     random = np.random.default_rng(1)
     world = World(AlignmentConfig(), ScaleConfig(source='tf'))
@@ -118,6 +124,19 @@ def test_what_a_segment_knew_by_itself_counts_at_the_tie():
     scale = np.median(placed[-1].odom_S_window.scale * seen)
     assert placed[-1].scale.is_metric
     assert scale == pytest.approx(1.0, abs=0.02)
+
+
+def test_units_of_different_kinds_may_differ_by_anything():
+    """A unit of the network's own against a metre; two of one kind may not."""
+    truth, random = straight(3.0, 40), np.random.default_rng(8)
+    for is_metric in (False, True):
+        world = World(AlignmentConfig(), ScaleConfig(source='pose'))
+        world.place(window(truth, range(12), random), is_metric=False)
+        views = [replace(view, depth=50.0 * view.depth, window_T_camera=Sim3(
+            50.0, np.eye(3), np.zeros(3)).transform_pose(view.window_T_camera))
+            for view in window(truth, range(4, 16), random)]
+        rejection = world.place(views, is_metric=is_metric).rejection
+        assert (rejection is None) == is_metric
 
 
 def test_measurements_that_were_not_believed_reach_nobody():
@@ -204,12 +223,6 @@ def test_the_covariance_is_that_of_many_drives():
         drift.covariance(end)[3:, 3:], expected[3:, 3:], atol=0.05 * expected[3, 3])
 
 
-def garbled(views, random):
-    """Make nonsense of what a window sees."""
-    return [replace(view, depth=view.depth * random.uniform(0.1, 3.0, view.depth.shape).astype(
-        np.float32)) for view in views]
-
-
 def test_a_correction_moves_what_was_lost_too():
     """A loop that closes before a tie: the tie brings the window to where the old segment is."""
     truth, random = straight(3.0, 40), np.random.default_rng(4)
@@ -219,7 +232,9 @@ def test_a_correction_moves_what_was_lost_too():
     first = world.place(views, is_metric=False)
     camera = move @ first.map_S_window @ Sim3.from_rigid(views[6].window_T_camera)
     bad = garbled(window(truth, range(4, 16), random), random)
-    assert world.place(bad, is_metric=False).rejection is not None
+    lost = world.place(bad, is_metric=False)
+    assert lost.rejection is not None
+    newest = lost.odom_S_window.transform_pose(bad[-1].window_T_camera)
     world.correct(MapCorrection.of([(0, move)]))
     views = window(truth, range(6, 18), random)
     tied = world.place(views, is_metric=False)
@@ -228,6 +243,9 @@ def test_a_correction_moves_what_was_lost_too():
     np.testing.assert_allclose(found.translation, camera.translation, atol=1e-3)
     np.testing.assert_allclose(found.rotation, camera.rotation, atol=1e-3)
     assert tied.scale.metres_per_unit == pytest.approx(1.3)
+    # Neither is felt in odom, where the newest shared camera stays as it is.
+    held = tied.odom_S_window.transform_pose(views[9].window_T_camera)
+    np.testing.assert_allclose(held, newest, atol=1e-6)
 
 
 def test_a_loop_changes_the_unit_and_not_what_is_known_of_metres():
