@@ -137,12 +137,12 @@ def test_what_waits_in_the_end_is_given_back():
 
 
 def test_a_clock_that_jumps_for_all_cameras_is_seen_at_once():
-    """Two cameras confirm each other; it is one session, and nothing is lost."""
-    def both(first_ms):
+    """Two cameras confirm each other; it is one session for all, and nothing is lost."""
+    def all_three(first_ms):
         return [replace(frame, camera=camera) for frame in steady(4, first_ms=first_ms)
-                for camera in ('front', 'left')]
+                for camera in ('front', 'left', 'right')]
 
-    stream = [*both(10**6), *both(5000)]
+    stream = [*all_three(10**6), *all_three(5000)]
     verdicts = watched(stream)
     assert [id(each.frame) for each in verdicts] == [id(frame) for frame in stream]
     assert [stamp for stamp, _ in sessions(verdicts)] == [10**6, 5000]
