@@ -79,7 +79,10 @@ def test_counting_does_not_bring_in_the_compiler(monkeypatch):
     monkeypatch.setitem(sys.modules, 'torch._dynamo', None)
 
     class Counted(CountedMemory):
+        """Has what torch makes of a class of this kind made anew."""
+
         def __torch_dispatch__(self, *arguments):
+            """Pass it on."""
             return super().__torch_dispatch__(*arguments)
 
     with Counted() as memory:
