@@ -88,9 +88,10 @@ def calibrate_on_host(
 
 def _head_bytes(branch: Branch, pixels: NDArray[np.uint8]) -> int:
     """Return what the depth head needs for some views at once."""
-    with CountedMemory() as memory:
+    memory = CountedMemory()
+    with memory:
         features = branch.features(torch.from_numpy(pixels), None)
         before = memory.held_bytes
         memory.forget_peak()
         branch.decode(features, Maps(len(pixels), torch.device('cpu')))
-        return memory.peak_bytes - before
+    return memory.peak_bytes - before
