@@ -83,12 +83,14 @@ class SimulatedGpu:
         return taken
 
     def make_guard(
-        self, network: Network, cache: Path, *, reserve_mib: int = 0
+        self, network: Network, cache: Path, *, reserve_mib: int = 0,
+        options: ExecutorOptions | None = None,
     ) -> MemoryGuard:
         """Put a network behind a guard; one on 'meta' answers nothing, at once."""
         return MemoryGuard(
-            network, lambda options: self._make_executor(network, options), ExecutorOptions(),
-            MemoryLimits(reserve_mib), cache=CalibrationCache(cache),
+            network, lambda options: self._make_executor(network, options),
+            ExecutorOptions() if options is None else options, MemoryLimits(reserve_mib),
+            cache=CalibrationCache(cache),
         )
 
     def install(self, monkeypatch) -> None:

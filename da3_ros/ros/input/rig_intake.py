@@ -95,9 +95,10 @@ class RigIntake:
         self._offer(self._stream.release())
 
     def release_if_idle(self) -> None:
-        """Do so if no frame has come since the last call."""
+        """Do so if no frame has come since the last call, and drop what nothing has confirmed."""
         if self._is_idle:
             self.release()
+            self._refuse(self._stream.expire())
         self._is_idle = True
 
     def restart(self) -> None:

@@ -128,6 +128,26 @@ def test_wrong_stamps_in_a_row_that_do_not_agree_end_no_world():
     assert len(refusals(verdicts)) == 3
 
 
+def test_a_session_begins_although_its_first_frame_was_not_waited_for():
+    """A slow camera after a gap: the first frame is dropped once, and the second confirms it."""
+    watch = SessionWatch(max_gap_s=5.0)
+    watched([*steady(5), at(20_000)], watch)
+    assert refusals(watch.expire()) == [(20_000, Refusal.WRONG_STAMP)]
+    assert watch.expire() == ()
+    verdicts = watch.observe(at(21_000))
+    assert [stamp for stamp, _ in sessions(verdicts)] == stamps_ms(verdicts) == [21_000]
+    assert not refusals(verdicts)
+
+
+def test_a_stream_goes_on_after_a_pause_whose_end_was_not_waited_for():
+    """Shorter than a gap: no session, and no frame twice."""
+    watch = SessionWatch(max_gap_s=5.0)
+    watched([*steady(5), at(3000)], watch)
+    assert refusals(watch.expire()) == [(3000, Refusal.WRONG_STAMP)]
+    verdicts = watch.observe(at(4000))
+    assert (stamps_ms(verdicts), sessions(verdicts)) == ([4000], [])
+
+
 def test_what_waits_in_the_end_is_given_back():
     """And the next frame is a first one."""
     watch = SessionWatch(max_gap_s=5.0)
