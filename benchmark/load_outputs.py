@@ -107,7 +107,8 @@ def main() -> int:
     record.show('odom', np.eye(4))
     with tempfile.TemporaryDirectory() as folder:
         started = time.process_time()
-        saved = save_session(record.session(), Path(folder), frozenset(FORMATS), config, GridConfig())
+        saved = save_session(
+            record.session(), Path(folder), frozenset(FORMATS), config, GridConfig())
         spent_s = time.process_time() - started
     sys.stdout.write(
         f'\nRemembered: {num_bytes / NUM_KEYFRAMES / _MIB:.2f} MiB per keyframe. Saving '

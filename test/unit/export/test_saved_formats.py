@@ -147,8 +147,10 @@ def test_the_images_of_a_colmap_model_see_each_other(saved):
 def test_a_quarter_metre_voxel_gives_a_coarse_cloud(session, tmp_path):
     """The map's parameters hold for the saved cloud."""
     fine = save_session(session, tmp_path, frozenset({'ply'}), CONFIG, GRID_CONFIG)
-    coarse = save_session(session, tmp_path, frozenset({'ply'}), MapConfig(voxel_m=0.25), GRID_CONFIG)
-    none = save_session(session, tmp_path, frozenset({'ply'}), MapConfig(min_confidence=5.0), GRID_CONFIG)
+    coarse = save_session(
+        session, tmp_path, frozenset({'ply'}), MapConfig(voxel_m=0.25), GRID_CONFIG)
+    none = save_session(
+        session, tmp_path, frozenset({'ply'}), MapConfig(min_confidence=5.0), GRID_CONFIG)
     counts = [len(read_ply(saved.path / 'cloud.ply')[0]) for saved in (fine, coarse, none)]
     assert counts[0] > 3 * counts[1] > 3 * counts[2] == 0
     assert [path.name for path in fine.path.iterdir()] == ['cloud.ply']
