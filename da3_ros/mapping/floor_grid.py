@@ -73,7 +73,7 @@ def floor_grid(
     cells = np.full((rows, columns), UNKNOWN, np.int8)
     _clear(cells, *(_cells_of(each, config.cell_m) - first for each in (starts, ends)))
     _mark(cells, _cells_of(positions[in_band], config.cell_m) - first, OCCUPIED)
-    return FloorGrid(cells, config.cell_m, first * config.cell_m)
+    return FloorGrid(cells, config.cell_m, first * np.float64(config.cell_m))
 
 
 def _rays_in_band(
