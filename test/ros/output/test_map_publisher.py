@@ -289,9 +289,7 @@ def test_a_fault_of_the_map_is_only_the_maps(side, monkeypatch):
 def test_a_grid_comes_to_who_listens_to_nothing_else(side):
     """In the frame of the map, in the convention of map_server; late ones get it too."""
     grids = side.listen_to_grid()
-    shown_T_map = np.eye(4)
-    shown_T_map[:3, 3] = 0.05, 20.05, 0.0
-    side.record.show('map', shown_T_map)
+    side.record.show('map', Sim3(1.0, np.eye(3), np.array([0.05, 20.05, 0.0])).rigid_part())
     side.add(keyframe(0, x=10.0))
     assert eventually(lambda: grids)
     grid = grids[-1]
@@ -303,8 +301,7 @@ def test_a_grid_comes_to_who_listens_to_nothing_else(side):
     assert grid.info.origin.position.y == pytest.approx(20.05 - 2.5 / 8.0, abs=0.1)
     assert grid.info.origin.orientation.w == 1.0
     cells = np.array(grid.data).reshape(grid.info.height, grid.info.width)
-    assert cells.shape == (7, 9)
-    assert set(np.unique(cells)) == {-1, 0, 100}
+    assert (cells.shape, set(np.unique(cells))) == ((7, 9), {-1, 0, 100})
     late = side.listen_to_grid()
     assert eventually(lambda: late)
     assert late[-1].data == grid.data
