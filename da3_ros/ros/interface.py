@@ -19,6 +19,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 _DEPTH = 10
+_KEPT = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +96,6 @@ def create_publishers(
 
     on_match = None if on_map_subscriber is None else PublisherEventCallbacks(
         matched=lambda _: on_map_subscriber())
-    kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
     def create_for(camera: str) -> CameraPublishers:
         depth = create(Image, camera_topic(camera, 'depth/image'))
@@ -119,9 +119,9 @@ def create_publishers(
         publishers = Publishers(
             cameras={camera: create_for(camera) for camera in cameras},
             odometry=create(Odometry, 'odometry'),
-            path=KeptOutput(lambda callbacks: create(Path, 'path', kept, callbacks)),
-            map=create(PointCloud2, 'map', kept, on_match),
-            grid=create(OccupancyGrid, 'grid', kept, on_match),
+            path=KeptOutput(lambda callbacks: create(Path, 'path', _KEPT, callbacks)),
+            map=create(PointCloud2, 'map', _KEPT, on_match),
+            grid=create(OccupancyGrid, 'grid', _KEPT, on_match),
         )
         # Only where one of them cannot be created do those before it go again.
         created.pop_all()
