@@ -95,7 +95,7 @@ class Da3Node(LifecycleNode):
             self, self._counters, self._health, state=lambda: self._transitions.state,
             problems=self._problems)
         self._own_services = Services(
-            self, self._active_line, self._counters, lambda: self._params.settings)
+            self, lambda: self._line, self._counters, lambda: self._params.settings)
         if self.get_parameter('autostart').value:
             # The steady clock: simulated time may not have begun.
             self._autostart_timer = self.create_timer(
@@ -255,9 +255,6 @@ class Da3Node(LifecycleNode):
             self.get_logger().error(
                 'autostart failed; when the cause is mended: ros2 lifecycle set '
                 f'{self.get_fully_qualified_name()} configure, and activate')
-
-    def _active_line(self) -> ProcessingLine | None:
-        return self._line if self._line is not None and self._line.is_active else None
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -90,9 +90,10 @@ def _fused(
     fused = VoxelMap()
     for keyframe in session.restored():
         check()
+        pose = Sim3.from_rigid(keyframe.odom_T_camera)
         fused.add(
-            observe(keyframe, keyframe.depth, frame_S_camera=Sim3.from_rigid(
-                keyframe.odom_T_camera), min_confidence=config.min_confidence,
-                limit=config.limit_m),
-            keyframe.odom_T_camera[:3, 3], config)
+            observe(keyframe, keyframe.depth, frame_S_camera=pose,
+                    min_confidence=config.min_confidence, limit=config.limit_m),
+            pose.translation, config)
+        fused.look(keyframe, keyframe.depth, pose, config)
     return fused.points(config)

@@ -6,10 +6,10 @@
 import os
 from pathlib import Path
 
-from da3_ros.inference.branch import Maps
 from da3_ros.inference.calibration import pair_seconds, run_probe, shortest_seconds
 from da3_ros.inference.counted_memory import CountedMemory
 from da3_ros.inference.executor import WindowExecutor
+from da3_ros.inference.maps import Maps
 from da3_ros.inference.memory_model import Calibration, WindowModel
 from da3_ros.inference.placement import main_branch, weight_bytes
 from da3_ros.model.build import Network

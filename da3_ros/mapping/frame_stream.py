@@ -77,6 +77,10 @@ class FrameStream:
         """
         return self._announced(self._selector.release())
 
+    def expire(self) -> tuple[Refused, ...]:
+        """Drop the frames that wait to be confirmed, because none has come for a while."""
+        return self._watch.expire()
+
     def restart(self) -> None:
         """Let the next frame be kept, whatever it shows, because the pipeline was reset."""
         self._selector.restart()

@@ -122,6 +122,8 @@ class PosedKeyframe:
     :param base_T_camera: the frame's.
     :param picture: the image, for those who compress it, or None where nobody shares it.
     :param source: (H, W, 3) the frame's image, or None where nobody needs it.
+    :param covariance: (6, 6) of x, y, z and rotations about the axes of ``odom``, or None where
+        there is no pose.
     """
 
     id: int  # noqa: A003
@@ -142,6 +144,7 @@ class PosedKeyframe:
     base_T_camera: NDArray[np.float64] | None = None
     picture: Picture | None = None
     source: NDArray[np.uint8] | None = None
+    covariance: NDArray[np.float64] | None = None
 
     @property
     def jpeg(self) -> bytes:

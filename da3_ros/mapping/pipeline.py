@@ -18,6 +18,7 @@ from da3_ros.mapping.keyframe import (
     WindowEngine,
 )
 from da3_ros.mapping.loop_closure import LoopCloser, LoopReport
+from da3_ros.mapping.metres import has_motion
 from da3_ros.mapping.stream_pace import StreamPace
 from da3_ros.mapping.update import (
     DroppedKeyframe,
@@ -127,7 +128,7 @@ class DepthPipeline:
             except Da3Error as error:
                 _logger.warning('no loop was looked for: %s', str(error))
         if loop is not None:
-            self._world.correct(loop.map_S_window)
+            self._world.correct(loop.correction)
             self._tell(correction=loop.correction, loop=loop)
         return self.take_update()
 
@@ -223,7 +224,7 @@ class DepthPipeline:
         inferred_s = time.monotonic()
         views = read_views(prediction, keyframes)
         is_conditioned = given_poses is not None
-        placement = self._world.place(views, is_metric=prediction.is_metric or is_conditioned)
+        placement = self._world.place(views, is_metric=prediction.is_metric)
         seen = {view.keyframe.id: view for view in views}
         new_views = tuple(seen[k.id] for k in window.new if k.id in seen)
         posed = [_pose(view, placement, started_s, inferred_s) for view in new_views]
@@ -239,10 +240,18 @@ class DepthPipeline:
             self._loops.note(placement, new_views)
 
     def _given_poses(self, keyframes: Sequence[Keyframe]) -> NDArray[np.float64] | None:
-        """Return the robot's poses for ``scale.source`` pose, if all are known."""
+        """
+        Return the robot's poses for ``scale.source`` pose, if all are known.
+
+        Poses that hold no motion say nothing about lengths: given to the network, they would leave
+        a window in any unit, and its cameras in another.
+        """
+        scale = self._config.scale
         known = [k.frame.robot_T_camera for k in keyframes if k.frame.robot_T_camera is not None]
-        is_wanted = self._config.scale.source == 'pose'
-        return np.stack(known) if is_wanted and len(known) == len(keyframes) else None
+        if scale.source != 'pose' or len(known) < len(keyframes):
+            return None
+        poses = np.stack(known)
+        return poses if has_motion(poses[:, :3, 3], scale) else None
 
     def _shrink(self, window: Window, error: MemoryBudgetError) -> None:
         num_views = len(window.keyframes)
@@ -277,6 +286,7 @@ def _pose(
     """Express one view in ``odom``: the same scale for its depth and its position."""
     frame = view.keyframe.frame
     pose = None if placement.window is None else view.window_T_camera
+    odom_T_camera = FIRST_CAMERA if pose is None else placement.odom_S_window.transform_pose(pose)
     return PosedKeyframe(
         id=view.keyframe.id,
         stamp_ns=frame.stamp_ns,
@@ -285,12 +295,11 @@ def _pose(
         depth=view.depth * np.float32(placement.odom_S_window.scale),
         confidence=view.confidence,
         intrinsics=view.intrinsics,
-        odom_T_camera=(
-            FIRST_CAMERA if pose is None else placement.odom_S_window.transform_pose(pose)
-        ),
+        odom_T_camera=odom_T_camera,
         segment=placement.segment,
         is_metric=placement.scale.is_metric,
         has_pose=pose is not None,
+        covariance=None if pose is None else placement.drift.covariance(odom_T_camera[:3, 3]),
         camera=frame.camera,
         instant=view.keyframe.instant,
         robot_T_camera=frame.robot_T_camera,

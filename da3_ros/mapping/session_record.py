@@ -156,6 +156,7 @@ class SessionRecord:
     def __init__(self) -> None:
         """Start empty."""
         self._lock = threading.Lock()
+        self._last: Session | None = None
         self._keyframes: list[RecordedKeyframe] = []
         self._poses: dict[int, RecordedPose] = {}
         self._num_corrections = 0
@@ -165,6 +166,8 @@ class SessionRecord:
     def begin_session(self) -> None:
         """Forget the world so far, but not how often the map was corrected."""
         with self._lock:
+            if self._keyframes:
+                self._last = self._session()
             self._keyframes = []
             self._poses = {}
 
@@ -186,6 +189,7 @@ class SessionRecord:
             keyframe.id, keyframe.stamp_ns, keyframe.frame_id,
             Sim3.from_rigid(map_T_odom @ keyframe.odom_T_camera))
         with self._lock:
+            self._last = None
             self._poses[keyframe.id] = pose
             if max_keyframes:
                 self._keyframes.append(packed)
@@ -243,9 +247,16 @@ class SessionRecord:
     def session(self) -> Session:
         """Return the session as it is known now."""
         with self._lock:
-            return Session(
-                tuple(self._keyframes), tuple(self._poses.values()), self._frame,
-                self._frame_T_map)
+            return self._session()
+
+    def last_session(self) -> Session:
+        """Return the one before, where a new one has begun and nothing was added to it yet."""
+        with self._lock:
+            return self._session() if self._last is None else self._last
+
+    def _session(self) -> Session:
+        return Session(
+            tuple(self._keyframes), tuple(self._poses.values()), self._frame, self._frame_T_map)
 
     def _thin_out_poses(self) -> None:
         """Forget every other pose, but none of a keyframe that is kept, nor the newest."""

@@ -119,14 +119,14 @@ class _Break:
     :param reason: for the log.
     :param is_of_time: whether the stamps of all cameras are concerned.
     :param begins: whether it begins a session if it is confirmed.
-    :param is_late: whether it is dropped as a late one at once, and only remembered.
+    :param is_dropped: whether the frame is dropped already, and only remembered.
     """
 
     refusal: Refusal
     reason: str
     is_of_time: bool = True
     begins: bool = True
-    is_late: bool = False
+    is_dropped: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,8 +190,20 @@ class SessionWatch:
         if witness is not None:
             return (*_dropped(held), *self._confirm(witness, stream, frame, signature))
         self._held[frame.camera] = _Held(frame, signature, broke)
-        late = (Refused(frame, Refusal.LATE),) if broke.is_late else ()
+        late = (Refused(frame, Refusal.LATE),) if broke.is_dropped else ()
         return (*_dropped(held), *late)
+
+    def expire(self) -> tuple[Refused, ...]:
+        """
+        Drop the frames that still wait to be confirmed; a session may begin after them yet.
+
+        :returns: those.
+        """
+        refused = tuple(each for held in self._held.values() for each in _dropped(held))
+        self._held = {
+            camera: replace(held, broke=replace(held.broke, is_dropped=True))
+            for camera, held in self._held.items()}
+        return refused
 
     def end(self) -> tuple[Refused, ...]:
         """
@@ -199,10 +211,11 @@ class SessionWatch:
 
         :returns: what waited in vain to be confirmed.
         """
-        held, self._held = self._held, {}
+        refused = self.expire()
+        self._held.clear()
         self._newest_ns = None
         self._streams.clear()
-        return tuple(refused for each in held.values() for refused in _dropped(each))
+        return refused
 
     def _continue(
         self, stream: _Stream | None, held: _Held | None, frame: Frame, signature: _Signature
@@ -232,7 +245,7 @@ class SessionWatch:
             return _Break(Refusal.WRONG_STAMP, back)
         if back_ns >= 0 and self._comes_again(stream, frame):
             # A bag that is shorter than a frame may be late, from its beginning.
-            return _Break(Refusal.LATE, back, is_late=True)
+            return _Break(Refusal.LATE, back, is_dropped=True)
         if ahead_ns > self._max_gap_ns:
             return _Break(Refusal.WRONG_STAMP, ahead)
         if ahead_ns > stream.leap_ns():
@@ -267,13 +280,15 @@ class SessionWatch:
         if not held.broke.begins:
             self._note(held.frame, held.signature)
             self._note(frame, signature)
-            return Admitted(held.frame), Admitted(frame)
+            before = () if held.broke.is_dropped else (Admitted(held.frame),)
+            return (*before, Admitted(frame))
         now_s = self._now_s()
         is_calm = len(self._breaks_s) < _NUM_BREAKS or now_s - self._breaks_s[0] > _BREAKS_S
         self._breaks_s.append(now_s)
         if not (is_calm or stream is None or now_s - stream.seen_s > _SILENCE_S):
-            self._held[frame.camera] = _Held(frame, signature, held.broke)
-            return () if held.broke.is_late else (
+            broke = replace(held.broke, is_dropped=False)
+            self._held[frame.camera] = _Held(frame, signature, broke)
+            return () if held.broke.is_dropped else (
                 Refused(held.frame, Refusal.FOREIGN, held.broke.reason),)
         if held.broke.is_of_time:
             # The others will jump too, and that is not another session.
@@ -282,7 +297,7 @@ class SessionWatch:
             del self._streams[held.frame.camera]
         begun = self._begin(held.frame, held.signature, held.broke.reason)
         self._note(frame, signature)
-        if held.broke.is_late:
+        if held.broke.is_dropped:
             return (replace(begun, frame=frame),)
         return begun, Admitted(frame)
 
@@ -299,6 +314,6 @@ class SessionWatch:
 
 def _dropped(held: _Held | None) -> tuple[Refused, ...]:
     """Give up a frame that was held, unless it was dropped before."""
-    if held is None or held.broke.is_late:
+    if held is None or held.broke.is_dropped:
         return ()
     return (Refused(held.frame, held.broke.refusal, held.broke.reason),)

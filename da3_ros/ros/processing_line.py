@@ -228,7 +228,7 @@ class ProcessingLine:
 
     def session(self) -> Session:
         """Return what can be saved."""
-        return self._record.session()
+        return self._record.session() if self.is_active else self._record.last_session()
 
     def set_paused(self, is_paused: bool) -> None:
         """

@@ -7,7 +7,7 @@ import threading
 import time
 
 from da3_ros.mapping.keyframe import Frame, Instant, Keyframe
-from da3_ros.ros.conversions import to_transform
+from da3_ros.ros.conversions import to_stamp, to_transform
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.parameters.settings import NodeSettings, TfSettings
 from da3_ros.ros.robot_frames import RobotFrames, RobotPoses
@@ -15,6 +15,8 @@ from node_harness import eventually
 import numpy as np
 import pytest
 from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rosgraph_msgs.msg import Clock
 from spun_graph import SpunGraph
 from tf2_ros import StaticTransformBroadcaster, TransformBroadcaster
 
@@ -25,10 +27,12 @@ TIMEOUT_S = 0.3
 class Robot(SpunGraph):
     """A node that listens to frames, and one that publishes them."""
 
-    def __init__(self, domain_id) -> None:
+    def __init__(self, domain_id, *, use_sim_time=False) -> None:
         """Spin both."""
         super().__init__(domain_id)
-        listener, robot = (Node(name, context=self.context) for name in ('listener', 'robot'))
+        self.listener = listener = Node('listener', context=self.context, parameter_overrides=[
+            Parameter('use_sim_time', value=use_sim_time)])
+        self.node = robot = Node('robot', context=self.context)
         self.frames = RobotFrames(listener)
         self.static = StaticTransformBroadcaster(robot)
         self.moving = TransformBroadcaster(robot)
@@ -150,3 +154,26 @@ def test_what_is_not_to_be_had_is_waited_for_since_the_keyframe_came(robot, capl
     assert time.monotonic() - started < TIMEOUT_S / 2
     assert counters[Event.TF_MISSING] == 2
     assert len([text for text in caplog.messages if 'odom from camera' in text]) == 1
+
+
+def test_a_clock_that_goes_back_empties_the_buffer(domain_id):
+    """A bag that loops, in simulated time: where the robot was in the last round is not now."""
+    robot = Robot(domain_id, use_sim_time=True)
+    clock = robot.node.create_publisher(Clock, '/clock', 10)
+
+    def set_clock(seconds):
+        clock.publish(Clock(clock=to_stamp(seconds * 10**9)))
+        return robot.listener.get_clock().now().nanoseconds == seconds * 10**9
+
+    def is_known():
+        return not isinstance(robot.look_up('arm', stamp_ns=19 * 10**9, timeout_s=0.0)[0], str)
+
+    try:
+        assert eventually(lambda: set_clock(20))
+        assert eventually(lambda: robot.moving.pub_tf.get_subscription_count() > 0)
+        robot.moving.sendTransform(link('arm', 19 * 10**9))
+        assert eventually(is_known)
+        assert eventually(lambda: set_clock(10))
+        assert not is_known()
+    finally:
+        robot.close()

@@ -98,6 +98,37 @@ def test_discard_is_prompt_and_final(bench_of):
     assert bench.counters[Event.PUBLISHED] == 2
 
 
+def test_discard_waits_for_the_keyframe_that_is_being_sent(bench_of):
+    """It comes out whole, before the world ends; nothing comes after that."""
+    bench = bench_of()
+    bench.outlet.gate.clear()
+    stamps = bench.offer(2)
+    assert bench.outlet.is_publishing.wait(5.0)
+    thread = threading.Thread(target=bench.worker.discard, args=['enough'])
+    thread.start()
+    thread.join(0.2)
+    assert thread.is_alive() and bench.outlet.num_sessions == 0
+    bench.outlet.gate.set()
+    thread.join(5.0)
+    assert bench.outlet.num_sessions == 1
+    num_out = len(bench.outlet.stamps)
+    time.sleep(0.2)
+    assert bench.outlet.stamps == stamps[:num_out]
+    assert bench.counters[Event.PUBLISHED] + bench.counters[Event.RESET] == 2
+
+
+def test_no_window_is_told_of_in_a_world_that_has_ended(bench_of):
+    """An inference that ends after the discard says nothing of the new world."""
+    bench = bench_of()
+    bench.engine.gate.clear()
+    bench.offer(2)
+    assert bench.engine.is_inferring.wait(5.0)
+    bench.worker.discard('enough')
+    bench.engine.gate.set()
+    assert eventually(lambda: bench.counters[Event.RESET] == 2, 5.0)
+    assert bench.outlet.reports == []
+
+
 def test_a_window_that_fails_costs_only_itself(bench_of):
     """The thread lives on, and every keyframe is accounted for."""
     bench = bench_of()

@@ -52,6 +52,9 @@ class Collector:
         self.loops = []
         self.reports = []
         self.refuses = ()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.is_publishing = threading.Event()
         self.session = None
         self.num_sessions = 0
 
@@ -75,7 +78,9 @@ class Collector:
         return keyframe
 
     def publish(self, messages):
-        """Remember its stamp."""
+        """Remember its stamp, when the gate is open."""
+        self.is_publishing.set()
+        self.gate.wait(10.0)
         self.stamps.append(messages.stamp_ns)
 
     def publish_correction(self, window, settings):

@@ -18,11 +18,11 @@ from da3_ros.ros.input.rectification import Rectifier
 from da3_ros.ros.input.value_range import ValueRange
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.insight.health import Health
+from da3_ros.ros.insight.repetition import THROTTLE_S
 from da3_ros.ros.parameters.settings import CameraSettings, PreprocessSettings
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-_THROTTLE_S = 5.0
 # Pixels that the network will not see cost most; half as many as these would be too few.
 _SPARE = 2
 _DEFAULT_FRAME_ID = 'camera_optical_frame'
@@ -123,7 +123,7 @@ class ImageIntake:
             self._pass_on(message, self._decode(message), received_s)
         except MessageError as error:
             self._counters.add(Event.BAD_IMAGE)
-            self._logger.error(f'image dropped: {error}', throttle_duration_sec=_THROTTLE_S)
+            self._logger.error(f'image dropped: {error}', throttle_duration_sec=THROTTLE_S)
 
     def _decode(self, message: Image | CompressedImage) -> RgbImage:
         header, most = message.header, self._settings.max_pixels

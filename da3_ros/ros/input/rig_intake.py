@@ -13,12 +13,10 @@ from da3_ros.mapping.session_watch import Refusal, Refused
 from da3_ros.ros.input.image_intake import ImageIntake, plan_view
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.insight.health import Health
+from da3_ros.ros.insight.repetition import THROTTLE_S
 from da3_ros.ros.parameters.settings import CameraSettings, PreprocessSettings
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
-_THROTTLE_S = 5.0
-# Cameras that run free may be missing in every second instant.
-_ABSENCE_THROTTLE_S = 60.0
 _EVENT_OF_REFUSAL = {
     Refusal.DUPLICATE: Event.DUPLICATE,
     Refusal.LATE: Event.LATE,
@@ -97,9 +95,10 @@ class RigIntake:
         self._offer(self._stream.release())
 
     def release_if_idle(self) -> None:
-        """Do so if no frame has come since the last call."""
+        """Do so if no frame has come since the last call, and drop what nothing has confirmed."""
         if self._is_idle:
             self.release()
+            self._refuse(self._stream.expire())
         self._is_idle = True
 
     def restart(self) -> None:
@@ -132,11 +131,11 @@ class RigIntake:
             if each.refusal is Refusal.FOREIGN:
                 self._loggers[camera].error(
                     'image dropped: two cameras seem to publish on this topic: '
-                    f'{each.detail}, and back again', throttle_duration_sec=_THROTTLE_S)
+                    f'{each.detail}, and back again', throttle_duration_sec=THROTTLE_S)
             elif each.refusal is Refusal.WRONG_STAMP:
                 self._loggers[camera].warning(
                     f'image dropped: its stamp {each.frame.stamp_ns} ns is of another time than '
-                    f'those around it: {each.detail}', throttle_duration_sec=_THROTTLE_S)
+                    f'those around it: {each.detail}', throttle_duration_sec=THROTTLE_S)
 
     def _view(self, frame: Frame) -> _View:
         """Foresee the view of a frame, which must go together with those of the other cameras."""
@@ -171,8 +170,8 @@ class RigIntake:
         for camera in absent - self._absent:
             self._loggers[camera].warning(
                 f'no image within {self._settings.sync_tolerance_s} s of the other cameras: '
-                'the windows go on without', throttle_duration_sec=_ABSENCE_THROTTLE_S)
+                'the windows go on without', throttle_duration_sec=THROTTLE_S)
         for camera in self._absent - absent:
             self._loggers[camera].info(
-                'the windows have its images again', throttle_duration_sec=_ABSENCE_THROTTLE_S)
+                'the windows have its images again', throttle_duration_sec=THROTTLE_S)
         self._absent = absent

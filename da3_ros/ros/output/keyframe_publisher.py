@@ -17,7 +17,6 @@ from da3_ros.ros.interface import CameraPublishers, Publishers
 from da3_ros.ros.output.compressed_images import to_depth_message, to_jpeg_message
 from da3_ros.ros.output.depth_mask import mask_depth
 from da3_ros.ros.output.depth_preview import DepthPreview
-from da3_ros.ros.output.drift import Drift, unknown_covariance
 from da3_ros.ros.output.image_size import at_image_size
 from da3_ros.ros.output.map_broadcaster import MapBroadcaster
 from da3_ros.ros.output.map_publisher import MapPublisher
@@ -31,6 +30,9 @@ from numpy.typing import NDArray
 from rclpy.lifecycle import LifecyclePublisher
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
+
+# Nothing is known about the velocity.
+UNKNOWN_VARIANCE = 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,6 @@ class _Session:
     ) -> None:
         self.number: int | None = None
         self.placer = placer
-        self.drift = Drift()
         self.path = PathHistory(record)
         self.newest: PosedKeyframe | None = None
         self.previews = {camera: DepthPreview() for camera in cameras}
@@ -120,7 +121,6 @@ class KeyframePublisher:
                 self.begin_session()
             self._session.number = window.session
         if window.report is not None:
-            self._session.drift.note_window(window.report)
             self._health.note_window(window.report)
         if window.correction is not None:
             self._record.correct(window.correction)
@@ -153,7 +153,7 @@ class KeyframePublisher:
             outputs.add(publishers.confidence, lambda: conversions.to_float_message(
                 shown().confidence, header))
         if placed is not None and placed.leads:
-            self._add_odometry(outputs, masked, placed, session.drift)
+            self._add_odometry(outputs, masked, placed)
         if placed is not None or settings.points.frame == 'camera':
             outputs.add(publishers.points, lambda: _to_points(masked, placed, settings))
         return KeyframeMessages(
@@ -212,12 +212,12 @@ class KeyframePublisher:
             self._publishers.path.publish(path)
 
     def _add_odometry(
-        self, outputs: '_Outputs', keyframe: PosedKeyframe, placed: PlacedKeyframe, drift: Drift
+        self, outputs: '_Outputs', keyframe: PosedKeyframe, placed: PlacedKeyframe
     ) -> None:
         outputs.add(self._publishers.odometry, lambda: conversions.to_odometry(
             placed.world_T_body,
-            pose_covariance=drift.covariance(keyframe),
-            twist_covariance=unknown_covariance(),
+            pose_covariance=_pose_covariance(keyframe, placed),
+            twist_covariance=UNKNOWN_VARIANCE * np.eye(6),
             header=conversions.to_header(keyframe.stamp_ns, placed.world_frame),
             child=placed.body_frame,
         ))
@@ -258,6 +258,17 @@ def _add_images(
     outputs.add(publishers.preview, lambda: conversions.to_rgb_message(preview(), header))
     outputs.add(publishers.compressed_preview, lambda: to_jpeg_message(
         preview(), settings.compressed, header))
+
+
+def _pose_covariance(
+    keyframe: PosedKeyframe, placed: PlacedKeyframe
+) -> NDArray[np.float64]:
+    """Turn the covariance of a keyframe's pose into the axes that the pose is published in."""
+    if keyframe.covariance is None:
+        return UNKNOWN_VARIANCE * np.eye(6)
+    turn = np.kron(np.eye(2), placed.world_T_camera[:3, :3] @ keyframe.odom_T_camera[:3, :3].T)
+    turned: NDArray[np.float64] = turn @ keyframe.covariance @ turn.T
+    return turned
 
 
 def _to_points(

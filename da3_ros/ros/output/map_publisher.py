@@ -181,10 +181,12 @@ class MapPublisher:
     def _fuse(self, packed: RecordedKeyframe, map_S_camera: Sim3) -> None:
         config = self._config
         keyframe = packed.restored(map_S_camera)
+        pose = Sim3.from_rigid(keyframe.odom_T_camera)
         points = observe(
-            keyframe, keyframe.depth, frame_S_camera=Sim3.from_rigid(keyframe.odom_T_camera),
+            keyframe, keyframe.depth, frame_S_camera=pose,
             min_confidence=config.min_confidence, limit=config.limit_m)
-        self._map.add(points, keyframe.odom_T_camera[:3, 3], config)
+        self._map.add(points, pose.translation, config)
+        self._map.look(keyframe, keyframe.depth, pose, config)
         if keyframe.id > self._stamped_id:
             self._stamped_id, self._stamp_ns = keyframe.id, keyframe.stamp_ns
         self._is_new = True

@@ -40,7 +40,7 @@ class SaveService:
         :param node: the node.
         :param counters: of the node.
         :param settings: gives the newest snapshot.
-        :param session: gives what is to be saved, or None while the node is not active.
+        :param session: gives what is to be saved, or None while the node is not configured.
         """
         self._node = node
         self._counters = counters
@@ -68,7 +68,7 @@ class SaveService:
     ) -> Trigger.Response:
         session, settings = self._session(), self._settings()
         if session is None:
-            response.message = 'the node is not active'
+            response.message = 'the node is not configured'
         elif self._is_saving:
             response.message = 'save: got a call while another is under way, expected its end'
         elif settings.save.max_keyframes == 0:

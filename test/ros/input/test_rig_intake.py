@@ -162,6 +162,17 @@ def test_what_waits_comes_out_when_the_images_stop():
     assert rig.sizes == [1]
 
 
+def test_an_image_that_nothing_confirms_is_counted_when_the_images_stop():
+    """It is nowhere else to be found."""
+    rig = Rig()
+    rig.send_both(1000, 1100)
+    rig.send('front', 900_000)
+    for _ in range(3):
+        rig.intake.release_if_idle()
+    assert rig.counters['front'][Event.WRONG_STAMP] == 1
+    assert rig.sizes == [2, 2]
+
+
 def test_a_pause_is_of_all_cameras():
     """Counted for each."""
     rig = Rig()

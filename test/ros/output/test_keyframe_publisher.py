@@ -168,6 +168,25 @@ def test_a_keyframe_of_a_world_that_has_ended_begins_no_other(publisher):
     np.testing.assert_allclose(first.placed.world_T_camera, np.eye(4))
 
 
+def test_a_new_world_begins_where_its_own_first_camera_was(node):
+    """The base is at the origin again, wherever the old world left the camera."""
+    publishers, record = create_publishers(node, ['']), SessionRecord()
+    fused = MapPublisher(publishers.map, Counters(), record, SETTINGS.map)
+    tf = TfSettings(mode='odom_to_base')
+    publisher = KeyframePublisher(
+        publishers, None, lambda: KeyframePlacer(tf, None, Counters()), record, fused,
+        Health(lambda: STAMP_NS))
+    for session in range(2):
+        far = np.eye(4)
+        far[:3, 3] = 100.0 * session
+        window = WindowUpdate(session, np.eye(4))
+        publisher.note(window)
+        placed = publisher.prepare(
+            keyframe(odom_T_camera=far, base_T_camera=np.eye(4)), window, SETTINGS).placed
+        np.testing.assert_allclose(placed.world_T_body, np.eye(4))
+    assert fused.stop(5.0)
+
+
 def test_masks_follow_rep_118():
     """Unknown is NaN, beyond the range is infinite, the rest is left alone."""
     masked = mask_depth(DEPTH, CONFIDENCE, DepthSettings(min_confidence=2.5, max_m=8.0))

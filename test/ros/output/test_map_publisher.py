@@ -11,6 +11,7 @@ from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.config import MapConfig
 from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.keyframe import PosedKeyframe
+from da3_ros.mapping.points import observe
 from da3_ros.mapping.session_record import SessionRecord
 from da3_ros.ros.conversions import stamp_ns
 from da3_ros.ros.insight.counters import Counters, Event
@@ -103,8 +104,13 @@ def positions(cloud):
     return point_cloud2.read_points_numpy(cloud, ['x', 'y', 'z'])
 
 
-def test_what_is_remembered_is_fused_for_who_comes_late(side):
+def test_what_is_remembered_is_fused_for_who_comes_late(side, monkeypatch):
     """At once, also where no keyframe comes any more; and only once."""
+    fused = []
+    monkeypatch.setattr(
+        'da3_ros.ros.output.map_publisher.observe',
+        lambda keyframe, *arguments, **keywords: fused.append(keyframe.id) or observe(
+            keyframe, *arguments, **keywords))
     for index in range(3):
         side.add(keyframe(index, x=5.0 * index))
     clouds = side.listen()
@@ -114,6 +120,7 @@ def test_what_is_remembered_is_fused_for_who_comes_late(side):
     for index in (2, 3):
         side.add(keyframe(index, x=5.0 * index))
     assert eventually(lambda: clouds[-1].width == 4 * HEIGHT * WIDTH)
+    assert fused == [0, 1, 2, 3]
 
 
 def test_what_was_missed_while_nobody_listened_is_fused_later(side):
@@ -224,6 +231,26 @@ def test_a_new_session_takes_the_old_map_away(side):
     side.add(keyframe(1, x=7.0))
     assert eventually(lambda: clouds[-1].width == HEIGHT * WIDTH)
     assert positions(clouds[-1])[:, 0].min() > 6.0
+
+
+def test_nothing_of_the_old_world_is_fused_into_the_new_one(side, monkeypatch):
+    """Neither keyframes nor corrections that waited while one was fused."""
+    gate = threading.Event()
+    monkeypatch.setattr(
+        'da3_ros.ros.output.map_publisher.observe',
+        lambda *arguments, **keywords: gate.wait(10.0) and observe(*arguments, **keywords))
+    side.config = MapConfig(enabled=True, voxel_m=0.01, period_s=0.1)
+    for index in range(3):
+        side.add(keyframe(index, x=5.0 * index))
+    side.correct([0.0, 50.0, 0.0])
+    side.record.begin_session()
+    side.publisher.begin_session()
+    side.add(keyframe(3, x=20.0))
+    gate.set()
+    clouds = side.listen()
+    assert eventually(lambda: clouds and clouds[-1].width == HEIGHT * WIDTH)
+    assert positions(clouds[-1])[:, 0].min() > 19.0
+    assert abs(positions(clouds[-1])[:, 1]).max() < 10.0
 
 
 def test_fusing_that_falls_behind_leaves_keyframes_out(side, monkeypatch):

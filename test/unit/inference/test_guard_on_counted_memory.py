@@ -176,6 +176,32 @@ def test_a_formula_that_promises_too_much_never_reaches_the_caller(
     assert guard.run(random_window(2), None).depth.shape[1] == 2
 
 
+def test_memory_that_makes_windows_fast_is_given_back_where_it_is_short(gpu, guard):
+    window = random_window(6)
+    expected = guard.run(window)
+    assert guard._fast.held_bytes > 0
+    others = leave(gpu, guard, 8)
+    found = guard.run(window)
+    assert guard._fast.held_bytes == guard.num_shortages == 0
+    assert torch.allclose(found.depth, expected.depth, rtol=1e-5)
+    del others
+    guard.run(window)
+    assert guard._fast.held_bytes > 0
+
+
+def test_a_fast_window_that_runs_out_of_memory_runs_plainly(monkeypatch, guard):
+    window = random_window(6)
+    expected = guard.run(window)
+
+    def fail(*_, **__):
+        raise torch.cuda.OutOfMemoryError('CUDA out of memory (injected)')
+
+    monkeypatch.setattr(guard._fast, 'submit', fail)
+    found = guard.run(window)
+    assert guard._fast.held_bytes == 0 and guard.num_shortages == 1
+    assert torch.allclose(found.depth, expected.depth, rtol=1e-5)
+
+
 def test_refusals_keep_nothing_alive(gpu, guard):
     """A cycle through a traceback would hold the caller's tensors until the next collection."""
     def refused():

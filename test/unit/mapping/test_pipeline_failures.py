@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from da3_ros.errors import MemoryBudgetError, PredictionError
+from da3_ros.mapping.config import WindowConfig
 from da3_ros.mapping.frame_stream import FrameStream
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.mapping.update import DropReason
@@ -112,6 +113,28 @@ def test_a_programming_error_comes_through_once():
     posed += pipeline.flush().keyframes
     assert num_raised == 1
     assert sorted([k.id for k in posed] + [k.id for k in dropped]) == list(range(12))
+
+
+def test_a_fault_in_the_last_windows_of_a_session_costs_one_of_them():
+    """Memory is short, so that there are several; and the next session begins all the same."""
+    def bug(call, num_views):
+        return TypeError('bug') if call == 4 else (
+            MemoryBudgetError('full') if num_views > 2 else None)
+
+    window = WindowConfig(size=8, stride=7, min_views=8)
+    config = replace(EVERY_FRAME, window=window)
+    pipeline, stream = DepthPipeline(FailingEngine(curve(12), bug), config), FrameStream(config)
+    instants = [instant for frame in frames(7) for instant in stream.take(frame).instants]
+    for instant in instants[:6]:
+        assert not pipeline.add(instant).windows
+    with pytest.raises(TypeError):
+        pipeline.add(replace(instants[6], new_session='test'))
+    update = pipeline.take_update()
+    num_lost = len(update.dropped)
+    assert 0 < num_lost <= 2
+    assert {each.reason for each in update.dropped} == {DropReason.INFERENCE_FAILED}
+    assert len(update.keyframes) == 6 - num_lost
+    assert [keyframe.id for keyframe in pipeline.flush().keyframes] == [6]
 
 
 def test_a_fault_after_a_window_was_placed_loses_nothing(monkeypatch):

@@ -108,3 +108,18 @@ def test_poses_outlive_pictures_but_are_bounded():
     assert 5000 <= len(ids) < 5010
     assert ids == sorted(ids) and ids[-1] == 10_001
     assert {kept.id for kept in session.keyframes} <= set(ids)
+
+
+def test_the_last_session_stays_until_the_next_has_something():
+    """However often one begins meanwhile."""
+    record = SessionRecord()
+    assert record.last_session().keyframes == ()
+    record.add(keyframe(0), np.eye(4), max_keyframes=10)
+    assert [kept.id for kept in record.last_session().keyframes] == [0]
+    record.begin_session()
+    record.begin_session()
+    assert record.session().keyframes == ()
+    assert [kept.id for kept in record.last_session().keyframes] == [0]
+    record.add(keyframe(1), np.eye(4), max_keyframes=10)
+    record.begin_session()
+    assert [kept.id for kept in record.last_session().keyframes] == [1]

@@ -128,6 +128,26 @@ def test_wrong_stamps_in_a_row_that_do_not_agree_end_no_world():
     assert len(refusals(verdicts)) == 3
 
 
+def test_a_session_begins_although_its_first_frame_was_not_waited_for():
+    """A slow camera after a gap: the first frame is dropped once, and the second confirms it."""
+    watch = SessionWatch(max_gap_s=5.0)
+    watched([*steady(5), at(20_000)], watch)
+    assert refusals(watch.expire()) == [(20_000, Refusal.WRONG_STAMP)]
+    assert watch.expire() == ()
+    verdicts = watch.observe(at(21_000))
+    assert [stamp for stamp, _ in sessions(verdicts)] == stamps_ms(verdicts) == [21_000]
+    assert not refusals(verdicts)
+
+
+def test_a_stream_goes_on_after_a_pause_whose_end_was_not_waited_for():
+    """Shorter than a gap: no session, and no frame twice."""
+    watch = SessionWatch(max_gap_s=5.0)
+    watched([*steady(5), at(3000)], watch)
+    assert refusals(watch.expire()) == [(3000, Refusal.WRONG_STAMP)]
+    verdicts = watch.observe(at(4000))
+    assert (stamps_ms(verdicts), sessions(verdicts)) == ([4000], [])
+
+
 def test_what_waits_in_the_end_is_given_back():
     """And the next frame is a first one."""
     watch = SessionWatch(max_gap_s=5.0)
@@ -137,12 +157,12 @@ def test_what_waits_in_the_end_is_given_back():
 
 
 def test_a_clock_that_jumps_for_all_cameras_is_seen_at_once():
-    """Two cameras confirm each other; it is one session, and nothing is lost."""
-    def both(first_ms):
+    """Two cameras confirm each other; it is one session for all, and nothing is lost."""
+    def all_three(first_ms):
         return [replace(frame, camera=camera) for frame in steady(4, first_ms=first_ms)
-                for camera in ('front', 'left')]
+                for camera in ('front', 'left', 'right')]
 
-    stream = [*both(10**6), *both(5000)]
+    stream = [*all_three(10**6), *all_three(5000)]
     verdicts = watched(stream)
     assert [id(each.frame) for each in verdicts] == [id(frame) for frame in stream]
     assert [stamp for stamp, _ in sessions(verdicts)] == [10**6, 5000]
