@@ -88,12 +88,13 @@ class Da3Node(LifecycleNode):
             identity=self._identity,
             busy_s=lambda: self._line.busy_s if self._line else 0.0,
             problems=self._problems,
-            loading=lambda: self._loading.text if self._loading else '',
+            loading=self._loading_text,
         )
         self._transitions = Transitions(self, self._load)
         StatusPublisher(
             self, self._counters, self._health, state=lambda: self._transitions.state,
-            problems=self._problems)
+            problems=self._problems, settings=lambda: self._params.settings,
+            loading=self._loading_text)
         self._own_services = Services(
             self, lambda: self._line, self._counters, lambda: self._params.settings)
         if self.get_parameter('autostart').value:
@@ -224,6 +225,10 @@ class Da3Node(LifecycleNode):
     def _problems(self) -> Sequence[str]:
         return self._line.problems if self._line else ()
 
+    def _loading_text(self) -> str:
+        """Say what is being loaded; empty if nothing is."""
+        return self._loading.text if self._loading and self._transitions.may_configure else ''
+
     async def _load(self) -> bool:
         """
         Load the engine for configure; whoever comes meanwhile waits for the same one.
@@ -234,7 +239,8 @@ class Da3Node(LifecycleNode):
             with contextlib.suppress(ValueError):
                 settings = self._params.read()
                 self.get_logger().info(f'loading {settings.model.name}')
-                self._loading = Loading(self, lambda report: self._engine(settings, report))
+                self._loading = Loading(
+                    self, settings.model.name, lambda report: self._engine(settings, report))
         loading = self._loading
         if loading is not None:
             await loading.is_over

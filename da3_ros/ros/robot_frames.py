@@ -207,7 +207,7 @@ class RobotPoses:
         self._odom = tf.odom_frame if settings.needs_odometry else None
         self._base = tf.base_frame if settings.needs_mounts else None
         # What the poses of keyframes are made of, or only what metres come from.
-        self._loss = ('no pose is published' if tf.mode in ('odom_to_base', 'map_to_odom')
+        self._loss = ('no pose is published' if tf.is_of_a_robot
                       else 'keyframes without the pose of the robot')
         self._told: set[tuple[str, str]] = set()
         self._lock = threading.Lock()

@@ -50,6 +50,7 @@ PARAMETERS = """
       max_age_s: 0.3
     path:
       max_size: 7
+      max_sise: 8
 """
 
 

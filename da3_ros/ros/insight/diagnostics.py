@@ -142,13 +142,13 @@ class Diagnostics:
 
     def _world(self, status: DiagnosticStatusWrapper) -> DiagnosticStatusWrapper:
         report = self._health.report()
-        status.summary(DiagnosticStatus.OK, _metres(report))
+        settings = self._settings()
+        status.summary(DiagnosticStatus.OK, _metres(report, is_set=settings.wants_no_metres))
         if report.is_metric is None:
             status.summary(DiagnosticStatus.OK, 'no keyframe yet')
-        elif not report.is_metric:
-            on_robot = self._settings().tf.mode in ('odom_to_base', 'map_to_odom')
+        elif not report.is_metric and not settings.wants_no_metres:
             status.summary(DiagnosticStatus.WARN, (
-                'not metric: positions do not fit the robot in metres' if on_robot
+                'not metric: positions do not fit the robot in metres' if settings.tf.is_of_a_robot
                 else _metres(report)))
         _add_window(status, report)
         return status
@@ -173,14 +173,15 @@ def _label(camera: str) -> str:
     return f'{camera}: ' if camera else ''
 
 
-def _metres(report: HealthReport) -> str:
+def _metres(report: HealthReport, *, is_set: bool = False) -> str:
     """Say whether lengths are metres, and whether there are poses."""
     has_poses = report.window is None or report.window.placement.window is not None
+    without = 'not metres, as set (scale.source: none)' if is_set else 'not metric'
     if has_poses:
-        return 'metric' if report.is_metric else 'not metric'
+        return 'metric' if report.is_metric else without
     if report.is_metric:
         return 'metric, without poses'
-    return 'not metric: every window has a unit of its own; without poses'
+    return f'{without}: every window has a unit of its own; without poses'
 
 
 def _add_window(status: DiagnosticStatusWrapper, report: HealthReport) -> None:

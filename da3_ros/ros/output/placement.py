@@ -237,11 +237,26 @@ class KeyframePlacer:
             return True
         self._counters.add(Event.TF_CONFLICT)
         reason = 'a frame is not its own parent' if parent == child else (
-            f'{child} has the parent {", ".join(sorted(others))} already, so odometry and path '
-            'are in a frame that TF does not have. Set tf.mode: odom_to_base if this node is the '
-            'odometry of the robot, map_to_odom if it has another, none if it needs none')
+            f'{child} has the parent {", ".join(sorted(others))} already'
+            f'{self._advice(parent, child)}')
         self._tell_once(f'{parent} -> {child} is not published: {reason}', key=child)
         return False
+
+    def _advice(self, parent: str, child: str) -> str:
+        """Say what to set where somebody else publishes a link."""
+        mode = self._settings.mode
+        if child == self._settings.odom_frame:
+            other = ', by another localisation: end one of the two, or set '
+            return other + ('tf.publish_map: false' if mode != 'map_to_odom' else 'tf.mode: none')
+        if mode == 'odom_to_base':
+            return (
+                ', by another odometry: end one of the two, or set tf.mode: map_to_odom, and this '
+                'node corrects the other')
+        return (
+            ', as on a robot with a URDF, which tf.mode: camera is not for: odometry and path are '
+            f'in {parent}, which TF does not connect to it. Set tf.mode: odom_to_base if this '
+            'node is the odometry of the robot, map_to_odom if it has another, none if it needs '
+            'none')
 
     def _is_finite(self, *poses: Array) -> bool:
         """Hold back what would spoil every tree of frames that hears of it."""

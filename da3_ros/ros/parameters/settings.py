@@ -289,6 +289,11 @@ class TfSettings:
     tolerance_s: float = 0.2
 
     @property
+    def is_of_a_robot(self) -> bool:
+        """Tell whether the poses are those of a robot, whose lengths are metres."""
+        return self.mode in ('odom_to_base', 'map_to_odom')
+
+    @property
     def has_map(self) -> bool:
         """Tell whether ``map -> odom`` is published."""
         return self.mode == 'map_to_odom' or (self.publish_map and self.mode != 'none')
@@ -373,7 +378,12 @@ class NodeSettings:
     @property
     def needs_mounts(self) -> bool:
         """Tell whether keyframes carry the pose of the camera on the robot."""
-        return self.scale.source == 'rig' or self.tf.mode in ('odom_to_base', 'map_to_odom')
+        return self.scale.source == 'rig' or self.tf.is_of_a_robot
+
+    @property
+    def wants_no_metres(self) -> bool:
+        """Tell whether lengths without a unit are chosen, and no robot needs one."""
+        return self.scale.source == 'none' and not self.tf.is_of_a_robot
 
     def pipeline(self, num_views: int) -> PipelineConfig:
         """

@@ -3,7 +3,7 @@
 
 """Windows of one view: depth and points of every keyframe at once, and nothing about poses."""
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from engine_node import poses
 from nav_msgs.msg import Path
 from node_harness import eventually, OUTPUTS
@@ -38,6 +38,7 @@ def test_every_frame_comes_out_before_the_next_one(start_node, peer):
     assert (peer.stamps('odometry'), peer.transforms, paths) == ([], [], [])
     # Each has a unit of its own, and the diagnostics do not call it a metre.
     assert np.ptp(units) > 0.1
+    assert worlds[-1].level == DiagnosticStatus.WARN
     assert worlds[-1].message == (
         'not metric: every window has a unit of its own; without poses')
     assert 'segment' not in node.output

@@ -201,6 +201,28 @@ def test_a_frame_gets_no_second_parent(frames, counters, warnings, parent):
     assert len(warnings) == 1
 
 
+@pytest.mark.parametrize(('mode', 'child', 'parent', 'advice'), [
+    ('camera', 'camera', 'camera_link',
+     'camera has the parent camera_link already, as on a robot with a URDF, which tf.mode: camera '
+     'is not for: odometry and path are in odom, which TF does not connect to it. Set tf.mode: '
+     'odom_to_base if this node is the odometry of the robot, map_to_odom if it has another'),
+    ('camera', 'odom', 'map', 'end one of the two, or set tf.publish_map: false'),
+    ('odom_to_base', 'odom', 'map', 'end one of the two, or set tf.publish_map: false'),
+    ('odom_to_base', 'base_link', 'odom', 'set tf.mode: map_to_odom'),
+    ('map_to_odom', 'odom', 'map', 'end one of the two, or set tf.mode: none'),
+])
+def test_what_to_set_is_told_where_somebody_else_publishes(
+        frames, counters, warnings, mode, child, parent, advice):
+    """By what the node is asked to be for the robot."""
+    frames.known_parents = {child: {parent}}
+    frames.odom_T_base = {1000: BASES[0]}
+    placer = KeyframePlacer(TfSettings(mode=mode, publish_map=True), frames, counters)
+    placed = placer.place(frames.ask(next(keyframes())), np.eye(4))
+    assert child not in {link for _, link in links(placed)}
+    (warning,) = warnings
+    assert advice in warning
+
+
 def test_a_parent_that_comes_later_ends_the_transforms(frames, counters):
     """The robot is right."""
     placer = KeyframePlacer(TfSettings(), frames, counters)
