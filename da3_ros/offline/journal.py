@@ -6,7 +6,8 @@ The engine's answers on the disk, so that a run that was ended goes on.
 
 Everything else a run does is quick and follows from the recording and these answers alone: a run
 that goes on repeats it, takes the answers that are there, and infers only what is missing. So its
-outputs are those of a run that was never ended.
+outputs are those of a run that was never ended, as far as the network gives the same numbers for
+the same images twice.
 """
 
 from collections.abc import Callable, Mapping, Sequence
