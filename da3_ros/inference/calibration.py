@@ -294,7 +294,8 @@ def pair_seconds(
 
 
 def shortest_seconds(
-    run: Callable[[], object], device: torch.device, *, num_timed: int = _NUM_TIMED
+    run: Callable[[], object], device: torch.device, *, num_timed: int = _NUM_TIMED,
+    is_warm: bool = False,
 ) -> float:
     """
     Return the shortest of a few times, after one to warm up.
@@ -302,8 +303,10 @@ def shortest_seconds(
     :param run: what is timed.
     :param device: where it runs.
     :param num_timed: how often it is timed.
+    :param is_warm: whether the like has run before.
     """
-    run()
+    if not is_warm:
+        run()
     times = []
     for _ in range(num_timed):
         _wait_for(device)
