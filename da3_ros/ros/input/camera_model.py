@@ -19,6 +19,8 @@ _NUM_COEFFICIENTS = {
     'rational_polynomial': _OF_PINHOLE,
     'equidistant': (4,),
 }
+# What drivers call the equidistant model, too.
+_EQUIDISTANT = ('equidistant', 'fisheye', 'kannala_brandt', 'kannala_brandt4')
 # The principal point of a real camera lies within this many image sizes of the image.
 _MAX_OFFSET = 1.0
 
@@ -73,8 +75,11 @@ def read_camera_model(
     k[0, 2] -= roi.x_offset
     k[1, 2] -= roi.y_offset
     k = camera.rescale(k, scale_x=1.0 / binning_x, scale_y=1.0 / binning_y)
-    distortion = () if is_rectified else _read_distortion(info)
-    return CameraModel(width, height, k, info.distortion_model, distortion)
+    model: str = info.distortion_model
+    if model.lower().replace(' ', '_') in _EQUIDISTANT:
+        model = 'equidistant'
+    distortion = () if is_rectified else _read_distortion(info, model)
+    return CameraModel(width, height, k, model, distortion)
 
 
 def _check_intrinsics(k: NDArray[np.float64], width: int, height: int) -> None:
@@ -96,13 +101,13 @@ def _check_intrinsics(k: NDArray[np.float64], width: int, height: int) -> None:
         )
 
 
-def _read_distortion(info: CameraInfo) -> tuple[float, ...]:
+def _read_distortion(info: CameraInfo, model: str) -> tuple[float, ...]:
     """Return the coefficients; none for a lens that draws straight lines."""
     distortion = tuple(float(value) for value in info.d)
     if not any(distortion):
         # An equidistant lens bends lines by itself, with coefficients of zero too.
-        return (0.0,) * 4 if info.distortion_model == 'equidistant' else ()
-    allowed = _NUM_COEFFICIENTS.get(info.distortion_model)
+        return (0.0,) * 4 if model == 'equidistant' else ()
+    allowed = _NUM_COEFFICIENTS.get(model)
     if allowed is None:
         raise MessageError(
             f'CameraInfo: got distortion model {info.distortion_model!r}, expected one of '

@@ -5,6 +5,7 @@
 
 from dataclasses import replace
 
+from da3_ros.errors import NonFiniteError
 from da3_ros.inference import InferenceEngine
 from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.inference.chunks import Chunks
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from reduced_networks import random_intrinsics, random_poses, random_window
 from test_executor import assert_equal, given_cameras, plain
+import torch
 from torch.overrides import TorchFunctionMode
 
 VARIANTS = ['da3-small', 'da3-large', 'da3-giant', 'da3metric-large']
@@ -62,7 +64,7 @@ def test_given_cameras_come_and_go(networks, name):
     expected = {
         given: plain(network, window, cameras if given else None) for given in (False, True)
     }
-    for is_given in (False, True, True, False, True):
+    for is_given in (True, False, True, True, False):
         found = executor.run(window, cameras if is_given else None, keys=range(4))
         assert_equal(found, expected[is_given])
 
@@ -207,6 +209,28 @@ def test_the_views_of_the_last_window_are_kept():
         seats = kept.seat(keys)
         kept.keep(keys, seats)
     assert seats.new == (3,)
+
+
+def test_the_view_that_was_not_seen_for_the_longest_time_goes_first():
+    kept = KeptViews(3)
+    for keys in ([1, 2, 3], [1, 2], [1, 4]):
+        kept.keep(keys, kept.seat(keys))
+    assert kept.seat([1, 2]).new == ()
+
+
+def test_values_that_are_not_finite_are_found_in_every_map(networks, monkeypatch):
+    network = networks('da3-small')
+    maps = type(network.head).maps
+
+    def spoil(self, x):
+        dense = maps(self, x)
+        dense.confidence[..., 0] = torch.inf
+        return dense
+
+    executor = WindowExecutor(network)
+    monkeypatch.setattr(type(network.head), 'maps', spoil)
+    with pytest.raises(NonFiniteError, match='confidence'):
+        executor.run(random_window(2))
 
 
 def test_a_window_that_failed_leaves_no_view_behind():
