@@ -4,12 +4,15 @@
 """CameraInfo messages become calibrations, or one clear error."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from da3_ros.errors import MessageError
 from da3_ros.geometry import camera
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo
+
+if TYPE_CHECKING:
+    from sensor_msgs.msg import CameraInfo
 
 # Numbers of coefficients that each distortion model may have. The pinhole models are one and the
 # same, of which drivers leave out what is zero, or not, under either name.
@@ -45,7 +48,7 @@ class CameraModel:
 
 
 def read_camera_model(
-    info: CameraInfo, *, width: int, height: int, is_rectified: bool
+    info: 'CameraInfo', *, width: int, height: int, is_rectified: bool
 ) -> CameraModel:
     """
     Read the calibration of images of a size, with binning and region of interest applied.
@@ -101,7 +104,7 @@ def _check_intrinsics(k: NDArray[np.float64], width: int, height: int) -> None:
         )
 
 
-def _read_distortion(info: CameraInfo, model: str) -> tuple[float, ...]:
+def _read_distortion(info: 'CameraInfo', model: str) -> tuple[float, ...]:
     """Return the coefficients; none for a lens that draws straight lines."""
     distortion = tuple(float(value) for value in info.d)
     if not any(distortion):

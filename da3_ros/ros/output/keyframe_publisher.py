@@ -15,6 +15,7 @@ from da3_ros.ros import conversions
 from da3_ros.ros.insight.health import Health
 from da3_ros.ros.interface import CameraPublishers, Publishers
 from da3_ros.ros.output.compressed_images import to_depth_message, to_jpeg_message
+from da3_ros.ros.output.depth_mask import mask_depth
 from da3_ros.ros.output.depth_preview import DepthPreview
 from da3_ros.ros.output.image_size import at_image_size
 from da3_ros.ros.output.map_broadcaster import MapBroadcaster
@@ -22,7 +23,7 @@ from da3_ros.ros.output.map_publisher import MapPublisher
 from da3_ros.ros.output.path_history import PathHistory
 from da3_ros.ros.output.placement import KeyframePlacer, PlacedKeyframe
 from da3_ros.ros.output.point_cloud import to_point_cloud
-from da3_ros.ros.parameters.settings import DepthSettings, NodeSettings
+from da3_ros.ros.parameters.settings import NodeSettings
 from nav_msgs.msg import Path
 import numpy as np
 from numpy.typing import NDArray
@@ -220,23 +221,6 @@ class KeyframePublisher:
             header=conversions.to_header(keyframe.stamp_ns, placed.world_frame),
             child=placed.body_frame,
         ))
-
-
-def mask_depth(
-    depth: NDArray[np.float32], confidence: NDArray[np.float32] | None, settings: DepthSettings
-) -> NDArray[np.float32]:
-    """
-    Mark what is not to be believed, as REP-118 says: NaN unknown, +Inf beyond range.
-
-    :param depth: (H, W), NaN unknown, +Inf sky.
-    :param confidence: (H, W), or None.
-    :param settings: limits.
-    """
-    masked = depth.copy()
-    if confidence is not None:
-        masked[np.isfinite(depth) & (confidence < settings.min_confidence)] = np.nan
-    masked[masked > settings.limit_m] = np.inf
-    return masked
 
 
 class _Outputs:

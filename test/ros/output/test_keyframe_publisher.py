@@ -12,7 +12,8 @@ from da3_ros.ros.conversions import stamp_ns
 from da3_ros.ros.insight.counters import Counters
 from da3_ros.ros.insight.health import Health
 from da3_ros.ros.interface import create_publishers
-from da3_ros.ros.output.keyframe_publisher import KeyframePublisher, mask_depth
+from da3_ros.ros.output.depth_mask import mask_depth
+from da3_ros.ros.output.keyframe_publisher import KeyframePublisher
 from da3_ros.ros.output.map_publisher import MapPublisher
 from da3_ros.ros.output.placement import KeyframePlacer
 from da3_ros.ros.parameters.settings import DepthSettings, NodeSettings, TfSettings
