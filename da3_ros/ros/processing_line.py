@@ -119,7 +119,9 @@ class ProcessingLine:
         created.callback(self._map.stop, 0.0)
         outlet = KeyframePublisher(
             publishers, broadcaster,
-            lambda: KeyframePlacer(tf, frames if has_tf else None, self._counters),
+            lambda: KeyframePlacer(
+                tf, frames if has_tf else None, self._counters,
+                levels=self._settings.world.gravity == 'tf'),
             self._record, self._map, self._health)
         self._worker: InferenceWorker[KeyframeMessages] = InferenceWorker(
             DepthPipeline(loaded.engine, self._pipeline_config), outlet, self._counters, settings,

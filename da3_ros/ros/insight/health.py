@@ -26,12 +26,14 @@ class HealthReport:
     :param latencies: of the stages that images have passed.
     :param window: the last one, or None.
     :param is_metric: whether the last keyframe is in metres, or None before the first.
+    :param gravity: what was level where the world begins, ``none`` for its first camera, or empty.
     """
 
     image_rates_hz: Mapping[str, float]
     latencies: tuple[Latency, ...]
     window: WindowReport | None
     is_metric: bool | None
+    gravity: str = ''
 
 
 class Health:
@@ -50,12 +52,14 @@ class Health:
             lambda: deque(maxlen=_NUM_ARRIVALS))
         self._window: WindowReport | None = None
         self._is_metric: bool | None = None
+        self._gravity = ''
 
     def begin_session(self) -> None:
         """Take note that a new world begins, of which nothing is known."""
         self._trace.begin_session()
         with self._lock:
             self._window = self._is_metric = None
+            self._gravity = ''
 
     def note_image(self, camera: str, stamp_ns: int) -> None:
         """
@@ -77,6 +81,15 @@ class Health:
         with self._lock:
             self._window = report
 
+    def note_gravity(self, gravity: str) -> None:
+        """
+        Take note of what was level where the world begins.
+
+        :param gravity: which.
+        """
+        with self._lock:
+            self._gravity = gravity
+
     def note_published(self, keyframe: PosedKeyframe) -> None:
         """
         Take note of a keyframe that went out.
@@ -96,7 +109,7 @@ class Health:
         with self._lock:
             return HealthReport(
                 {camera: _rate_hz(times) for camera, times in self._arrivals_s.items()},
-                latencies, self._window, self._is_metric,
+                latencies, self._window, self._is_metric, self._gravity,
             )
 
 

@@ -82,6 +82,7 @@ class StatusPublisher:
         scale = None if window is None else window.placement.scale
         return {
             'metric': '' if report.is_metric is None else str(report.is_metric).lower(),
+            'gravity': report.gravity,
             'scale': '' if scale is None else f'{scale.metres_per_unit:.6g}',
             'scale_sigma': '' if scale is None else f'{scale.sigma:.4f}',
             'segment': '' if window is None else str(window.segment),

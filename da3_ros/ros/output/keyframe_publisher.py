@@ -140,6 +140,8 @@ class KeyframePublisher:
         # If the world has ended meanwhile, the keyframe does not go out, nor begin the next one.
         is_current = window.session == session.number
         placed = session.placer.place(keyframe, window.map_T_odom) if is_current else None
+        if placed is not None:
+            self._health.note_gravity(session.placer.gravity)
         masked = _masked(keyframe, settings)
         # At the size at which images are published.
         shown = cache(lambda: masked if settings.depth.size == 'network' else _masked(

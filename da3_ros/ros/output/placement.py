@@ -16,6 +16,7 @@ from da3_ros.geometry import rigid
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.ros.conversions import Array, to_transform
 from da3_ros.ros.insight.counters import Counters, Event
+from da3_ros.ros.output.level_start import level_start, tilt_deg
 from da3_ros.ros.parameters.settings import TfSettings
 from da3_ros.ros.robot_frames import RobotFrames
 from geometry_msgs.msg import TransformStamped
@@ -73,7 +74,8 @@ class KeyframePlacer:
     """
 
     def __init__(
-        self, settings: TfSettings, frames: RobotFrames | None, counters: Counters
+        self, settings: TfSettings, frames: RobotFrames | None, counters: Counters, *,
+        levels: bool = False,
     ) -> None:
         """
         Start a session.
@@ -81,8 +83,11 @@ class KeyframePlacer:
         :param settings: modes and names.
         :param frames: of the robot; None where the mode is ``none``.
         :param counters: of the node.
+        :param levels: let the robot say how the first camera looked, in the modes without one.
         """
         self._settings = settings
+        self._levels = levels
+        self.gravity = 'tf' if settings.is_of_a_robot else ''
         self._frames = frames
         self._counters = counters
         self._told: set[str] = set()
@@ -126,10 +131,29 @@ class KeyframePlacer:
             map_T_camera = map_T_odom @ keyframe.odom_T_camera
             return self._place_odom(keyframe, map_T_camera, leads=leads)
         world, camera = self._settings.odom_frame, keyframe.frame_id
-        pose = keyframe.odom_T_camera
-        transforms = self._transforms(keyframe, (pose, world, camera), *self._map(map_T_odom))
+        start = self._level(keyframe)
+        pose = start @ keyframe.odom_T_camera
+        correction = start @ map_T_odom @ rigid.inverse(start)
+        transforms = self._transforms(keyframe, (pose, world, camera), *self._map(correction))
         return PlacedKeyframe(
-            world, pose, camera, pose, transforms, *self._path(np.eye(4), map_T_odom), leads)
+            world, pose, camera, pose, transforms, *self._path(start, map_T_odom), leads)
+
+    def _level(self, keyframe: PosedKeyframe) -> Array:
+        """Return how the camera's own world lies, which the first keyframe of a session tells."""
+        if self._world_T_start is None:
+            self._world_T_start, self.gravity = np.eye(4), 'none'
+            if self._levels and keyframe.base_T_camera is not None:
+                self._world_T_start = level_start(keyframe.base_T_camera, keyframe.odom_T_camera)
+                self.gravity = 'tf'
+                _logger.info(
+                    'world.gravity: level by %s, %.1f degrees from the first camera',
+                    self._settings.base_frame, tilt_deg(self._world_T_start))
+            elif self._levels:
+                _logger.warning(
+                    'world.gravity: no %s above %s on TF when the world began: its first camera '
+                    'is taken to be level until the next ~/reset', self._settings.base_frame,
+                    keyframe.frame_id)
+        return self._world_T_start
 
     def _place_base(
         self, keyframe: PosedKeyframe, map_T_odom: Array, *, leads: bool

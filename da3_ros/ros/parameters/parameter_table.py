@@ -29,6 +29,7 @@ TRANSPORTS = ('raw', 'compressed')
 DTYPES = ('auto', 'float32', 'float16', 'bfloat16')
 DEPTH_SIZES = ('network', 'image')
 POINT_FRAMES = ('camera', 'world')
+GRAVITIES = ('none', 'tf')
 TF_MODES = ('camera', 'odom_to_base', 'map_to_odom', 'none')
 
 
@@ -255,6 +256,10 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
           'first camera in the tf modes camera and none, else the robot.', 'm', (-100.0, 100.0)),
     _live('grid.max_height_m', 'What is higher is not in the way: z of the map.', 'm',
           (-100.0, 100.0)),
+    ParameterSpec('world.gravity', 'What is level where the world begins: the first camera '
+                  '(none), or the base of the robot that it sits on (tf); for the tf modes camera '
+                  'and none.',
+                  choices=GRAVITIES),
     ParameterSpec('tf.mode', 'What is published on /tf.', choices=TF_MODES),
     ParameterSpec('tf.map_frame', 'Name of the map frame.'),
     ParameterSpec('tf.odom_frame', 'Name of the odometry frame.'),

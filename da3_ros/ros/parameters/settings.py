@@ -266,6 +266,17 @@ class PathSettings:
 
 
 @dataclass(frozen=True)
+class WorldSettings:
+    """
+    How the world lies.
+
+    :param gravity: ``none``, the first camera is level; ``tf``, the robot's base is.
+    """
+
+    gravity: str = 'none'
+
+
+@dataclass(frozen=True)
 class TfSettings:
     """
     What is published on /tf.
@@ -331,6 +342,7 @@ class NodeSettings:
     compressed: CompressedSettings = field(default_factory=CompressedSettings)
     map: MapConfig = field(default_factory=MapConfig)  # noqa: A003
     grid: GridConfig = field(default_factory=GridConfig)
+    world: WorldSettings = field(default_factory=WorldSettings)
     tf: TfSettings = field(default_factory=TfSettings)
     path: PathSettings = field(default_factory=PathSettings)
     save: SaveSettings = field(default_factory=SaveSettings)
@@ -380,7 +392,8 @@ class NodeSettings:
     @property
     def needs_mounts(self) -> bool:
         """Tell whether keyframes carry the pose of the camera on the robot."""
-        return self.scale.source == 'rig' or self.tf.is_of_a_robot
+        return (self.scale.source == 'rig' or self.tf.is_of_a_robot
+                or self.world.gravity == 'tf')
 
     @property
     def wants_no_metres(self) -> bool:

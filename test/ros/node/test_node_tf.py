@@ -7,6 +7,7 @@ import time
 
 from da3_ros.geometry import rigid
 from da3_ros.ros.conversions import from_transform, to_transform
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from engine_node import poses
 from node_harness import eventually, FRAME_ID
 import numpy as np
@@ -125,3 +126,21 @@ def test_missing_robot_transforms_cost_the_pose_only(start_node, peer):
     assert eventually(lambda: len(peer.stamps('points')) == len(sent))
     assert peer.stamps('odometry') == []
     assert node.output.count('no pose is published: base_link from camera_optical_frame') == 1
+
+
+def test_a_pitched_camera_gives_a_level_world(start_node, peer):
+    """Its poses are tilted as the robot's tree says, and ~/status says whence that is known."""
+    broadcaster = mount_camera(peer)
+    node = start_node({'world.gravity': 'tf'})
+    statuses = []
+    peer.node.create_subscription(DiagnosticStatus, '/da3/status', statuses.append, 10)
+    peer.wait_for_camera()
+    sent = stream(peer, NUM_FRAMES)
+    assert eventually(lambda: len(peer.stamps('odometry')) == len(sent))
+    first = peer.received['odometry'][sent[0]][0].pose.pose.orientation
+    rotation = Rotation.from_quat([first.x, first.y, first.z, first.w]).as_matrix()
+    np.testing.assert_allclose(rotation, BASE_T_CAMERA[:3, :3], atol=1e-6)
+    node.wait_for_output('world.gravity: level by base_link, 11.5 degrees from the first camera')
+    assert eventually(lambda: statuses and KeyValue(key='gravity', value='tf') in (
+        statuses[-1].values))
+    del broadcaster

@@ -280,3 +280,64 @@ def test_a_pose_that_is_not_finite_never_gets_out(mode, value):
     assert placer.place(frames.ask(replace(second, odom_T_camera=wrong)), np.eye(4)) is None
     assert placer.place(frames.ask(third), np.eye(4)).transforms
     assert counters[Event.TF_NOT_FINITE] == 2
+
+
+@pytest.mark.parametrize('turn', [(0, 25, 0), (10, -40, 0), (0, 88, 30), (0, -89, 0), (0, 90, 0)])
+def test_the_base_levels_the_world_of_a_pitched_camera(frames, counters, turn):
+    """Whatever its turn on the robot, z is the robot's, and it begins at the origin."""
+    mount = rigid.from_rotation_translation(
+        Rotation.from_euler('zyx', turn[::-1], degrees=True).as_matrix() @ rigid.BODY_R_OPTICAL,
+        np.array([0.2, 0.0, 0.5]))
+    drive = [base @ mount for base in BASES]
+    start_T_world = rigid.from_rotation_translation(rigid.BODY_R_OPTICAL, np.zeros(3)) @ (
+        rigid.inverse(drive[0]))
+    placer = KeyframePlacer(TfSettings(publish_map=True), frames, counters, levels=True)
+    poses = []
+    for camera, keyframe in zip(drive, keyframes(), strict=True):
+        placed = placer.place(
+            replace(keyframe, odom_T_camera=start_T_world @ camera, base_T_camera=mount),
+            np.eye(4))
+        poses.append(placed.world_T_camera)
+        np.testing.assert_allclose(links(placed)['odom', 'camera'], poses[-1], atol=1e-9)
+        np.testing.assert_allclose(links(placed)['map', 'odom'], np.eye(4), atol=1e-9)
+    assert placer.gravity == 'tf'
+    np.testing.assert_allclose(poses[0][:3, 3], 0.0, atol=1e-9)
+    # Level: where the robot drove and how its cameras are turned, but for a heading.
+    for pose, camera in zip(poses, drive, strict=True):
+        np.testing.assert_allclose(pose[2, 3], 0.0, atol=1e-9)
+        np.testing.assert_allclose(pose[2, :3], camera[2, :3], atol=1e-9)
+    # And x is where the camera looked, or else where the top of the image was (up: the bottom).
+    ahead, down_in_image = poses[0][:3, 2], poses[0][:3, 1]
+    if abs(ahead[2]) > 0.99:
+        ahead = np.sign(ahead[2]) * down_in_image
+    assert ahead[0] > 0.0
+    assert ahead[1] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_without_a_base_the_first_camera_is_level_and_the_log_says_so(frames, counters, warnings):
+    """Once; a base that comes later does not tilt a world that has begun."""
+    placer = KeyframePlacer(TfSettings(), frames, counters, levels=True)
+    first, second, third = keyframes()
+    for keyframe in (first, frames.ask(second), third):
+        placed = placer.place(keyframe, np.eye(4))
+        np.testing.assert_allclose(placed.world_T_camera, keyframe.odom_T_camera, atol=1e-12)
+    assert placer.gravity == 'none'
+    assert len([text for text in warnings if 'no base_link above camera on TF' in text]) == 1
+
+
+def test_a_base_levels_nothing_unless_it_is_asked_to(frames, counters, warnings):
+    """As before."""
+    placer = KeyframePlacer(TfSettings(), frames, counters)
+    np.testing.assert_allclose(
+        placer.place(frames.ask(next(keyframes())), np.eye(4)).path_T_map, np.eye(4))
+    assert (placer.gravity, warnings) == ('none', [])
+
+
+def test_a_loop_corrects_a_level_world_along_its_own_axes(frames, counters):
+    """A shift along the pipeline's z is one along the tilted axis."""
+    placer = KeyframePlacer(TfSettings(publish_map=True), frames, counters, levels=True)
+    map_T_odom = rigid.from_rotation_translation(np.eye(3), np.array([0.0, 0.0, 1.0]))
+    placed = placer.place(frames.ask(next(keyframes())), map_T_odom)
+    shift = links(placed)['map', 'odom'][:3, 3]
+    np.testing.assert_allclose(shift, (np.sin(0.3), 0.0, np.cos(0.3)), atol=1e-9)
+    np.testing.assert_allclose(placed.path_T_map[:3, 3], 0.0, atol=1e-12)
