@@ -61,6 +61,7 @@ class Plan:
     :param peak_bytes: GPU memory at its peak, weights included.
     :param budget_bytes: GPU memory that was to be had.
     :param seconds: of a window.
+    :param most_views: that it could have if it took no time.
     """
 
     model: str
@@ -70,6 +71,7 @@ class Plan:
     peak_bytes: int
     budget_bytes: float
     seconds: float
+    most_views: int
 
     @property
     def sustained_hz(self) -> float:
@@ -115,6 +117,7 @@ def plan_window(model: WindowModel, demand: Demand, budget_bytes: float) -> Plan
         limits['accuracy'] = demand.useful_views
     if demand.num_views > 0:
         limits['demand'] = demand.num_views
+    most_views = min(views for limit, views in limits.items() if limit != 'latency')
     limited_by, num_views = min(limits.items(), key=lambda item: item[1])
     if num_views < 1:
         raise MemoryBudgetError(
@@ -130,6 +133,7 @@ def plan_window(model: WindowModel, demand: Demand, budget_bytes: float) -> Plan
         model.peak_bytes(num_views),
         budget_bytes,
         model.seconds(num_views),
+        most_views,
     )
 
 

@@ -107,7 +107,10 @@ class WindowConfig:
     :param min_views: views of the very first window, which then grows up to ``size``.
     :param max_age_s: a keyframe waits at most this long for its window to fill.
     :param num_cameras: views of one instant.
-    :param is_paced: whether windows become smaller where keyframes come too fast for ``size``.
+    :param is_paced: whether windows become smaller where keyframes come too fast for them.
+    :param first_views: views of windows at first, where they are paced: they become as many as
+        ``size`` where they are done much sooner than ``max_latency_s``; 0: ``size``.
+    :param max_latency_s: longest inference of a window, where they are paced.
     """
 
     size: int = 12
@@ -116,6 +119,8 @@ class WindowConfig:
     max_age_s: float = 1.0
     num_cameras: int = 1
     is_paced: bool = False
+    first_views: int = 0
+    max_latency_s: float = math.inf
 
     def __post_init__(self) -> None:
         """
@@ -132,6 +137,14 @@ class WindowConfig:
         _require(1 <= self.min_views <= self.size, 'window.min_views', self.min_views,
                  f'1 to window.size {self.size}')
         _require(self.max_age_s > 0.0, 'window.max_age_s', self.max_age_s, 'above 0')
+        _require(0 <= self.first_views <= self.size, 'window.first_views', self.first_views,
+                 f'0 to window.size {self.size}')
+        _require(self.max_latency_s > 0.0, 'window.max_latency_s', self.max_latency_s, 'above 0')
+
+    @property
+    def planned_views(self) -> int:
+        """Return the views of windows at first, which ``stride`` is for."""
+        return self.first_views or self.size
 
     @property
     def is_chained(self) -> bool:

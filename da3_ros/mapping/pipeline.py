@@ -233,8 +233,8 @@ class DepthPipeline:
         self._pace.note_window(len(keyframes), time.monotonic() - started_s)
         self._window.stride = self._pace.stride
         self._tell(keyframes=posed, correction=placement.correction, report=WindowReport(
-            len(keyframes), window.num_new, self._budget.limit, is_conditioned,
-            inferred_s - started_s, placement))
+            len(keyframes), window.num_new, self._budget.limit, self._pace.num_views,
+            is_conditioned, inferred_s - started_s, placement))
         self._drop_uncalibrated([k for k in window.new if k.id not in seen])
         if self._loops is not None:
             self._loops.note(placement, new_views)

@@ -48,8 +48,9 @@ class WindowReport:
 
     :param num_views: views inferred together.
     :param num_new: those of them seen for the first time.
-    :param max_views: views that a window may have now; below ``window.size`` while memory is
-        short.
+    :param max_views: views that the memory holds now, at most ``window.size``.
+    :param paced_views: views that windows may have for the time they take, and for the rate at
+        which keyframes come.
     :param is_conditioned: whether the network was given the robot's poses.
     :param inference_s: duration of the engine's call.
     :param placement: where it lies and how it was joined.
@@ -58,6 +59,7 @@ class WindowReport:
     num_views: int
     num_new: int
     max_views: int
+    paced_views: int
     is_conditioned: bool
     inference_s: float
     placement: Placement

@@ -43,8 +43,9 @@ class ModelIdentity:
     :param licence: of the weights.
     :param device: that it runs on.
     :param is_random: whether the outputs mean nothing.
-    :param num_views: most views in one inference.
+    :param num_views: of a window.
     :param num_shortages: counts the times that memory was short for a window.
+    :param most_views: that it may become where windows take less time than was expected.
     """
 
     name: str
@@ -54,6 +55,7 @@ class ModelIdentity:
     is_random: bool
     num_views: int
     num_shortages: Callable[[], int] = lambda: 0
+    most_views: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,9 +127,10 @@ def load_engine(settings: NodeSettings, *, report: Report | None = None) -> Load
         engine.infer([np.zeros(_WARM_UP_SIZE, np.uint8)] * _WARM_UP_VIEWS)
     except torch.OutOfMemoryError as error:
         raise MemoryBudgetError(f'{model.name} does not fit the device: {error}') from error
+    num_views, most_views = plan_views(engine, settings, _WARM_UP_SIZE[:2], reason)
     identity = ModelIdentity(
         model.name, network.weights, network.licence, str(engine.device), model.is_random,
-        plan_views(engine, settings, _WARM_UP_SIZE[:2], reason), lambda: engine.num_shortages,
+        num_views, lambda: engine.num_shortages, most_views,
     )
     return LoadedEngine(engine, identity)
 

@@ -66,7 +66,8 @@ class ProcessingLine:
         self._counters = counters
         self._health = health
         self._settings = settings()
-        self._pipeline_config = self._settings.pipeline(loaded.identity.num_views)
+        self._pipeline_config = self._settings.pipeline(
+            loaded.identity.num_views, most_views=loaded.identity.most_views)
         for clamp in self._settings.window.clamps(self._pipeline_config.window):
             node.get_logger().warning(clamp)
         self._stream = FrameStream(

@@ -129,6 +129,19 @@ def test_a_machine_that_is_too_slow_gets_the_least_window_that_joins_and_is_told
     assert any('longer than window.max_latency_s' in text for text in warnings)
 
 
+def test_a_plan_of_a_busy_machine_is_a_beginning():
+    """What fits is known at once, and what is done in time only by and by."""
+    chosen = replace(settings(name='da3-tiny'), window=WindowSettings(max_latency_s=1e-4))
+    identity = load_engine(chosen).identity
+    assert (identity.num_views, identity.most_views) == (3, 12)
+    window = chosen.pipeline(identity.num_views, most_views=identity.most_views).window
+    assert (window.first_views, window.size, window.max_latency_s) == (3, 12, 1e-4)
+    asked_for = replace(chosen, window=WindowSettings(size=5))
+    identity = load_engine(asked_for).identity
+    window = asked_for.pipeline(identity.num_views, most_views=identity.most_views).window
+    assert (window.planned_views, window.size) == (5, 5)
+
+
 def test_a_machine_without_memory_starts_all_the_same(caplog, monkeypatch):
     """Room for less than two instants: the mode of tf needs windows that overlap."""
     cost = probe_model_on_host('da3-tiny', (42, 56))

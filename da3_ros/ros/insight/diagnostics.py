@@ -137,6 +137,7 @@ class Diagnostics:
             status.add('views of the last window', str(window.num_views))
             status.add('new views of the last window', str(window.num_new))
             status.add('views that fit', str(window.max_views))
+            status.add('views in time', str(window.paced_views))
             status.add('inference [s]', f'{window.inference_s:.3f}')
         return status
 

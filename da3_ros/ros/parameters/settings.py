@@ -385,14 +385,16 @@ class NodeSettings:
         """Tell whether lengths without a unit are chosen, and no robot needs one."""
         return self.scale.source == 'none' and not self.tf.is_of_a_robot
 
-    def pipeline(self, num_views: int) -> PipelineConfig:
+    def pipeline(self, num_views: int, *, most_views: int = 0) -> PipelineConfig:
         """
         Return the settings of the mapping layer.
 
-        :param num_views: most views in one inference.
+        :param num_views: of a window.
+        :param most_views: that it may become where windows take less time than was expected.
         :raises ValueError: if the window is too small for its other settings.
         """
-        window = self.window.config(num_views, len(self.camera.names))
+        window = self.window.config(
+            num_views, len(self.camera.names), most_views=most_views)
         self._check_window(window)
         return PipelineConfig(
             keyframe=self.keyframe, window=window,

@@ -8,6 +8,7 @@ import time
 
 from da3_ros.mapping.config import ScaleConfig
 from da3_ros.mapping.keyframe import PosedKeyframe, StageTimes
+from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.ros.engine_loading import ModelIdentity
 from da3_ros.ros.insight.counters import Counters
 from da3_ros.ros.insight.diagnostics import Diagnostics
@@ -16,6 +17,9 @@ from da3_ros.ros.parameters.settings import NodeSettings, TfSettings
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from node_harness import eventually
 import numpy as np
+from paths import curve
+from perfect_engine import frames, PerfectEngine
+from pipeline_runs import EVERY_FRAME, reports, run
 import pytest
 from rclpy.node import Node
 from spun_graph import SpunGraph
@@ -69,6 +73,19 @@ def keyframe(age_s):
     return PosedKeyframe(
         0, time.time_ns() - round(age_s * NS_PER_S), 'camera', np.zeros((2, 2, 3), np.uint8),
         np.ones((2, 2), np.float32), None, np.eye(3), np.eye(4), 0, True, times=times)
+
+
+def test_what_bounds_the_windows_is_told(bench):
+    """Twelve were planned and ten fit the memory; six leave time for the stream."""
+    pipeline = DepthPipeline(PerfectEngine(curve(3)), EVERY_FRAME)
+    report, *_ = reports(run(pipeline, frames(3)))
+    assert (report.max_views, report.paced_views) == (12, 12)
+    bench.health.note_window(replace(report, max_views=10, paced_views=6))
+    assert eventually(lambda: 'views that fit' in bench.values('model'))
+    values = bench.values('model')
+    assert [values[name] for name in (
+        'views of the last window', 'views that fit', 'views in time')] == ['3', '10', '6']
+    assert bench.status('model').message.endswith('memory is short: 10 views at most')
 
 
 def test_the_latency_is_told_stage_by_stage(bench):
