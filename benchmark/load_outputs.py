@@ -18,7 +18,7 @@ import cv2
 from da3_ros.export.save import FORMATS, save_session
 from da3_ros.geometry import camera, rigid
 from da3_ros.geometry.sim3 import Sim3
-from da3_ros.mapping.config import MapConfig
+from da3_ros.mapping.config import GridConfig, MapConfig
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.points import fuse, observe, WeightedPoints
 from da3_ros.mapping.session_record import SessionRecord
@@ -107,7 +107,8 @@ def main() -> int:
     record.show('odom', np.eye(4))
     with tempfile.TemporaryDirectory() as folder:
         started = time.process_time()
-        saved = save_session(record.session(), Path(folder), frozenset(FORMATS), config)
+        saved = save_session(
+            record.session(), Path(folder), frozenset(FORMATS), config, GridConfig())
         spent_s = time.process_time() - started
     sys.stdout.write(
         f'\nRemembered: {num_bytes / NUM_KEYFRAMES / _MIB:.2f} MiB per keyframe. Saving '

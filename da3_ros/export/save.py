@@ -11,17 +11,19 @@ from pathlib import Path
 from da3_ros.errors import SaveError
 from da3_ros.export.atomic_folder import AtomicFolder
 from da3_ros.export.colmap import write_model
+from da3_ros.export.floor_map import write_floor_map
 from da3_ros.export.npz import write_arrays
 from da3_ros.export.ply import write_ply
 from da3_ros.export.tum import write_trajectories
 from da3_ros.geometry.sim3 import Sim3
-from da3_ros.mapping.config import MapConfig
+from da3_ros.mapping.config import GridConfig, MapConfig
+from da3_ros.mapping.floor_grid import camera_positions, floor_grid
 from da3_ros.mapping.keyframe import NS_PER_S
 from da3_ros.mapping.points import observe, WeightedPoints
 from da3_ros.mapping.session_record import Session
 from da3_ros.mapping.voxel_map import VoxelMap
 
-FORMATS = ('ply', 'tum', 'colmap', 'npz')
+FORMATS = ('ply', 'tum', 'colmap', 'npz', 'grid')
 
 
 # A saved cloud may be larger than one that is sent again and again.
@@ -46,8 +48,8 @@ class Saved:
 
 
 def save_session(
-    session: Session, directory: Path, formats: frozenset[str], config: MapConfig, *,
-    is_cancelled: Callable[[], bool] = lambda: False,
+    session: Session, directory: Path, formats: frozenset[str], config: MapConfig,
+    grid_config: GridConfig, *, is_cancelled: Callable[[], bool] = lambda: False,
 ) -> Saved:
     """
     Write a session into a new folder, named after its first stamp: whole, or not at all.
@@ -55,18 +57,25 @@ def save_session(
     :param session: to save.
     :param directory: where the folder is created.
     :param formats: some of ``FORMATS``.
-    :param config: which points the cloud holds, and its voxel.
+    :param config: which points cloud and grid hold, and their voxel.
+    :param grid_config: cells and band of the grid.
     :param is_cancelled: asked often; the saving is given up when it says so.
     :raises SaveError: if there is nothing to save, or the disk does not take it.
     """
     if not session.keyframes:
         raise SaveError('save: got no keyframe with a pose in this session, expected at least one')
     with AtomicFolder(directory, _name(session), is_cancelled=is_cancelled) as folder:
-        if 'ply' in formats:
+        if formats & {'ply', 'grid'}:
             points = _fused(session, config, folder.check)
+        if 'ply' in formats:
             unit = 'metres' if session.keyframes[-1].is_metric else 'arbitrary unit'
             with folder.open('cloud.ply') as file:
                 write_ply(file, points, comment=f'in {session.frame}, {unit}')
+        if 'grid' in formats:
+            grid = floor_grid(points, camera_positions(session), grid_config)
+            # A picture without pixels cannot be read.
+            if grid.cells.size:
+                write_floor_map(folder, grid)
         if 'tum' in formats:
             write_trajectories(folder, session)
         if 'colmap' in formats:

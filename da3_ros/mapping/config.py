@@ -297,6 +297,31 @@ class MapConfig:
 
 
 @dataclass(frozen=True)
+class GridConfig:
+    """
+    What the grid for navigation shows.
+
+    :param cell_m: edge of a cell, in the unit of the world.
+    :param min_height_m: z of the map from which on something is in the way.
+    :param max_height_m: z of the map up to which something is in the way.
+    """
+
+    cell_m: float = 0.05
+    min_height_m: float = 0.1
+    max_height_m: float = 1.5
+
+    def __post_init__(self) -> None:
+        """
+        Check the values.
+
+        :raises ValueError: if they cannot be used, or not together.
+        """
+        _require(0.0 < self.cell_m < math.inf, 'grid.cell_m', self.cell_m, 'above 0')
+        _require(self.min_height_m <= self.max_height_m, 'grid.min_height_m', self.min_height_m,
+                 f'at most grid.max_height_m, {self.max_height_m}')
+
+
+@dataclass(frozen=True)
 class PipelineConfig:
     """
     All settings of ``DepthPipeline``.

@@ -74,6 +74,17 @@ def to_bytes(values: NDArray[np.generic]) -> 'array.array[int]':
     return data
 
 
+def to_signed_bytes(values: NDArray[np.int8]) -> 'array.array[int]':
+    """
+    Copy an array into the ``data`` of a grid.
+
+    :param values: of any shape.
+    """
+    data = array.array('b')
+    data.frombytes(np.ascontiguousarray(values).tobytes())
+    return data
+
+
 def to_rgb_message(image: NDArray[np.uint8], header: Header) -> Image:
     """
     Make an rgb8 image.

@@ -10,7 +10,7 @@ from itertools import chain
 
 from da3_ros.ros.input.kept_camera_info import KeptCameraInfo
 from da3_ros.ros.output.kept_output import KeptOutput
-from nav_msgs.msg import Odometry, Path
+from nav_msgs.msg import OccupancyGrid, Odometry, Path
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.qos import DurabilityPolicy, QoSPresetProfiles, QoSProfile
@@ -19,6 +19,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 _DEPTH = 10
+_KEPT = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +50,14 @@ class Publishers:
     odometry: LifecyclePublisher
     path: KeptOutput
     map: LifecyclePublisher  # noqa: A003
+    grid: LifecyclePublisher
 
     @property
     def all(self) -> tuple[LifecyclePublisher, ...]:  # noqa: A003
         """Return every one of them."""
         of_cameras = (vars(camera).values() for camera in self.cameras.values())
-        return (*chain.from_iterable(of_cameras), self.odometry, self.path.publisher, self.map)
+        return (*chain.from_iterable(of_cameras), self.odometry, self.path.publisher, self.map,
+                self.grid)
 
 
 def camera_topic(camera: str, name: str) -> str:
@@ -72,11 +75,11 @@ def create_publishers(
     on_map_subscriber: Callable[[], None] | None = None,
 ) -> Publishers:
     """
-    Create the outputs: reliable, path and map also for those who come later.
+    Create the outputs: reliable, path, map and grid also for those who come later.
 
     :param node: being configured.
     :param cameras: names of the cameras.
-    :param on_map_subscriber: called when somebody subscribes to the map, or stops doing so.
+    :param on_map_subscriber: called when somebody subscribes to map or grid, or stops doing so.
     """
     def create(
         message_type: type, name: str, qos: QoSProfile | None = None,
@@ -93,7 +96,6 @@ def create_publishers(
 
     on_match = None if on_map_subscriber is None else PublisherEventCallbacks(
         matched=lambda _: on_map_subscriber())
-    kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
     def create_for(camera: str) -> CameraPublishers:
         depth = create(Image, camera_topic(camera, 'depth/image'))
@@ -117,8 +119,9 @@ def create_publishers(
         publishers = Publishers(
             cameras={camera: create_for(camera) for camera in cameras},
             odometry=create(Odometry, 'odometry'),
-            path=KeptOutput(lambda callbacks: create(Path, 'path', kept, callbacks)),
-            map=create(PointCloud2, 'map', kept, on_match),
+            path=KeptOutput(lambda callbacks: create(Path, 'path', _KEPT, callbacks)),
+            map=create(PointCloud2, 'map', _KEPT, on_match),
+            grid=create(OccupancyGrid, 'grid', _KEPT, on_match),
         )
         # Only where one of them cannot be created do those before it go again.
         created.pop_all()

@@ -24,6 +24,7 @@ from da3_ros.ros.interface import (
     destroy_subscriptions,
     Subscriptions,
 )
+from da3_ros.ros.output.grid_output import GridOutput
 from da3_ros.ros.output.keyframe_publisher import KeyframeMessages, KeyframePublisher
 from da3_ros.ros.output.map_broadcaster import MapBroadcaster
 from da3_ros.ros.output.map_publisher import MapPublisher
@@ -113,7 +114,8 @@ class ProcessingLine:
             created.callback(broadcaster.close)
         self._record = SessionRecord()
         self._map = MapPublisher(
-            publishers.map, self._counters, self._record, self._settings.map)
+            publishers.map, self._counters, self._record, self._settings.map,
+            GridOutput(publishers.grid, self._record, lambda: settings().grid))
         created.callback(self._map.stop, 0.0)
         outlet = KeyframePublisher(
             publishers, broadcaster,

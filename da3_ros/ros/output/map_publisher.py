@@ -1,7 +1,7 @@
 # Copyright 2026 The da3_ros authors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The fused map, made and sent by a thread of its own."""
+"""The fused map, made and sent by a thread of its own, as points and as a grid."""
 
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from da3_ros.mapping.session_record import RecordedKeyframe, SessionRecord
 from da3_ros.mapping.voxel_map import VoxelMap
 from da3_ros.ros import conversions
 from da3_ros.ros.insight.counters import Counters, Event
+from da3_ros.ros.output.grid_output import GridOutput
 from da3_ros.ros.output.point_cloud import to_fused_cloud
 from rclpy.lifecycle import LifecyclePublisher
 
@@ -40,7 +41,7 @@ class MapPublisher:
 
     def __init__(
         self, publisher: LifecyclePublisher, counters: Counters, record: SessionRecord,
-        config: MapConfig,
+        config: MapConfig, grid: GridOutput,
     ) -> None:
         """
         Start the thread, which sleeps until there is something to fuse.
@@ -49,11 +50,13 @@ class MapPublisher:
         :param counters: of the node.
         :param record: of the session.
         :param config: settings, until newer ones come with a keyframe or a listener.
+        :param grid: of the map.
         """
         self._publisher = publisher
         self._counters = counters
         self._record = record
         self._config = config
+        self._grid = grid
         self._condition = threading.Condition(threading.RLock())
         # Whether keyframes are fused as they come, and the newest one that is or will be fused.
         self._is_following = False
@@ -67,7 +70,7 @@ class MapPublisher:
         # Of the thread alone.
         self._map = VoxelMap()
         self._stamped_id, self._stamp_ns = -1, 0
-        self._is_new = False
+        self._unsent: set[LifecyclePublisher] = set()
         self._next_s = 0.0
         self._thread = threading.Thread(target=self._run, name='da3_map', daemon=True)
         self._thread.start()
@@ -95,7 +98,7 @@ class MapPublisher:
 
         :param config: settings from now on.
         """
-        is_wanted = config.enabled or self._publisher.get_subscription_count() > 0
+        is_wanted = config.enabled or any(map(_is_heard, self._outputs))
         with self._condition:
             self._config = config
             is_new, self._is_following = is_wanted and not self._is_following, is_wanted
@@ -155,7 +158,7 @@ class MapPublisher:
                 if step is not None:
                     return step
                 wait_s = self._next_s - time.monotonic()
-                self._condition.wait(max(wait_s, 0.0) if self._is_new else None)
+                self._condition.wait(max(wait_s, 0.0) if self._unsent else None)
             return None
 
     def _due_step(self) -> Callable[[], None] | None:
@@ -165,7 +168,7 @@ class MapPublisher:
         if self._corrections:
             self._num_corrections += 1
             return functools.partial(self._correct, self._corrections.popleft())
-        if self._is_new and self._next_s <= time.monotonic():
+        if self._unsent and self._next_s <= time.monotonic():
             return self._publish
         for keyframes in (self._waiting, self._missed):
             while keyframes:
@@ -189,24 +192,40 @@ class MapPublisher:
         self._map.look(keyframe, keyframe.depth, pose, config)
         if keyframe.id > self._stamped_id:
             self._stamped_id, self._stamp_ns = keyframe.id, keyframe.stamp_ns
-        self._is_new = True
+        self._unsent.update(self._outputs)
 
     def _correct(self, correction: MapCorrection) -> None:
         self._map.correct(correction)
-        self._is_new = self._stamp_ns > 0
+        self._send_anew()
 
     def _clear(self) -> None:
         self._map.clear()
         # Who sees the old world must not take it for the new one.
-        self._is_new = self._stamp_ns > 0
+        self._send_anew()
+
+    def _send_anew(self) -> None:
+        if self._stamp_ns > 0:
+            self._unsent.update(self._outputs)
 
     def _publish(self) -> None:
         config = self._config
         self._next_s = time.monotonic() + config.period_s
-        if self._publisher.get_subscription_count() == 0:
+        wanted = set(filter(_is_heard, self._unsent))
+        if not wanted:
             return
-        self._is_new = False
-        points = self._map.points(config)
+        self._unsent -= wanted
         frame, frame_T_map = self._record.shown
+        points = self._map.points(config).moved(frame_T_map)
         header = conversions.to_header(self._stamp_ns, frame)
-        self._publisher.publish(to_fused_cloud(points.moved(frame_T_map), header))
+        if self._publisher in wanted:
+            self._publisher.publish(to_fused_cloud(points, header))
+        if self._grid.publisher in wanted:
+            self._grid.publish(points, header)
+
+    @property
+    def _outputs(self) -> tuple[LifecyclePublisher, ...]:
+        return self._publisher, self._grid.publisher
+
+
+def _is_heard(publisher: LifecyclePublisher) -> bool:
+    return publisher.get_subscription_count() > 0

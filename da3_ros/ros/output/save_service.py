@@ -108,6 +108,6 @@ class SaveService:
     def _written(self, session: Session, settings: NodeSettings) -> str:
         saved = save_session(
             session, settings.save.folder, frozenset(settings.save.formats), settings.map,
-            is_cancelled=self._is_ending.is_set)
+            settings.grid, is_cancelled=self._is_ending.is_set)
         return (f'{saved.num_keyframes} keyframes and {saved.num_poses} poses saved to '
                 f'{saved.path} ({saved.num_bytes / _MIB:.1f} MiB)')

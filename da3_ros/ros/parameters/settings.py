@@ -18,6 +18,7 @@ from da3_ros.inference.memory_guard import MemoryLimits
 from da3_ros.mapping.config import (
     AlignmentConfig,
     depth_limit,
+    GridConfig,
     KeyframeConfig,
     LoopConfig,
     MapConfig,
@@ -310,8 +311,8 @@ class NodeSettings:
     A consistent snapshot of all parameters.
 
     A parameter ``group.field`` is the field of the same name here. ``plan`` is the inference
-    layer's own; ``keyframe``, ``alignment``, ``scale``, ``loop`` and ``map`` are the mapping
-    layer's.
+    layer's own; ``keyframe``, ``alignment``, ``scale``, ``loop``, ``map`` and ``grid`` are the
+    mapping layer's.
     """
 
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -329,6 +330,7 @@ class NodeSettings:
     points: PointSettings = field(default_factory=PointSettings)
     compressed: CompressedSettings = field(default_factory=CompressedSettings)
     map: MapConfig = field(default_factory=MapConfig)  # noqa: A003
+    grid: GridConfig = field(default_factory=GridConfig)
     tf: TfSettings = field(default_factory=TfSettings)
     path: PathSettings = field(default_factory=PathSettings)
     save: SaveSettings = field(default_factory=SaveSettings)

@@ -83,8 +83,8 @@ class Gate:
         self.given_up = False
         monkeypatch.setattr(save_service, 'save_session', self._save)
 
-    def _save(self, session, directory, formats, config, *, is_cancelled):
-        del formats, config
+    def _save(self, session, directory, formats, config, grid_config, *, is_cancelled):
+        del formats, config, grid_config
         self.started.set()
         assert eventually(lambda: self.go.is_set() or is_cancelled(), TIMEOUT_S)
         if is_cancelled():
@@ -241,7 +241,7 @@ def test_refused_savings_leave_a_living_node(start_node, peer, tmp_path):
     assert eventually(lambda: counts['sessions that could not be saved'] == 2)
     result = set_parameter(peer, 'save.formats', ['ply', 'obj'])
     assert result.reason == (
-        "save.formats: got ('ply', 'obj'), expected some of ply, tum, colmap, npz")
+        "save.formats: got ('ply', 'obj'), expected some of ply, tum, colmap, npz, grid")
     assert set_parameter(peer, 'save.formats', ['tum']).successful
     assert set_parameter(peer, 'save.directory', str(tmp_path / 'folder')).successful
     assert_works(peer, first=100)

@@ -13,6 +13,7 @@ from da3_ros.ros.insight.counters import Counters
 from da3_ros.ros.insight.health import Health
 from da3_ros.ros.interface import create_publishers
 from da3_ros.ros.output.depth_mask import mask_depth
+from da3_ros.ros.output.grid_output import GridOutput
 from da3_ros.ros.output.keyframe_publisher import KeyframePublisher
 from da3_ros.ros.output.map_publisher import MapPublisher
 from da3_ros.ros.output.placement import KeyframePlacer
@@ -60,7 +61,9 @@ def publisher(node):
     """Give a publisher of keyframes without transforms."""
     publishers = create_publishers(node, [''])
     record = SessionRecord()
-    fused = MapPublisher(publishers.map, Counters(), record, SETTINGS.map)
+    fused = MapPublisher(
+        publishers.map, Counters(), record, SETTINGS.map,
+        GridOutput(publishers.grid, record, lambda: SETTINGS.grid))
     publisher = KeyframePublisher(
         publishers, None, lambda: KeyframePlacer(SETTINGS.tf, None, Counters()), record, fused,
         Health(lambda: STAMP_NS))
@@ -171,7 +174,9 @@ def test_a_keyframe_of_a_world_that_has_ended_begins_no_other(publisher):
 def test_a_new_world_begins_where_its_own_first_camera_was(node):
     """The base is at the origin again, wherever the old world left the camera."""
     publishers, record = create_publishers(node, ['']), SessionRecord()
-    fused = MapPublisher(publishers.map, Counters(), record, SETTINGS.map)
+    fused = MapPublisher(
+        publishers.map, Counters(), record, SETTINGS.map,
+        GridOutput(publishers.grid, record, lambda: SETTINGS.grid))
     tf = TfSettings(mode='odom_to_base')
     publisher = KeyframePublisher(
         publishers, None, lambda: KeyframePlacer(tf, None, Counters()), record, fused,

@@ -8,7 +8,7 @@ import time
 
 from da3_ros.geometry import rigid
 from da3_ros.geometry.sim3 import Sim3
-from da3_ros.mapping.config import MapConfig
+from da3_ros.mapping.config import GridConfig, MapConfig
 from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.points import observe
@@ -16,7 +16,9 @@ from da3_ros.mapping.session_record import SessionRecord
 from da3_ros.ros.conversions import stamp_ns
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.interface import create_publishers
+from da3_ros.ros.output.grid_output import GridOutput
 from da3_ros.ros.output.map_publisher import MapPublisher
+from nav_msgs.msg import OccupancyGrid
 from node_harness import eventually
 import numpy as np
 import pytest
@@ -55,11 +57,13 @@ class Side(SpunGraph):
         self.node.trigger_activate()
         self.counters = Counters()
         self.config = MapConfig(voxel_m=0.01, period_s=0.1)
+        self.grid_config = GridConfig(cell_m=0.1, min_height_m=-1.0, max_height_m=1.0)
         self.max_keyframes = 200
         self.record = SessionRecord()
         self.record.show('odom', np.eye(4))
         self.publisher = MapPublisher(
-            self._publishers.map, self.counters, self.record, self.config)
+            self._publishers.map, self.counters, self.record, self.config,
+            GridOutput(self._publishers.grid, self.record, lambda: self.grid_config))
         self.spin(self.node)
 
     def add(self, keyframe, map_T_odom=IDENTITY):
@@ -72,6 +76,12 @@ class Side(SpunGraph):
         correction = MapCorrection.of([(0, Sim3(1.0, np.eye(3), np.array(shift)))])
         self.record.correct(correction)
         self.publisher.correct(correction)
+
+    def listen_to_grid(self):
+        """Subscribe to the grid; give the list of what comes."""
+        grids = []
+        self.node.create_subscription(OccupancyGrid, '/da3/grid', grids.append, LATCHED)
+        return grids
 
     def listen(self):
         """Subscribe; give the list of what comes."""
@@ -274,3 +284,45 @@ def test_a_fault_of_the_map_is_only_the_maps(side, monkeypatch):
         assert eventually(lambda: side.counters[Event.EXCEPTIONS] == 1)
     side.add(keyframe(1))
     assert eventually(lambda: len(clouds) == 1 and clouds[0].width == HEIGHT * WIDTH)
+
+
+def test_a_grid_comes_to_who_listens_to_nothing_else(side):
+    """In the frame of the map, in the convention of map_server; late ones get it too."""
+    grids = side.listen_to_grid()
+    side.record.show('map', Sim3(1.0, np.eye(3), np.array([0.05, 20.05, 0.0])).rigid_part())
+    side.add(keyframe(0, x=10.0))
+    assert eventually(lambda: grids)
+    grid = grids[-1]
+    assert (grid.header.frame_id, stamp_ns(grid.header.stamp)) == ('map', keyframe(0).stamp_ns)
+    assert grid.info.map_load_time == grid.header.stamp
+    assert grid.info.resolution == pytest.approx(0.1)
+    # The points lie a metre ahead along z; of them x and y are seen from above.
+    assert grid.info.origin.position.x == pytest.approx(10.05 - 3.5 / 8.0, abs=0.1)
+    assert grid.info.origin.position.y == pytest.approx(20.05 - 2.5 / 8.0, abs=0.1)
+    assert grid.info.origin.orientation.w == 1.0
+    cells = np.array(grid.data).reshape(grid.info.height, grid.info.width)
+    assert (cells.shape, set(np.unique(cells))) == ((7, 9), {-1, 0, 100})
+    late = side.listen_to_grid()
+    assert eventually(lambda: late)
+    assert late[-1].data == grid.data
+
+
+def test_who_asks_for_the_grid_after_the_map_gets_it_at_once(side):
+    """Without a new keyframe; and the map is not sent again."""
+    clouds = side.listen()
+    side.add(keyframe(0))
+    assert eventually(lambda: clouds)
+    grids = side.listen_to_grid()
+    assert eventually(lambda: grids and grids[-1].data)
+    assert len(clouds) == 1
+
+
+def test_new_settings_of_the_grid_hold_for_the_next_one(side):
+    """They may change at any time."""
+    grids = side.listen_to_grid()
+    side.add(keyframe(0))
+    assert eventually(lambda: grids)
+    side.grid_config = GridConfig(cell_m=0.05, min_height_m=2.0, max_height_m=3.0)
+    side.add(keyframe(1))
+    assert eventually(lambda: grids[-1].info.resolution == pytest.approx(0.05))
+    assert 100 not in grids[-1].data

@@ -23,7 +23,8 @@ CHOICES = [spec for spec in PARAMETERS if spec.choices]
 # Values that others must follow, set beforehand so that each range can be used to its ends.
 ROOM = {
     'window.size': 4096, 'tf.mode': 'none', 'keyframe.min_interval_s': 0.0,
-    'keyframe.max_interval_s': 86400.0, 'camera.names': ['left', 'right']}
+    'keyframe.max_interval_s': 86400.0, 'camera.names': ['left', 'right'],
+    'grid.min_height_m': -100.0, 'grid.max_height_m': 100.0}
 # rclpy lets in what lies past a limit by less than a millionth.
 TOLERANCE = 1e-5
 
@@ -57,7 +58,7 @@ def ends(spec):
     low, high = (type(spec.default)(limit) for limit in spec.limits)
     if isinstance(spec.default, int):
         return (low, high), (low - 1, high + 1)
-    return (low, high), (low - TOLERANCE * (low or 1.0), high * (1.0 + TOLERANCE))
+    return (low, high), (low - TOLERANCE * (abs(low) or 1.0), high * (1.0 + TOLERANCE))
 
 
 @pytest.mark.parametrize('spec', NUMBERS, ids=lambda spec: spec.name)
