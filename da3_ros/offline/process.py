@@ -38,6 +38,7 @@ from da3_ros.offline.journal import (
 )
 from da3_ros.offline.progress import JsonLines, print_json, Progress
 from da3_ros.offline.recordings import open_recording, Recording
+from da3_ros.offline.report import make_report, SessionPage
 from da3_ros.offline.run import Output, run
 from da3_ros.offline.settings_file import read_settings
 from da3_ros.offline.source import Source
@@ -132,9 +133,11 @@ def _process(options: argparse.Namespace) -> ExitCode:
     out = options.out or Path(f'{options.input.resolve().stem}_da3')
     work = _work_folder(out, is_resumed=options.resume)
     with open_recording(recording, settings.camera) as source:
-        summary = _run(source, recording, settings, work, options)
+        pages: list[SessionPage] = []
+        summary = _run(source, recording, settings, work, options, pages)
     folder = work / 'sessions'
     write_whole(folder / 'summary.json', summary.to_json().encode())
+    write_whole(folder / 'report.html', make_report(summary, pages).encode())
     folder.rename(out)
     shutil.rmtree(work, ignore_errors=True)
     for line in summary.losses:
@@ -163,7 +166,7 @@ def _work_folder(out: Path, *, is_resumed: bool) -> Path:
 
 def _run(
     source: Source, recording: Recording, settings: NodeSettings, work: Path,
-    options: argparse.Namespace,
+    options: argparse.Namespace, pages: list[SessionPage],
 ) -> Summary:
     log = logging.getLogger(__name__)
     log.info('%s: %s', recording.path, source.description)
@@ -179,7 +182,9 @@ def _run(
         loaded.engine, journal, identity=identity, resume=options.resume, is_ending=is_ending)
     progress = Progress(
         source.num_images, as_json=options.log == 'json', is_quiet=options.quiet)
-    output = Output(work / 'sessions', frozenset(options.write))
+    output = Output(
+        work / 'sessions', frozenset(options.write),
+        lambda name, session: pages.append(SessionPage.of(name, session)))
     counts = run(source, engine, settings, num_views=num_views, output=output, tell=progress,
                  is_ending=is_ending)
     if engine.num_repeated:

@@ -104,10 +104,12 @@ class Output:
 
     :param folder: a folder per session is created there.
     :param formats: some of ``export.save.FORMATS``.
+    :param show: is given every session that was written, with the name of its folder.
     """
 
     folder: Path
     formats: frozenset[str]
+    show: Callable[[str, Session], object] = lambda _name, _session: None
 
 
 def run(
@@ -214,8 +216,9 @@ class _Sessions:
         """Write the session, if there is anything of it."""
         session = self._session()
         if session.keyframes:
-            save_session(
+            saved = save_session(
                 session, self._output.folder, self._output.formats, self._settings.map)
+            self._output.show(saved.path.name, session)
         self._counts.num_segments += len(self._segments)
         self._segments.clear()
         self._record.begin_session()

@@ -57,6 +57,10 @@ def test_the_shipped_network_gives_all_formats(short_bag, tmp_path, arguments):
     names = {name.partition('/')[2] for name in files if '/' in name}
     assert {'cloud.ply', 'trajectory.txt', 'keyframes.npz', 'colmap/sparse/0/cameras.txt',
             'colmap/images/000001.jpg'} <= names
+    page = files['report.html'].decode()
+    assert page.count('<img ') == 6
+    assert page.count('<polyline ') == 1
+    assert '<td>num keyframes</td><td>10</td>' in page
     summary = json.loads(files['summary.json'])
     assert summary['counts']['num_keyframes'] == NUM_FRAMES
     assert summary['losses'] == []
