@@ -307,9 +307,8 @@ def test_the_base_levels_the_world_of_a_pitched_camera(frames, counters, turn):
         np.testing.assert_allclose(pose[2, 3], 0.0, atol=1e-9)
         np.testing.assert_allclose(pose[2, :3], camera[2, :3], atol=1e-9)
     # And x is where the camera looked, or else where the top of the image was (up: the bottom).
-    ahead, down_in_image = poses[0][:3, 2], poses[0][:3, 1]
-    if abs(ahead[2]) > 0.99:
-        ahead = np.sign(ahead[2]) * down_in_image
+    ahead = poses[0][:3, 2]
+    ahead = ahead if abs(ahead[2]) < 0.99 else np.sign(ahead[2]) * poses[0][:3, 1]
     assert ahead[0] > 0.0
     assert ahead[1] == pytest.approx(0.0, abs=1e-9)
 
@@ -338,6 +337,6 @@ def test_a_loop_corrects_a_level_world_along_its_own_axes(frames, counters):
     placer = KeyframePlacer(TfSettings(publish_map=True), frames, counters, levels=True)
     map_T_odom = rigid.from_rotation_translation(np.eye(3), np.array([0.0, 0.0, 1.0]))
     placed = placer.place(frames.ask(next(keyframes())), map_T_odom)
-    shift = links(placed)['map', 'odom'][:3, 3]
-    np.testing.assert_allclose(shift, (np.sin(0.3), 0.0, np.cos(0.3)), atol=1e-9)
+    np.testing.assert_allclose(
+        links(placed)['map', 'odom'][:3, 3], (np.sin(0.3), 0.0, np.cos(0.3)), atol=1e-9)
     np.testing.assert_allclose(placed.path_T_map[:3, 3], 0.0, atol=1e-12)
