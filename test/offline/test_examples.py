@@ -5,6 +5,7 @@
 
 from pathlib import Path
 import runpy
+import subprocess
 import sys
 
 import cv2
@@ -61,3 +62,13 @@ def test_verbs_are_called_and_listed(capsys):
     listed = capsys.readouterr().err
     assert all(verb in listed for verb in ('process', 'plan', 'fetch_weights'))
     assert command.main(['--help']) == 0
+
+
+def test_recordings_need_no_ros():
+    """Neither rclpy, nor messages, nor cv_bridge are imported."""
+    code = (
+        'import sys, re\n'
+        'from da3_ros.offline import process\n'
+        'ros = [n for n in sys.modules if re.match(r"(rclpy|cv_bridge|\\w+_msgs|rcl_|tf2_)", n)]\n'
+        'assert not ros, ros\n')
+    subprocess.run([sys.executable, '-c', code], check=True)
