@@ -144,7 +144,7 @@ def choose_plan(models: Iterable[WindowModel], demand: Demand, budget_bytes: flo
     :param models: in order of preference; drawn one by one, as each may cost a probe.
     :param demand: what is asked for.
     :param budget_bytes: memory for everything that torch allocates.
-    :returns: where none allows it, the plan with the most views.
+    :returns: where none allows it, the plan with the most views, the fastest of several.
     :raises MemoryBudgetError: if not even one view fits anywhere.
     """
     best: Plan | None = None
@@ -157,11 +157,15 @@ def choose_plan(models: Iterable[WindowModel], demand: Demand, budget_bytes: flo
             continue
         if plan.num_views >= demand.least_views:
             return plan
-        if best is None or plan.num_views > best.num_views:
+        if best is None or _worth(plan) > _worth(best):
             best = plan
     if best is None:
         raise MemoryBudgetError('; '.join(reasons) or 'no model to choose from')
     return best
+
+
+def _worth(plan: Plan) -> tuple[int, float]:
+    return plan.num_views, -plan.seconds
 
 
 def preferences(

@@ -7,6 +7,9 @@ from dataclasses import replace
 import logging
 
 from da3_ros.errors import MemoryBudgetError, WeightsError
+from da3_ros.inference import ExecutorOptions
+from da3_ros.inference.automatic_model import PlanConfig
+from da3_ros.inference.memory_model import Calibration, WindowModel
 from da3_ros.inference.plan import probe_model_on_host
 from da3_ros.mapping.config import ScaleConfig
 from da3_ros.model import build_network, MODELS
@@ -81,6 +84,24 @@ def test_auto_passes_over_what_cannot_be_loaded(hub_cache, caplog):
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert len(warnings) == 1
     assert 'passed over' in warnings[0] and str(path) in warnings[0]
+
+
+def test_auto_without_a_gpu_plans_the_resolution(caplog, monkeypatch):
+    """What takes too long at any is inferred at the fastest one."""
+
+    def cost(name, image_size):
+        calibration = Calibration(1, 1, 1, view_s=1e-3 * image_size[0], pair_s=0.0)
+        return WindowModel(
+            MODELS[name], image_size, torch.float32, ExecutorOptions(), calibration)
+
+    monkeypatch.setattr('da3_ros.ros.engine_loading.probe_model_on_host', cost)
+    chosen = replace(
+        settings(name='auto', weights='random'), preprocess=PreprocessSettings(size=112),
+        plan=PlanConfig(min_size=56), window=WindowSettings(max_latency_s=1e-4))
+    with caplog.at_level(logging.INFO, 'da3_ros'):
+        loaded = load_engine(chosen)
+    assert loaded.identity.name == 'da3-small' and loaded.identity.num_views == 3
+    assert 'da3-small at 56x42' in caplog.text
 
 
 @pytest.mark.usefixtures('hub_cache')

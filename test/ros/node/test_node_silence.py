@@ -6,6 +6,7 @@
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from node_harness import eventually
 from perfect_engine import frames
+from rclpy.qos import DurabilityPolicy, QoSProfile
 
 # The peer publishes on /image and /camera_info.
 WRONG_TOPICS = ['--ros-args', '-r', 'image:=/imagee', '-r', 'camera_info:=/info', '--']
@@ -53,4 +54,10 @@ def test_a_stream_without_metres_and_with_equal_stamps(start_node, peer):
     assert eventually(
         lambda: statuses['world'].message == 'not metres, as set (scale.source: none)')
     assert statuses['world'].level == DiagnosticStatus.OK
+    told = []
+    peer.node.create_subscription(DiagnosticStatus, '/da3/status', told.append, QoSProfile(
+        depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+    assert eventually(lambda: told)
+    assert [value.value for value in told[0].values if value.key == 'metric'] == ['false']
+    assert 'lengths are not metres' not in told[0].message
     assert eventually(lambda: statuses['stream'].level == DiagnosticStatus.WARN)
