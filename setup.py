@@ -38,6 +38,8 @@ setup(
         'console_scripts': [
             'node = da3_ros.start:main',
             'demo = da3_ros.demo.__main__:main',
+            'process = da3_ros.offline.process:main',
+            'da3 = da3_ros.offline.command:main',
             'plan = da3_ros.inference.plan:main',
             'fetch_weights = da3_ros.model.fetch_weights:main',
         ],

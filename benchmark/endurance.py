@@ -16,6 +16,7 @@ import time
 from da3_ros.geometry import camera, rigid
 from da3_ros.inference.prediction import WindowPrediction
 from da3_ros.mapping.config import KeyframeConfig, LoopConfig, PipelineConfig
+from da3_ros.mapping.frame_stream import FrameStream
 from da3_ros.mapping.keyframe import Frame
 from da3_ros.mapping.pipeline import DepthPipeline
 import numpy as np
@@ -84,12 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         keyframe=KeyframeConfig(mode='time', min_interval_s=0.0),
         loop=LoopConfig(enabled=options.loops),
     )
-    pipeline = DepthPipeline(Corridor(), config)
+    pipeline, stream = DepthPipeline(Corridor(), config), FrameStream(config)
     num_posed, started = 0, time.process_time()
     sys.stdout.write('| keyframes | peak memory MiB | CPU ms per keyframe |\n|---|---|---|\n')
     for number, frame in enumerate(frames(options.keyframes), start=1):
-        instant = pipeline.select(frame)
-        assert instant is not None
+        (instant,) = stream.take(frame).instants
         num_posed += len(pipeline.add(instant).keyframes)
         pipeline.close_loops()
         if number % (options.keyframes // 10) == 0:

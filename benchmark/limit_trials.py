@@ -99,7 +99,7 @@ def make_guard(model: str, device: torch.device, cache: Path) -> MemoryGuard:
 
     torch.cuda.empty_cache()
     return MemoryGuard(
-        network, make_executor, ExecutorOptions(), _LIMITS,
+        network, make_executor, ExecutorOptions(small_window=0), _LIMITS,
         cache=CalibrationCache(cache),
     )
 

@@ -16,18 +16,17 @@ import time
 
 import cv2
 from da3_ros.export.save import FORMATS, save_session
-from da3_ros.export.session import Session
 from da3_ros.geometry import camera, rigid
 from da3_ros.geometry.sim3 import Sim3
-from da3_ros.mapping.archive import Archive, pack
-from da3_ros.mapping.config import MapConfig
+from da3_ros.mapping.config import GridConfig, MapConfig
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.points import fuse, observe, WeightedPoints
+from da3_ros.mapping.session_record import SessionRecord
 from da3_ros.mapping.voxel_map import VoxelMap
 from da3_ros.ros.conversions import to_header
 from da3_ros.ros.output.compressed_images import to_depth_message, to_jpeg_message
 from da3_ros.ros.output.point_cloud import to_fused_cloud
-from da3_ros.ros.parameters.output_settings import CompressedSettings
+from da3_ros.ros.parameters.settings import CompressedSettings
 from load_camera import wall_pictures
 import numpy as np
 
@@ -75,7 +74,7 @@ def main() -> int:
     cv2.setNumThreads(1)
     keyframes = [keyframe(index) for index in range(NUM_KEYFRAMES)]
     config, compressed, header = MapConfig(), CompressedSettings(), to_header(0, 'camera')
-    fused, archive = VoxelMap(), Archive()
+    fused, record = VoxelMap(), SessionRecord()
 
     def see(seen: PosedKeyframe) -> WeightedPoints:
         return observe(
@@ -83,8 +82,7 @@ def main() -> int:
             min_confidence=1.0, limit=np.inf)
 
     def remember(seen: PosedKeyframe) -> None:
-        pose = Sim3.from_rigid(seen.odom_T_camera)
-        archive.add(pack(seen, seen.depth, pose), max_keyframes=NUM_KEYFRAMES)
+        record.add(seen, np.eye(4), max_keyframes=NUM_KEYFRAMES)
 
     costs = {
         'fuse a keyframe into the map': cpu_ms(
@@ -104,12 +102,13 @@ def main() -> int:
     for name, cost in costs.items():
         sys.stdout.write(f'| {name} | {cost:.1f} |\n')
     num_bytes = sum(
-        len(k.jpeg) + k.depth.nbytes + k.confidence.nbytes for k in archive.keyframes
+        len(k.jpeg) + k.depth.nbytes + k.confidence.nbytes for k in record.session().keyframes
         if k.confidence is not None)
-    session = Session(archive.keyframes, archive.poses, 'odom', np.eye(4))
+    record.show('odom', np.eye(4))
     with tempfile.TemporaryDirectory() as folder:
         started = time.process_time()
-        saved = save_session(session, Path(folder), frozenset(FORMATS), config)
+        saved = save_session(
+            record.session(), Path(folder), frozenset(FORMATS), config, GridConfig())
         spent_s = time.process_time() - started
     sys.stdout.write(
         f'\nRemembered: {num_bytes / NUM_KEYFRAMES / _MIB:.2f} MiB per keyframe. Saving '

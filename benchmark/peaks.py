@@ -32,10 +32,10 @@ from upstream_package import build_random
 _MIB = 2**20
 _SIZES = ((280, 504), (504, 504), (154, 504))
 WAYS = {
-    'plain': ExecutorOptions(),
-    'host': ExecutorOptions(features='host'),
-    'reduced': ExecutorOptions(reduced=True),
-    'rays': ExecutorOptions(),
+    'plain': ExecutorOptions(small_window=0),
+    'host': ExecutorOptions(features='host', small_window=0),
+    'reduced': ExecutorOptions(reduced=True, small_window=0),
+    'rays': ExecutorOptions(small_window=0),
 }
 # So many that interpreting their maps needs most; quick where no view sees another.
 _MANY_VIEWS = 600

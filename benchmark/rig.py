@@ -15,10 +15,16 @@ import sys
 import cv2
 from da3_ros.geometry import rigid
 from da3_ros.inference.engine import InferenceEngine
-from da3_ros.mapping.config import KeyframeConfig, PipelineConfig, ScaleConfig, WindowConfig
+from da3_ros.mapping.config import (
+    KeyframeConfig,
+    PipelineConfig,
+    RigConfig,
+    ScaleConfig,
+    WindowConfig,
+)
+from da3_ros.mapping.frame_stream import FrameStream
 from da3_ros.mapping.keyframe import Frame, PosedKeyframe
 from da3_ros.mapping.pipeline import DepthPipeline
-from da3_ros.mapping.rig_config import RigConfig
 from da3_ros.model import build_network, load_weights, MODELS
 from da3_ros.simulation.curves import Motion
 from da3_ros.simulation.generator import generate_scene, Place
@@ -113,14 +119,12 @@ def run(shots: Shots, engine: InferenceEngine, num_cameras: int) -> tuple[PosedK
         KeyframeConfig(mode='time', min_interval_s=0.0), window,
         scale=ScaleConfig(source='rig' if num_cameras > 1 else 'none'),
         rig=RigConfig(tuple(map(str, range(num_cameras)))))
-    pipeline = DepthPipeline(engine, config)
+    pipeline, stream = DepthPipeline(engine, config), FrameStream(config)
     keyframes: list[PosedKeyframe] = []
     for frame in shots.frames:
-        instant = pipeline.select(frame)
-        while instant is not None:
+        for instant in stream.take(frame).instants:
             keyframes += pipeline.add(instant).keyframes
-            instant = pipeline.ready()
-    while (instant := pipeline.release()) is not None:
+    for instant in stream.release():
         keyframes += pipeline.add(instant).keyframes
     return (*keyframes, *pipeline.flush().keyframes)
 

@@ -73,7 +73,8 @@ def make_stream(name: str, options: argparse.Namespace) -> Stream:
 def make_engine(stream: Stream, options: argparse.Namespace) -> WindowEngine:
     """Load the network, or prepare the engine that knows the stream's truth."""
     if options.engine == TRUTH:
-        faults = Faults(options.noise, options.outliers, options.camera_noise, options.drift)
+        faults = Faults(options.noise, options.outliers, options.camera_noise, options.drift,
+                        options.metres)
         return TruthEngine(stream, faults, seed=options.seed)
     network = build_network(options.engine)
     load_weights(network, options.weights)
@@ -131,6 +132,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--outliers', type=float, default=0.2, help='of the truth')
     parser.add_argument('--camera-noise', type=float, default=0.0, help='of the truth')
     parser.add_argument('--drift', type=float, default=0.0, help='of the truth')
+    parser.add_argument('--metres', type=float, default=0.0, help='sigma of the truth')
     parser.add_argument('--processes', type=int, default=2)
     parser.add_argument('--out', type=Path, default=Path('out/trajectory'))
     return parser.parse_args(arguments)

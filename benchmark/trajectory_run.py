@@ -9,7 +9,9 @@ import time
 import cv2
 from da3_ros.geometry.rigid import rotation_angle
 from da3_ros.mapping.config import PipelineConfig
+from da3_ros.mapping.frame_stream import FrameStream
 from da3_ros.mapping.keyframe import PosedKeyframe, WindowEngine
+from da3_ros.mapping.loop_closure import LoopReport
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.mapping.update import PipelineUpdate
 import numpy as np
@@ -76,18 +78,17 @@ class Outcome:
 
 def record(stream: Stream, engine: WindowEngine, config: PipelineConfig) -> Recording:
     """Run a stream through a pipeline."""
-    pipeline = DepthPipeline(engine, config)
+    pipeline, frames = DepthPipeline(engine, config), FrameStream(config)
     started = time.process_time()
     updates = []
     for frame in stream.frames:
-        instant = pipeline.select(frame)
-        if instant is not None:
+        for instant in frames.take(frame).instants:
             updates += [pipeline.add(instant), pipeline.close_loops()]
     updates += [pipeline.flush(), pipeline.close_loops()]
     return Recording(
         tuple(keyframe for update in updates for keyframe in update.keyframes),
         _map_poses(updates),
-        sum(update.loop is not None for update in updates),
+        len(_loops(updates)),
         time.process_time() - started,
     )
 
@@ -95,13 +96,17 @@ def record(stream: Stream, engine: WindowEngine, config: PipelineConfig) -> Reco
 def _map_poses(updates: Sequence[PipelineUpdate]) -> Array:
     """Correct every keyframe by the last loop that remembers it, else as it was published."""
     poses = {
-        keyframe.id: update.map_T_odom @ keyframe.odom_T_camera
-        for update in updates for keyframe in update.keyframes
+        keyframe.id: window.map_T_odom @ keyframe.odom_T_camera
+        for update in updates for window in update.windows for keyframe in window.keyframes
     }
-    last = next((update.loop for update in reversed(updates) if update.loop is not None), None)
-    for pose in () if last is None else last.path:
+    for pose in () if not _loops(updates) else _loops(updates)[-1].path:
         poses[pose.id] = pose.map_T_camera
     return np.stack(list(poses.values()))
+
+
+def _loops(updates: Sequence[PipelineUpdate]) -> list[LoopReport]:
+    return [window.loop for update in updates for window in update.windows
+            if window.loop is not None]
 
 
 def evaluate(stream: Stream, recording: Recording, config: PipelineConfig) -> Outcome:

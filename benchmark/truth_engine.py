@@ -26,12 +26,15 @@ class Faults:
     :param outliers: share of pixels whose depth is up to three times too far.
     :param camera_noise: standard deviation of the cameras' angles [rad] and positions [m].
     :param drift: relative error of the depth at the end of a window against its beginning.
+    :param metres: standard deviation of the logarithm of a window's unit, which is then called a
+        metre; 0 for units at random.
     """
 
     noise: float = 0.01
     outliers: float = 0.2
     camera_noise: float = 0.0
     drift: float = 0.0
+    metres: float = 0.0
 
 
 class TruthEngine:
@@ -60,7 +63,10 @@ class TruthEngine:
         """Infer one window; poses to condition on are ignored."""
         del poses
         numbers = [self._recognise(image) for image in images]
-        scale = float(np.exp(self._random.uniform(-0.7, 0.7)))
+        metres = self._faults.metres
+        unit = metres * self._random.standard_normal() if metres else (
+            self._random.uniform(-0.7, 0.7))
+        scale = float(np.exp(unit))
         window_T_world = rigid.from_rotation_translation(
             Rotation.random(random_state=self._random).as_matrix(), self._random.normal(size=3)
         )
@@ -77,6 +83,7 @@ class TruthEngine:
             sky=None,
             intrinsics=intrinsics,
             poses=window_T_camera,
+            is_metric=metres > 0.0,
             appearance=np.stack([_thumbnail(image).ravel() for image in images]),
         )
 

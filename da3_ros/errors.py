@@ -51,3 +51,7 @@ class SaveError(Da3Error):
 
 class MessageError(Da3Error):
     """A received message cannot be used; the text says what was got and what was expected."""
+
+
+class InputError(Da3Error):
+    """A recording cannot be read, or holds no camera; the text says what it holds instead."""

@@ -88,14 +88,15 @@ class Da3Node(LifecycleNode):
             identity=self._identity,
             busy_s=lambda: self._line.busy_s if self._line else 0.0,
             problems=self._problems,
-            loading=lambda: self._loading.text if self._loading else '',
+            loading=self._loading_text,
         )
         self._transitions = Transitions(self, self._load)
         StatusPublisher(
             self, self._counters, self._health, state=lambda: self._transitions.state,
-            problems=self._problems)
+            problems=self._problems, settings=lambda: self._params.settings,
+            loading=self._loading_text)
         self._own_services = Services(
-            self, self._active_line, self._counters, lambda: self._params.settings)
+            self, lambda: self._line, self._counters, lambda: self._params.settings)
         if self.get_parameter('autostart').value:
             # The steady clock: simulated time may not have begun.
             self._autostart_timer = self.create_timer(
@@ -224,6 +225,10 @@ class Da3Node(LifecycleNode):
     def _problems(self) -> Sequence[str]:
         return self._line.problems if self._line else ()
 
+    def _loading_text(self) -> str:
+        """Say what is being loaded; empty if nothing is."""
+        return self._loading.text if self._loading and self._transitions.may_configure else ''
+
     async def _load(self) -> bool:
         """
         Load the engine for configure; whoever comes meanwhile waits for the same one.
@@ -234,7 +239,8 @@ class Da3Node(LifecycleNode):
             with contextlib.suppress(ValueError):
                 settings = self._params.read()
                 self.get_logger().info(f'loading {settings.model.name}')
-                self._loading = Loading(self, lambda report: self._engine(settings, report))
+                self._loading = Loading(
+                    self, settings.model.name, lambda report: self._engine(settings, report))
         loading = self._loading
         if loading is not None:
             await loading.is_over
@@ -255,9 +261,6 @@ class Da3Node(LifecycleNode):
             self.get_logger().error(
                 'autostart failed; when the cause is mended: ros2 lifecycle set '
                 f'{self.get_fully_qualified_name()} configure, and activate')
-
-    def _active_line(self) -> ProcessingLine | None:
-        return self._line if self._line is not None and self._line.is_active else None
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -135,8 +135,10 @@ def describe_node(context: LaunchContext) -> list[LifecycleNode]:
             ('camera_info', LaunchConfiguration('camera_info')),
         ],
         ros_arguments=['--log-level', LaunchConfiguration('log_level')],
-        # A launch that is killed leaves no node behind.
-        additional_env={'DA3_END_WITH_PARENT': '1'},
+        # A launch that is killed leaves no node behind; and the node names the user's file, not
+        # the copy that launch makes.
+        additional_env={
+            'DA3_END_WITH_PARENT': '1', 'DA3_PARAMS_FILE': LaunchConfiguration('params_file')},
         respawn=LaunchConfiguration('use_respawn'),
         respawn_delay=2.0,
         output='screen',

@@ -10,7 +10,7 @@ import weakref
 from da3_ros.inference import memory_guard, plan
 from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.inference.calibration import CalibrationCache
-from da3_ros.inference.executor import WindowExecutor
+from da3_ros.inference.executor import PendingWindow, WindowExecutor
 from da3_ros.inference.memory_guard import MemoryGuard, MemoryLimits
 from da3_ros.inference.memory_model import Calibration, WindowModel
 from da3_ros.model.build import Network
@@ -60,12 +60,15 @@ class SimulatedGpu:
         self.num_probes = 0
         self.num_failures = 0
         self._peak_bytes = 0
+        self._executors: weakref.WeakSet[WindowExecutor] = weakref.WeakSet()
         self._others: weakref.WeakSet[Taken] = weakref.WeakSet()
 
     @property
     def allocated_bytes(self) -> int:
         """Return what is held between windows."""
-        return self.calibration.fixed_bytes + sum(taken.num_bytes for taken in self._others)
+        held = sum(executor.held_bytes for executor in self._executors)
+        others = sum(taken.num_bytes for taken in self._others)
+        return self.calibration.fixed_bytes + held + others
 
     @property
     def limit_bytes(self) -> int:
@@ -80,12 +83,14 @@ class SimulatedGpu:
         return taken
 
     def make_guard(
-        self, network: Network, cache: Path, *, reserve_mib: int = 0
+        self, network: Network, cache: Path, *, reserve_mib: int = 0,
+        options: ExecutorOptions | None = None,
     ) -> MemoryGuard:
         """Put a network behind a guard; one on 'meta' answers nothing, at once."""
         return MemoryGuard(
-            network, lambda options: self._make_executor(network, options), ExecutorOptions(),
-            MemoryLimits(reserve_mib), cache=CalibrationCache(cache),
+            network, lambda options: self._make_executor(network, options),
+            ExecutorOptions() if options is None else options, MemoryLimits(reserve_mib),
+            cache=CalibrationCache(cache),
         )
 
     def install(self, monkeypatch) -> None:
@@ -130,9 +135,11 @@ class SimulatedGpu:
     def _make_executor(self, network: Network, options: ExecutorOptions) -> WindowExecutor:
         """Make an executor that runs out of memory where a window does not fit."""
         executor = WindowExecutor(network, options)
-        run = executor.run
+        self._executors.add(executor)
+        # Not the method itself: it would keep the executor alive for ever.
+        executor_ = weakref.ref(executor)
 
-        def count_and_run(images, *given):
+        def count_and_submit(images, *given, **named):
             size, dtype = images.shape[1:3], torch.float32
             cost = WindowModel(
                 network.config, size, dtype, options, self.calibration, is_fused=False)
@@ -144,7 +151,9 @@ class SimulatedGpu:
             is_frugal = options.chunks_for(size).head == 1
             self.now_s += self.slowness * (9.0 if is_frugal else 1.0) * cost.seconds(len(images))
             is_real = not next(network.parameters()).is_meta
-            return run(images, *given) if is_real else None
+            if not is_real:
+                return PendingWindow(None, lambda: None)
+            return WindowExecutor.submit(executor_(), images, *given, **named)
 
-        executor.run = count_and_run
+        executor.submit = count_and_submit
         return executor

@@ -10,12 +10,11 @@ from typing import Any
 
 from da3_ros.geometry import rigid
 from da3_ros.geometry.camera import Array, DepthImage
+from da3_ros.mapping.keyframe import NS_PER_S
 import numpy as np
 from numpy.typing import NDArray
 from rosbags.typesys import get_typestore, Stores
 from rosbags.typesys.store import Typestore
-
-_NS_PER_S = 1_000_000_000
 
 
 class MessageCodec:
@@ -95,7 +94,7 @@ class MessageCodec:
             width=width, encoding=encoding, is_bigendian=0, step=len(data) // height, data=data)
 
     def _header(self, stamp_ns: int, frame_id: str) -> Any:
-        seconds, nanoseconds = divmod(stamp_ns, _NS_PER_S)
+        seconds, nanoseconds = divmod(stamp_ns, NS_PER_S)
         return self._new(
             'std_msgs/msg/Header', frame_id=frame_id,
             stamp=self._new('builtin_interfaces/msg/Time', sec=seconds, nanosec=nanoseconds))
@@ -121,7 +120,7 @@ def message_class(name: str) -> Any:
 def stamp_ns(message: Any) -> int:
     """Return the stamp of a message with a header."""
     stamp = message.header.stamp
-    return int(stamp.sec) * _NS_PER_S + int(stamp.nanosec)
+    return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
 
 
 def read_image(message: Any) -> NDArray[Any]:

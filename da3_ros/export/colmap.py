@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from da3_ros.export.atomic_folder import AtomicFolder
-from da3_ros.export.session import Session
 from da3_ros.geometry import camera, rigid
 from da3_ros.mapping.keyframe import PosedKeyframe
+from da3_ros.mapping.session_record import Session
 import numpy as np
 from numpy.typing import NDArray
 

@@ -9,8 +9,7 @@ from typing import BinaryIO
 import zipfile
 
 from da3_ros.export.atomic_folder import AtomicFolder, numbered
-from da3_ros.export.session import Session
-from da3_ros.mapping.archive import ArchivedKeyframe
+from da3_ros.mapping.session_record import RecordedKeyframe, Session
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,26 +27,26 @@ def write_arrays(folder: AtomicFolder, session: Session) -> None:
     """
     groups = defaultdict(list)
     for keyframe in session.keyframes:
-        groups[keyframe.pose.frame_id, keyframe.depth.shape].append(keyframe)
+        groups[keyframe.frame_id, keyframe.depth.shape].append(keyframe)
     for number, keyframes in enumerate(groups.values(), 1):
         with folder.open(numbered('keyframes.npz', number)) as file:
             _write_group(file, session, keyframes)
 
 
 def _write_group(
-    file: BinaryIO, session: Session, keyframes: Sequence[ArchivedKeyframe]
+    file: BinaryIO, session: Session, keyframes: Sequence[RecordedKeyframe]
 ) -> None:
-    poses = [session.frame_S_camera(keyframe.pose) for keyframe in keyframes]
+    poses = [session.frame_S_camera(keyframe.id) for keyframe in keyframes]
     first = keyframes[0]
     # Stored as np.savez does it, but one keyframe after the other: never all in memory twice.
     with zipfile.ZipFile(file, 'w') as archive:
-        _write(archive, 'stamp_ns', [np.int64(k.pose.stamp_ns) for k in keyframes].__getitem__,
+        _write(archive, 'stamp_ns', [np.int64(k.stamp_ns) for k in keyframes].__getitem__,
                len(keyframes))
         _write(archive, 'frame_T_camera', lambda i: poses[i].rigid_part(), len(keyframes))
         _write(archive, 'K', lambda i: keyframes[i].intrinsics, len(keyframes))
         _write(archive, 'segment', lambda i: np.int64(keyframes[i].segment), len(keyframes))
         _write(archive, 'is_metric', lambda i: np.bool_(keyframes[i].is_metric), len(keyframes))
-        _write(archive, 'frame_id', lambda _: np.str_(first.pose.frame_id), 1)
+        _write(archive, 'frame_id', lambda _: np.str_(first.frame_id), 1)
         _write(archive, 'frame', lambda _: np.str_(session.frame), 1)
         _write(archive, 'depth', lambda i: (
             keyframes[i].depth * np.float32(poses[i].scale)).astype(np.float16), len(keyframes))

@@ -11,18 +11,21 @@ from pathlib import Path
 from da3_ros.errors import SaveError
 from da3_ros.export.atomic_folder import AtomicFolder
 from da3_ros.export.colmap import write_model
+from da3_ros.export.floor_map import write_floor_map
 from da3_ros.export.npz import write_arrays
 from da3_ros.export.ply import write_ply
-from da3_ros.export.session import Session
 from da3_ros.export.tum import write_trajectories
 from da3_ros.geometry.sim3 import Sim3
-from da3_ros.mapping.config import MapConfig
+from da3_ros.mapping.config import GridConfig, MapConfig
+from da3_ros.mapping.floor_grid import camera_positions, floor_grid
+from da3_ros.mapping.keyframe import NS_PER_S
 from da3_ros.mapping.points import observe, WeightedPoints
+from da3_ros.mapping.session_record import Session
 from da3_ros.mapping.voxel_map import VoxelMap
 
-FORMATS = ('ply', 'tum', 'colmap', 'npz')
+FORMATS = ('ply', 'tum', 'colmap', 'npz', 'grid')
 
-_NS_PER_S = 10**9
+
 # A saved cloud may be larger than one that is sent again and again.
 _MAX_POINTS = 5_000_000
 
@@ -45,8 +48,8 @@ class Saved:
 
 
 def save_session(
-    session: Session, directory: Path, formats: frozenset[str], config: MapConfig, *,
-    is_cancelled: Callable[[], bool] = lambda: False,
+    session: Session, directory: Path, formats: frozenset[str], config: MapConfig,
+    grid_config: GridConfig, *, is_cancelled: Callable[[], bool] = lambda: False,
 ) -> Saved:
     """
     Write a session into a new folder, named after its first stamp: whole, or not at all.
@@ -54,18 +57,25 @@ def save_session(
     :param session: to save.
     :param directory: where the folder is created.
     :param formats: some of ``FORMATS``.
-    :param config: which points the cloud holds, and its voxel.
+    :param config: which points cloud and grid hold, and their voxel.
+    :param grid_config: cells and band of the grid.
     :param is_cancelled: asked often; the saving is given up when it says so.
     :raises SaveError: if there is nothing to save, or the disk does not take it.
     """
     if not session.keyframes:
         raise SaveError('save: got no keyframe with a pose in this session, expected at least one')
     with AtomicFolder(directory, _name(session), is_cancelled=is_cancelled) as folder:
-        if 'ply' in formats:
+        if formats & {'ply', 'grid'}:
             points = _fused(session, config, folder.check)
+        if 'ply' in formats:
             unit = 'metres' if session.keyframes[-1].is_metric else 'arbitrary unit'
             with folder.open('cloud.ply') as file:
                 write_ply(file, points, comment=f'in {session.frame}, {unit}')
+        if 'grid' in formats:
+            grid = floor_grid(points, camera_positions(session), grid_config)
+            # A picture without pixels cannot be read.
+            if grid.cells.size:
+                write_floor_map(folder, grid)
         if 'tum' in formats:
             write_trajectories(folder, session)
         if 'colmap' in formats:
@@ -77,7 +87,7 @@ def save_session(
 
 
 def _name(session: Session) -> str:
-    seconds, nanoseconds = divmod(session.poses[0].stamp_ns, _NS_PER_S)
+    seconds, nanoseconds = divmod(session.poses[0].stamp_ns, NS_PER_S)
     moment = datetime.fromtimestamp(seconds, timezone.utc)
     return f'{moment:%Y%m%dT%H%M%S}.{nanoseconds:09d}'
 
@@ -89,9 +99,10 @@ def _fused(
     fused = VoxelMap()
     for keyframe in session.restored():
         check()
+        pose = Sim3.from_rigid(keyframe.odom_T_camera)
         fused.add(
-            observe(keyframe, keyframe.depth, frame_S_camera=Sim3.from_rigid(
-                keyframe.odom_T_camera), min_confidence=config.min_confidence,
-                limit=config.limit_m),
-            keyframe.odom_T_camera[:3, 3], config)
+            observe(keyframe, keyframe.depth, frame_S_camera=pose,
+                    min_confidence=config.min_confidence, limit=config.limit_m),
+            pose.translation, config)
+        fused.look(keyframe, keyframe.depth, pose, config)
     return fused.points(config)

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from da3_ros.export.atomic_folder import AtomicFolder, numbered
-from da3_ros.export.session import Session
 from da3_ros.geometry import rigid
-from da3_ros.mapping.archive import ArchivedPose
-
-_NS_PER_S = 10**9
+from da3_ros.mapping.keyframe import NS_PER_S
+from da3_ros.mapping.session_record import RecordedPose, Session
 
 
 def write_trajectories(folder: AtomicFolder, session: Session) -> None:
@@ -34,10 +32,10 @@ def write_trajectories(folder: AtomicFolder, session: Session) -> None:
             _write(file, session, poses)
 
 
-def _write(file: BinaryIO, session: Session, poses: Sequence[ArchivedPose]) -> None:
+def _write(file: BinaryIO, session: Session, poses: Sequence[RecordedPose]) -> None:
     for pose in poses:
-        frame_T_camera = session.frame_S_camera(pose).rigid_part()
-        seconds, nanoseconds = divmod(pose.stamp_ns, _NS_PER_S)
+        frame_T_camera = session.frame_S_camera(pose.id).rigid_part()
+        seconds, nanoseconds = divmod(pose.stamp_ns, NS_PER_S)
         numbers = [*frame_T_camera[:3, 3], *rigid.to_quaternion(frame_T_camera[:3, :3])]
         line = ' '.join([f'{seconds}.{nanoseconds:09d}', *(f'{n:.9f}' for n in numbers)])
         file.write(f'{line}\n'.encode())

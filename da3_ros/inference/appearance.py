@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 import torch.nn.functional as F
 
-_POWER = 3.0
+POWER = 3.0
+LEAST = 1e-6
+"""It only keeps the root finite."""
+EPS = 1e-5
 
 
 def describe(patches: Tensor) -> Tensor:
@@ -23,8 +26,7 @@ def describe(patches: Tensor) -> Tensor:
     :param patches: (V, P, C), before any view has seen another: the same in every window.
     :returns: (V, 2C) fp32.
     """
-    normed = F.layer_norm(patches.float(), patches.shape[-1:])
-    # The smallest value only keeps the root finite.
-    sides = (normed.clamp(min=1e-6), (-normed).clamp_(min=1e-6))
-    pooled = [side.pow_(_POWER).mean(dim=1).pow_(1.0 / _POWER) for side in sides]
+    normed = F.layer_norm(patches.float(), patches.shape[-1:], eps=EPS)
+    sides = (normed.clamp(min=LEAST), (-normed).clamp_(min=LEAST))
+    pooled = [side.pow_(POWER).mean(dim=1).pow_(1.0 / POWER) for side in sides]
     return torch.cat(pooled, dim=1)

@@ -9,7 +9,11 @@ This one calls the network's own modules; ``FusedArithmetic`` runs the same in f
 Shapes: V views, T tokens of a view, C channels, h heads, d channels of a head.
 """
 
-from da3_ros.model.pyramid import resample, Size
+from da3_ros.inference.appearance import describe
+from da3_ros.inference.preprocessing import normalize
+from da3_ros.model.backbone import Backbone, VisionTransformer
+from da3_ros.model.depth_head import DenseMaps, Dpt, DualDpt
+from da3_ros.model.pyramid import PyramidHead, resample, Size
 from da3_ros.model.transformer import (
     Attention,
     LayerScale,
@@ -26,6 +30,46 @@ import torch.nn.functional as F
 
 class Arithmetic:
     """The network's own modules."""
+
+    def embed(
+        self, network: VisionTransformer, pixels: Tensor, position_embedding: Tensor
+    ) -> Tensor:
+        """
+        Turn pixels into the residual stream before the first block.
+
+        :param pixels: (V, H, W, 3) uint8 RGB.
+        :param position_embedding: (1, T, C) fp32.
+        :returns: (V, T, C) fp32.
+        """
+        return network.embed(normalize(pixels), position_embedding)
+
+    def describe(self, x: Tensor) -> Tensor:
+        """
+        Pool what views look like, see ``appearance.describe``.
+
+        :param x: (V, T, C); the first token of each is left out.
+        :returns: (V, 2C) fp32.
+        """
+        return describe(x[:, 1:])
+
+    def level(self, backbone: Backbone, head: PyramidHead, local: Tensor, x: Tensor) -> Tensor:
+        """
+        Form what a depth head reads of patches, and norm it.
+
+        :param local: (V, T, C) fp32 contiguous, output of the last block within views.
+        :param x: (V, T, C) fp32 contiguous, output of this block.
+        :returns: (V, P, F) fp32.
+        """
+        normed: Tensor = head.norm(backbone.level(local[:, 1:], x[:, 1:]))
+        return normed
+
+    def maps(self, head: Dpt | DualDpt, x: Tensor) -> DenseMaps:
+        """
+        Predict maps.
+
+        :param x: (V, features / 2, H, W).
+        """
+        return head.maps(x)
 
     def norm(self, norm: nn.LayerNorm, x: Tensor, dtype: torch.dtype) -> Tensor:
         """

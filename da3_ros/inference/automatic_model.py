@@ -66,35 +66,41 @@ def choose_model(
     size: int,
     *,
     fetch: Callable[[str], object],
-    cost: Callable[[str, int], WindowModel] | None = None,
-    budget_bytes: float = 0.0,
+    cost: Callable[[str, int], WindowModel],
+    budget_bytes: float,
+    takes_smallest: bool = False,
 ) -> Choice:
     """
     Choose the best variant and resolution whose windows fit and whose weights can be had.
-
-    Without a GPU nothing can be planned, and the smallest published variant is taken.
 
     :param config: what may be given up.
     :param demand: for a window.
     :param size: process resolution that is wanted [px].
     :param fetch: gets and loads a variant; called for what fits, until one can be.
-    :param cost: gives the cost of windows of a variant at a process resolution; None: no GPU.
-    :param budget_bytes: GPU memory for everything that torch allocates.
+    :param cost: gives the cost of windows of a variant at a process resolution.
+    :param budget_bytes: memory for everything that torch allocates.
+    :param takes_smallest: take the smallest variant that can be had, and choose its resolution
+        alone: without a GPU, where to try larger ones takes longer than anybody waits.
     :returns: the variant in the package where no other fits or can be had.
     """
     names = list(automatic_models(allow_non_commercial=config.allow_non_commercial))
     obstacles: list[str] = []
     while names:
         try:
-            if cost is None:
-                choice = Choice(names[-1], size, 'the smallest published one, without a GPU')
+            if takes_smallest:
+                name = names[-1]
+                fetch(name)
+                choice = _first_that_fits([name], config, demand, size, cost, budget_bytes)
+                choice = replace(
+                    choice, reason=f'the smallest published one, without a GPU; {choice.reason}')
             else:
                 choice = _first_that_fits(names, config, demand, size, cost, budget_bytes)
-            fetch(choice.model)
+                name = choice.model
+                fetch(name)
             return replace(choice, obstacles=tuple(obstacles))
         except WeightsError as error:
             obstacles.append(str(error))
-            names.remove(choice.model)
+            names.remove(name)
         except MemoryBudgetError as error:
             obstacles.append(str(error))
             break

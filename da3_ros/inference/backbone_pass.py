@@ -17,11 +17,9 @@ d channels of a head, F channels of a level's features.
 from dataclasses import dataclass
 from typing import cast
 
-from da3_ros.inference.appearance import describe
 from da3_ros.inference.arithmetic import Arithmetic, project
 from da3_ros.inference.chunks import Chunks, view_slices
 from da3_ros.inference.levels import LevelStore, NUM_LEVELS
-from da3_ros.inference.preprocessing import normalize
 from da3_ros.model.backbone import Backbone
 from da3_ros.model.config import PATCH_SIZE
 from da3_ros.model.network import DepthAnything3
@@ -65,16 +63,35 @@ def build_tables(backbone: Backbone, image_size: tuple[int, int]) -> Tables:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class OwnTokens:
+    """
+    What views are before they see each other; the same in every window.
+
+    :param tokens: (V, T, C) residual stream, without camera tokens.
+    :param class_tokens: (V, C) fp32, which the reference view is chosen by.
+    :param appearance: (V, D) what they look like.
+    """
+
+    tokens: Tensor
+    class_tokens: Tensor
+    appearance: Tensor
+
+
 class BackbonePass:
     """
     One window on its way through the backbone.
 
+    Views whose maps are not wanted come first: they have a camera, and others see them, but no
+    level is taken of them.
+
     :param network: whose backbone runs and whose head narrows the levels.
     :param tables: for the images' size.
     :param chunks: views at a time.
-    :param store: receives the levels.
     :param arithmetic: for norms and rotations.
     :param residual_dtype: of the residual stream between blocks; float32 is exact.
+    :param one_product: project views that run at once to queries, keys and values together, also
+        where all see each other: faster, in more memory.
     """
 
     def __init__(
@@ -82,54 +99,28 @@ class BackbonePass:
         network: DepthAnything3,
         tables: Tables,
         chunks: Chunks,
-        store: LevelStore,
         *,
         arithmetic: Arithmetic,
         residual_dtype: torch.dtype = torch.float32,
+        one_product: bool = False,
     ) -> None:
         self._config = network.config
         self._backbone = network.backbone
         self._head = network.head
         self._tables = tables
         self._chunks = chunks
-        self._store = store
         self._arithmetic = arithmetic
         self._residual_dtype = residual_dtype
+        self._one_product = one_product
         self._camera: list[Tensor] = []
-        # (N, D) what the views look like, once they have passed the blocks of their own.
-        self.appearance: Tensor | None = None
 
-    def run(self, images: Tensor, camera_tokens: Tensor | None, ref_view_strategy: str) -> Tensor:
+    def embed(self, images: Tensor) -> Tensor:
         """
-        Run every block.
+        Embed views.
 
-        :param images: (N, H, W, 3) uint8 RGB, on the host or the device.
-        :param camera_tokens: (1, N, C) from the camera encoder; None: the learnt ones.
-        :param ref_view_strategy: how the reference view is chosen where no cameras are given.
-        :returns: (N, F) fp32, the camera feature of every view.
+        :param images: (V, H, W, 3) uint8 RGB, on the host or the device.
+        :returns: (V, T, C) residual stream.
         """
-        start = self._config.alternate_from
-        x = self._embed(images)
-        for i in range(self._config.out_layers[-1] + 1):
-            if start is not None and i == start - 1 and camera_tokens is None:
-                class_tokens = x[None, :, 0].float()
-                camera_tokens = self._backbone.learnt_camera_tokens(
-                    class_tokens, ref_view_strategy
-                )
-            if i == start:
-                self.appearance = torch.cat([
-                    describe(x[views, 1:]) for views in view_slices(len(x), self._chunks.views)
-                ])
-            if i == start and camera_tokens is not None:
-                x[:, 0] = camera_tokens[0]
-            if self._config.is_global(i):
-                self._across_views(i, x)
-            else:
-                self._within_views(i, x)
-        return torch.cat(self._camera)
-
-    def _embed(self, images: Tensor) -> Tensor:
-        """Embed images: (N, T, C) residual stream."""
         weights = self._backbone.pretrained
         position_embedding = self._tables.position_embedding
         x = torch.empty(
@@ -140,12 +131,61 @@ class BackbonePass:
         )
         for views in view_slices(len(x), self._chunks.views):
             # Without names, so that neither form of the pixels outlives its use.
-            x[views] = weights.embed(
-                normalize(images[views].to(x.device, non_blocking=True)), position_embedding
+            x[views] = self._arithmetic.embed(
+                weights, images[views].to(x.device, non_blocking=True), position_embedding
             )
         return x
 
-    def _within_views(self, i: int, x: Tensor) -> None:
+    def before_exchange(self, images: Tensor) -> OwnTokens:
+        """
+        Embed views and run the blocks before any view sees another.
+
+        :param images: (V, H, W, 3) uint8 RGB, on the host or the device.
+        """
+        start = self._config.alternate_from
+        assert start is not None, 'in a network whose views never see each other, all blocks are'
+        x = self.embed(images)
+        for i in range(start - 1):
+            self._within_views(i, x, None)
+        class_tokens = x[:, 0].to(torch.float32, copy=True)
+        self._within_views(start - 1, x, None)
+        chunks = view_slices(len(x), self._chunks.views)
+        appearance = torch.cat([self._arithmetic.describe(x[views]) for views in chunks])
+        return OwnTokens(x, class_tokens, appearance)
+
+    def begin_exchange_(self, x: Tensor, camera_tokens: Tensor) -> int:
+        """
+        Give views their camera tokens, and run the blocks within views that follow, in place.
+
+        :param x: (V, T, C) residual stream of ``before_exchange``.
+        :param camera_tokens: (V, C).
+        :returns: index of the first block over all views.
+        """
+        x[:, 0] = camera_tokens
+        i = self._config.alternate_from
+        assert i is not None
+        while not self._config.is_global(i):
+            self._within_views(i, x, None)
+            i += 1
+        return i
+
+    def to_levels(self, x: Tensor, first: int, store: LevelStore) -> Tensor:
+        """
+        Run the remaining blocks; the residual stream is used up.
+
+        :param x: (N, T, C) residual stream.
+        :param first: index of the first block to run.
+        :param store: receives the levels of the last views, as many as it has room for.
+        :returns: (N, F) fp32, the camera feature of every view.
+        """
+        for i in range(first, self._config.out_layers[-1] + 1):
+            if self._config.is_global(i):
+                self._across_views(i, x, store)
+            else:
+                self._within_views(i, x, store)
+        return torch.cat(self._camera)
+
+    def _within_views(self, i: int, x: Tensor, store: LevelStore | None) -> None:
         """Run a block whose tokens see those of their own view."""
         block = self._block(i)
         start = self._config.alternate_from
@@ -158,22 +198,41 @@ class BackbonePass:
             del heads
             self._feed_forward_(block, part, normed)
             del normed
-            self._write(i, x, views, local=part, result=part)
+            self._write(i, x, views, store, local=part, result=part)
 
-    def _across_views(self, i: int, x: Tensor) -> None:
+    def _across_views(self, i: int, x: Tensor, store: LevelStore) -> None:
         """Run a block whose tokens see those of all views."""
-        block = self._block(i)
-        rotation = self._tables.across_views
-        keys, values = map(_join_views, self._keys_values(block, x))
-        for views in view_slices(len(x), self._chunks.queries):
+        block, rotation = self._block(i), self._tables.across_views
+        # Of views whose maps are not wanted, nothing is read any more in the end but the camera.
+        first = len(x) - store.num_views if i == self._config.out_layers[-1] else 0
+        queries = None
+        if self._one_product and first == 0 and len(x) <= self._chunks.queries:
+            heads = self._project(block, x.float(), rotation, first=0)
+            queries, keys, values = map(_join_views, heads)
+        else:
+            keys, values = map(_join_views, self._keys_values(block, x))
+        if first > 0:
+            tokens = x[:first, :1].to(torch.float32, copy=True).contiguous()
+            cameras = tokens.clone()
+            self._query_(block, cameras, rotation.of(slice(1)), keys, values)
+            self._camera.append(self._backbone.camera_feature(tokens[:, 0], cameras[:, 0]))
+        for views in view_slices(len(x) - first, self._chunks.queries):
+            views = slice(first + views.start, first + views.stop)
             part = x[views].float()
             local = part.clone() if i in self._config.out_layers else part
-            (queries,) = self._project(block, part, rotation, first=0, last=1)
-            normed = self._attend_(block, part, _join_views(queries), keys, values)
-            del queries
-            self._feed_forward_(block, part, normed)
-            del normed
-            self._write(i, x, views, local=local, result=part)
+            self._query_(block, part, rotation, keys, values, queries)
+            self._write(i, x, views, store, local=local, result=part)
+
+    def _query_(
+        self, block: Block, part: Tensor, rotation: Rotation, keys: Tensor, values: Tensor,
+        queries: Tensor | None = None,
+    ) -> None:
+        """Run a block over all views on some tokens (V, ..., C) in place."""
+        if queries is None:
+            queries = _join_views(self._project(block, part, rotation, first=0, last=1)[0])
+        normed = self._attend_(block, part, queries, keys, values)
+        del queries
+        self._feed_forward_(block, part, normed)
 
     def _keys_values(self, block: Block, x: Tensor) -> tuple[Tensor, Tensor]:
         """Project all tokens to keys and values: (N, T, h, d) each."""
@@ -224,7 +283,8 @@ class BackbonePass:
         self._arithmetic.add_(x, branch, block.ls2)
 
     def _write(
-        self, i: int, x: Tensor, views: slice, *, local: Tensor, result: Tensor
+        self, i: int, x: Tensor, views: slice, store: LevelStore | None, *, local: Tensor,
+        result: Tensor,
     ) -> None:
         """
         Write some views back to the residual stream, and keep their features at an out layer.
@@ -232,19 +292,34 @@ class BackbonePass:
         :param local: (views, T, C) fp32 output of the last block within views.
         :param result: (views, T, C) fp32 output of this block.
         """
-        if i in self._config.out_layers:
-            features = self._backbone.level(local[:, 1:], result[:, 1:])
+        if store is not None and i in self._config.out_layers:
             level = self._config.out_layers.index(i)
             # Nothing reads the residual stream behind the last out layer.
             is_last = level == NUM_LEVELS - 1
-            projected = self._head.project(level, features, self._tables.grid)
             if is_last:
+                # Before the level, which takes the memory of the residual stream.
                 self._camera.append(self._backbone.camera_feature(local[:, 0], result[:, 0]))
-            self._store.put(level, views, projected, memory=x if is_last else None)
+            self._keep_level(level, x, views, store, local=local, result=result)
             if is_last:
                 return
         if result.data_ptr() != x[views].data_ptr():
             x[views] = result
+
+    def _keep_level(
+        self, level: int, x: Tensor, views: slice, store: LevelStore, *, local: Tensor,
+        result: Tensor,
+    ) -> None:
+        """Keep a level of those of some views that it is wanted of."""
+        first = len(x) - store.num_views
+        left_out = max(first - views.start, 0)
+        if left_out >= len(result):
+            return
+        features = self._arithmetic.level(
+            self._backbone, self._head, local[left_out:], result[left_out:])
+        projected = self._head.narrow(level, features, self._tables.grid)
+        target = slice(max(views.start, first) - first, views.stop - first)
+        store.put(
+            level, target, projected, memory=x[first:] if level == NUM_LEVELS - 1 else None)
 
     def _block(self, i: int) -> Block:
         return cast(Block, self._backbone.pretrained.blocks[i])

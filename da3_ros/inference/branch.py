@@ -7,6 +7,7 @@ One network over one window, a part of the views at a time wherever that changes
 Shapes: N views, H W pixels, F channels of a level's features.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from da3_ros.inference.backbone_pass import BackbonePass, build_tables, Tables
@@ -14,6 +15,7 @@ from da3_ros.inference.chunks import Chunks, view_slices
 from da3_ros.inference.fused_arithmetic import choose_arithmetic
 from da3_ros.inference.head_pass import HeadPass
 from da3_ros.inference.levels import LevelStore, Placement
+from da3_ros.inference.maps import Maps
 from da3_ros.model.camera_head import Cameras, encode_cameras
 from da3_ros.model.config import PATCH_SIZE
 from da3_ros.model.depth_head import DualDpt
@@ -27,6 +29,8 @@ _TOKENS_PER_CHUNK = 16384
 _PIXELS_PER_HEAD_CHUNK = 4 * 504 * 280
 # Of that, where maps are as large as the image: convolutions of one such image fill a large GPU.
 _MAPS_SHARE = 4
+# Of the heads that these numbers are for.
+_HEAD_FEATURES = 256
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,14 @@ class ExecutorOptions:
     :param chunks: views at a time; None: as suits a large GPU.
     :param features: where levels wait for the head; 'host' is exact and slower.
     :param reduced: keep residual stream and levels in the backbone's dtype: less memory, inexact.
+    :param small_window: windows of up to so many views take memory for speed: what comes again is
+        kept, and they are launched at once on a GPU; 0: none. Exact.
     """
 
     chunks: Chunks | None = None
     features: Placement = 'device'
     reduced: bool = False
+    small_window: int = 32
 
     def chunks_for(self, image_size: tuple[int, int]) -> Chunks:
         """
@@ -56,60 +63,72 @@ class ExecutorOptions:
         head = max(1, round(_PIXELS_PER_HEAD_CHUNK / num_pixels))
         return Chunks(views, views, head, max(1, head // _MAPS_SHARE))
 
+    def for_few_views(
+        self, image_size: tuple[int, int], head_features: int
+    ) -> 'ExecutorOptions':
+        """
+        Return options for windows that take memory for speed: more views of narrow heads at once.
+
+        :param image_size: height and width [px].
+        :param head_features: of the head's pyramid.
+        """
+        if self.chunks is not None:
+            return self
+        chunks, factor = self.chunks_for(image_size), max(1, _HEAD_FEATURES // head_features)
+        return replace(self, chunks=replace(
+            chunks, head=factor * chunks.head, maps=factor * chunks.maps))
+
 
 @dataclass(frozen=True, eq=False)
 class WindowFeatures:
     """
     What the backbone leaves for the heads.
 
-    :param num_views: N.
     :param image_size: height and width [px].
-    :param levels: of all views.
+    :param levels: of the views whose maps are wanted.
     :param camera: (1, N, 9) encoding, or None where the variant has no camera decoder.
     :param appearance: (N, D), or None where no view sees another.
     """
 
-    num_views: int
     image_size: tuple[int, int]
     levels: LevelStore
     camera: Tensor | None
     appearance: Tensor | None
 
 
-class Maps:
+@dataclass(frozen=True, eq=False)
+class Order:
     """
-    Maps of all views, filled a few views at a time.
+    The order in which the views of a window run: those whose maps are not wanted come first.
 
-    :param num_views: N.
-    :param device: where they are kept; copies to the host do not wait.
+    :param views: (N,) int64, which view runs at each place.
+    :param places: (N,) int64, the place at which each view runs.
+    :param num_wanted: how many views at the end have maps.
     """
 
-    def __init__(self, num_views: int, device: torch.device) -> None:
-        self._num_views = num_views
-        self._device = device
-        self._maps: dict[str, Tensor] = {}
+    views: Tensor
+    places: Tensor
+    num_wanted: int
 
-    def put(self, name: str, views: slice, part: Tensor | None) -> None:
+    @classmethod
+    def of(cls, num_views: int, wanted: Sequence[int] | None = None) -> 'Order':
         """
-        Keep a map of some views.
+        Make the order of a window, on the host.
 
-        :param name: as in ``RawOutput``.
-        :param views: range over N.
-        :param part: (views, ...), or None where the head has no such map.
+        :param num_views: N.
+        :param wanted: views whose maps are wanted, each once; None: all.
+        :raises ValueError: if there are no such views.
         """
-        if part is None:
-            return
-        if name not in self._maps:
-            shape = (self._num_views, *part.shape[1:])
-            is_copy_to_host = part.is_cuda and self._device.type == 'cpu'
-            self._maps[name] = torch.empty(
-                shape, device=self._device, pin_memory=is_copy_to_host
-            )
-        self._maps[name][views].copy_(part, non_blocking=True)
+        chosen = list(range(num_views) if wanted is None else wanted)
+        others = sorted(set(range(num_views)).difference(chosen))
+        views = torch.tensor([*others, *chosen])
+        if not chosen or len(views) != num_views:
+            raise ValueError(f'wanted: got {chosen}, expected some of {num_views} views')
+        return cls(views, views.argsort(), len(chosen))
 
-    def output(self) -> RawOutput:
-        """Return all maps as one window."""
-        return RawOutput(**{name: views[None] for name, views in self._maps.items()})
+    def to(self, device: torch.device) -> 'Order':
+        """Copy to a device."""
+        return replace(self, views=self.views.to(device), places=self.places.to(device))
 
 
 class Branch:
@@ -130,71 +149,176 @@ class Branch:
         with_rays: bool = False,
         ref_view_strategy: str = 'saddle_balanced',
     ) -> None:
-        self._network = network
+        self.network = network
         self._options = options
         self._with_rays = with_rays
         self._ref_view_strategy = ref_view_strategy
         self._device = network.backbone.pretrained.pos_embed.device
         self._arithmetic = choose_arithmetic(self._device)
+        self._one_product = False
         self._tables_size: tuple[int, int] | None = None
         self._tables: Tables | None = None
 
+    def for_few_views(self, size: tuple[int, int]) -> 'Branch':
+        """
+        Return the same for windows that fit at once: in the largest pieces that a GPU wants.
+
+        :param size: height and width of the images [px].
+        """
+        options = self._options.for_few_views(size, self.network.config.head_features)
+        branch = Branch(
+            self.network, options, with_rays=self._with_rays,
+            ref_view_strategy=self._ref_view_strategy)
+        branch._one_product = True
+        return branch
+
     def run(
-        self, pixels: Tensor, cameras: Cameras | None, maps_device: torch.device
+        self,
+        pixels: Tensor,
+        given_tokens: Tensor | None,
+        maps_device: torch.device,
+        wanted: Sequence[int] | None = None,
     ) -> RawOutput:
         """
         Predict one window.
 
         :param pixels: (N, H, W, 3) uint8 RGB, on the host or the device.
-        :param cameras: (1, N, ...) given cameras on the device, or None.
+        :param given_tokens: (N, C) of ``given_tokens``, or None.
         :param maps_device: where depth, confidence and sky go as they are produced.
-        :returns: batch of one window.
+        :param wanted: views whose maps are wanted; None: all.
+        :returns: batch of one window, with the maps of the wanted views.
         """
-        chunks = self._options.chunks_for(_size(pixels))
-        # Without cameras no view sees another: a few views at a time run from end to end.
-        at_a_time = len(pixels) if self._network.config.has_cameras else chunks.views
-        maps = Maps(len(pixels), maps_device)
-        camera = appearance = None
-        for views in view_slices(len(pixels), at_a_time):
-            features = self.features(pixels[views], cameras)
-            camera, appearance = features.camera, features.appearance
+        order = Order.of(len(pixels), wanted)
+        maps = Maps(order.num_wanted, maps_device)
+        if self.network.config.has_cameras:
+            pixels = pixels if wanted is None else pixels[order.views]
+            order = order.to(self._device)
+            features = self.features(pixels, given_tokens, order)
+            self.decode(features, maps)
+            assert features.camera is not None and features.appearance is not None
+            return replace(
+                maps.output(), camera=features.camera[:, order.places],
+                appearance=features.appearance[None, order.places])
+        pixels = pixels if wanted is None else pixels[list(wanted)]
+        # No view sees another: a few at a time run from end to end.
+        for views in view_slices(len(pixels), self._options.chunks_for(_size(pixels)).views):
+            features = self.features(pixels[views], None)
             self.decode(features, maps, first_view=views.start)
             # Not to lie beside those of the next views.
             del features
-        if appearance is not None:
-            appearance = appearance[None]
-        return replace(maps.output(), camera=camera, appearance=appearance)
+        return maps.output()
 
-    def features(self, pixels: Tensor, cameras: Cameras | None) -> WindowFeatures:
+    def features(
+        self, pixels: Tensor, given_tokens: Tensor | None, order: Order | None = None
+    ) -> WindowFeatures:
         """
         Run the backbone.
 
-        :param pixels: (N, H, W, 3) uint8 RGB, on the host or the device.
-        :param cameras: (1, N, ...) given cameras on the device, or None.
+        :param pixels: (N, H, W, 3) uint8 RGB, on the host or the device, as they run.
+        :param given_tokens: (N, C) of ``given_tokens``, in the window's order, or None.
+        :param order: on the device; None: views run as they are, and all maps are wanted.
         """
-        network, size = self._network, _size(pixels)
-        kept_dtype = network.backbone.compute_dtype if self._options.reduced else torch.float32
-        store = LevelStore(
-            len(pixels),
-            network.config.head_channels,
-            placement=self._options.features,
-            dtype=kept_dtype,
-        )
-        backbone_pass = BackbonePass(
-            network,
+        size = _size(pixels)
+        backbone_pass = self.begin(size)
+        if not self.network.config.has_cameras:
+            return self.finish(backbone_pass, size, backbone_pass.embed(pixels), 0)
+        order = Order.of(len(pixels)).to(self._device) if order is None else order
+        own = backbone_pass.before_exchange(pixels)
+        if given_tokens is None:
+            reference = self.reference(own.class_tokens[order.places])
+            tokens = self.learnt_tokens(reference, order.views)
+        else:
+            tokens = given_tokens[order.views]
+        x, appearance = own.tokens, own.appearance
+        first = backbone_pass.begin_exchange_(x, tokens)
+        # The residual stream makes room for the last level.
+        del own
+        features = self.finish(backbone_pass, size, x, first, order.num_wanted)
+        return replace(features, appearance=appearance)
+
+    def begin(self, size: tuple[int, int]) -> BackbonePass:
+        """
+        Begin a window.
+
+        :param size: height and width of its images [px].
+        """
+        return BackbonePass(
+            self.network,
             self._tables_for(size),
             self._options.chunks_for(size),
-            store,
             arithmetic=self._arithmetic,
-            residual_dtype=kept_dtype,
+            residual_dtype=self._kept_dtype,
+            one_product=self._one_product,
         )
-        camera_tokens = None
-        if cameras is not None and network.cam_enc is not None:
-            network.cam_enc.to(self._device)
-            camera_tokens = network.cam_enc(encode_cameras(cameras, size))
-        feature = backbone_pass.run(pixels, camera_tokens, self._ref_view_strategy)
+
+    def reference(self, class_tokens: Tensor) -> Tensor:
+        """
+        Choose the reference view.
+
+        :param class_tokens: (N, C) fp32, in the window's order.
+        :returns: (1,) int64.
+        """
+        return self.network.backbone.select_reference(class_tokens[None], self._ref_view_strategy)
+
+    def learnt_tokens(self, reference: Tensor, views: Tensor) -> Tensor:
+        """
+        Return the learnt camera tokens of views: (V, C).
+
+        :param reference: (1,) int64, the reference view.
+        :param views: (V,) int64.
+        """
+        return self.network.backbone.pretrained.camera_token[0, (views != reference).long()]
+
+    def learnt_token(self, *, is_reference: bool) -> Tensor:
+        """
+        Return the learnt camera token of a view: (1, C).
+
+        :param is_reference: whether it is the reference view.
+        """
+        start = 0 if is_reference else 1
+        return self.network.backbone.pretrained.camera_token[0, start:start + 1]
+
+    def given_tokens(self, cameras: Cameras, size: tuple[int, int]) -> Tensor:
+        """
+        Encode given cameras: (N, C).
+
+        In full precision, which the attention kernel that is pinned for the backbone may not have.
+
+        :param cameras: (1, N, ...) on the device.
+        :param size: height and width of their images [px].
+        """
+        encoder = self.network.cam_enc
+        assert encoder is not None
+        tokens: Tensor = encoder.to(self._device)(encode_cameras(cameras, size))
+        return tokens[0]
+
+    def finish(
+        self,
+        backbone_pass: BackbonePass,
+        size: tuple[int, int],
+        x: Tensor,
+        first: int,
+        num_wanted: int | None = None,
+    ) -> WindowFeatures:
+        """
+        Run the blocks from the first one over all views on.
+
+        :param backbone_pass: of this window.
+        :param size: height and width of the images [px].
+        :param x: (N, T, C) residual stream, used up.
+        :param first: index of the block.
+        :param num_wanted: how many views at the end have maps; None: all.
+        """
+        network = self.network
+        store = LevelStore(
+            len(x) if num_wanted is None else num_wanted,
+            network.config.head_channels,
+            placement=self._options.features,
+            dtype=self._kept_dtype,
+        )
+        feature = backbone_pass.to_levels(x, first, store)
         camera = None if network.cam_dec is None else network.cam_dec(feature[None])
-        return WindowFeatures(len(pixels), size, store, camera, backbone_pass.appearance)
+        return WindowFeatures(size, store, camera, None)
 
     def decode(self, features: WindowFeatures, maps: Maps, *, first_view: int = 0) -> None:
         """
@@ -204,10 +328,10 @@ class Branch:
         :param maps: receives what the head predicts.
         :param first_view: index in ``maps`` of the first of these views.
         """
-        head, size = self._network.head, features.image_size
+        head, size = self.network.head, features.image_size
         chunks = self._options.chunks_for(size)
         head_pass = HeadPass(head, size, chunks.maps, arithmetic=self._arithmetic)
-        for views in view_slices(features.num_views, chunks.head):
+        for views in view_slices(features.levels.num_views, chunks.head):
             start = first_view + views.start
             laterals = head.laterals(features.levels.get(views), size)
             if self._with_rays and isinstance(head, DualDpt):
@@ -221,10 +345,21 @@ class Branch:
                 maps.put('confidence', target, dense.confidence)
                 maps.put('sky', target, dense.sky)
 
+    @property
+    def tables(self) -> object:
+        """Return what the work reads besides weights and input; it depends on the image size."""
+        return self._tables, self.network.head.embeddings
+
+    @property
+    def _kept_dtype(self) -> torch.dtype:
+        """Return the dtype of the residual stream and the levels."""
+        reduced = self.network.backbone.compute_dtype
+        return reduced if self._options.reduced else torch.float32
+
     def _tables_for(self, size: tuple[int, int]) -> Tables:
         """Return the tables for an image size; those of the last one are kept."""
         if self._tables is None or self._tables_size != size:
-            self._tables = build_tables(self._network.backbone, size)
+            self._tables = build_tables(self.network.backbone, size)
             self._tables_size = size
         return self._tables
 

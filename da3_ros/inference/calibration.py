@@ -17,10 +17,16 @@ from typing import Any
 
 from da3_ros.errors import PredictionError
 from da3_ros.inference.arithmetic import Arithmetic
-from da3_ros.inference.branch import Branch, ExecutorOptions, Maps
-from da3_ros.inference.device import driver_version, gpu_name, pinned_attention
+from da3_ros.inference.branch import Branch, ExecutorOptions
+from da3_ros.inference.device import (
+    driver_version,
+    gpu_name,
+    on_work_stream,
+    pinned_attention,
+)
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.fused_arithmetic import choose_arithmetic
+from da3_ros.inference.maps import Maps
 from da3_ros.inference.memory_model import Calibration
 from da3_ros.inference.placement import main_branch, weight_bytes
 from da3_ros.model.build import Network
@@ -210,7 +216,7 @@ def calibrate(
     others = max(torch.cuda.memory_allocated(device) - weight_bytes(network, device), 0)
     run_probe(executor, pixels[:num_views])
     fixed_bytes = torch.cuda.memory_allocated(device) - others
-    with pinned_attention(executor.attention):
+    with on_work_stream(device), pinned_attention(executor.attention):
         head_bytes, of_one = (
             _head_bytes(executor.branches[0], pixels[:count], device)
             for count in (num_views, 1)
@@ -288,7 +294,8 @@ def pair_seconds(
 
 
 def shortest_seconds(
-    run: Callable[[], object], device: torch.device, *, num_timed: int = _NUM_TIMED
+    run: Callable[[], object], device: torch.device, *, num_timed: int = _NUM_TIMED,
+    is_warm: bool = False,
 ) -> float:
     """
     Return the shortest of a few times, after one to warm up.
@@ -296,8 +303,10 @@ def shortest_seconds(
     :param run: what is timed.
     :param device: where it runs.
     :param num_timed: how often it is timed.
+    :param is_warm: whether the like has run before.
     """
-    run()
+    if not is_warm:
+        run()
     times = []
     for _ in range(num_timed):
         _wait_for(device)

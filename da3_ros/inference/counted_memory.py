@@ -41,6 +41,11 @@ class CountedMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Begin a new peak."""
         self._peak_bytes = self._held_bytes
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Do without a wrapper that brings in torch's compiler, which takes seconds."""
+        return False
+
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,

@@ -5,6 +5,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, ExitStack
+from functools import cache
 import logging
 import os
 from pathlib import Path
@@ -133,6 +134,32 @@ def choose_attention(device: torch.device, dtype: torch.dtype) -> SDPBackend | N
         f'no fused attention kernel for {dtype} on {name}: the memory of the remaining one grows '
         'with the square of the window; use model.dtype float16 or float32, or another torch build'
     )
+
+
+@cache
+def _work_stream(device: torch.device) -> tuple[threading.RLock, torch.cuda.Stream]:
+    stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    return threading.RLock(), stream
+
+
+@contextmanager
+def on_work_stream(device: torch.device) -> Iterator[None]:
+    """
+    Launch work on the one stream of a device that all windows run on, after what came before.
+
+    Graphs cannot be recorded on the default stream, and nobody else may launch where one is being
+    recorded. Libraries and the allocator keep memory for every stream, so there is no other.
+
+    :param device: where networks run; nothing changes unless it is a GPU.
+    """
+    if device.type != 'cuda':
+        yield
+        return
+    turn, stream = _work_stream(device)
+    with turn:
+        stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(stream):
+            yield
 
 
 class _Pin:

@@ -3,8 +3,8 @@
 
 """The inference engine: images of a window in, depth and poses out."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 import logging
 
 from da3_ros.errors import MemoryBudgetError, NonFiniteError, PredictionError
@@ -17,7 +17,7 @@ from da3_ros.inference.device import (
     is_out_of_memory,
     reduce_fragmentation,
 )
-from da3_ros.inference.executor import WindowExecutor
+from da3_ros.inference.executor import PendingWindow, WindowExecutor
 from da3_ros.inference.host_plan import calibrate_on_host, usable_ram_bytes
 from da3_ros.inference.memory_guard import MemoryGuard, MemoryLimits
 from da3_ros.inference.memory_planner import Demand, Plan, plan_window
@@ -117,6 +117,7 @@ class InferenceEngine:
         *,
         poses: Array | None = None,
         intrinsics: Array | None = None,
+        wanted: Sequence[int] | None = None,
     ) -> WindowPrediction:
         """
         Infer all images together.
@@ -131,6 +132,9 @@ class InferenceEngine:
         :param intrinsics: (N, 3, 3) [px] of ``images``, corner-origin; NaN for unknown ones, but
             not with poses. By them the metric variants measure: a view without focal length is
             unknown (NaN) where the metres of the others depend on theirs.
+        :param wanted: images whose views are asked for, each once; None: all. The others are seen
+            by these as ever, which is all they are for.
+        :returns: the views asked for, in that order.
         :raises ValueError: if an argument does not fit the others or the variant.
         :raises NonFiniteError: if the network's answer is not finite.
         :raises PredictionError: if nothing can be made of it: a view's rays are those of no
@@ -138,11 +142,53 @@ class InferenceEngine:
         :raises MemoryBudgetError: if the window does not fit the GPU's free memory; fewer views,
             as many as the error says, can be tried at once.
         """
+        return self.submit(
+            images, poses=poses, intrinsics=intrinsics, wanted=wanted).collect()
+
+    def submit(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        *,
+        poses: Array | None = None,
+        intrinsics: Array | None = None,
+        wanted: Sequence[int] | None = None,
+    ) -> 'PendingPrediction':
+        """
+        Begin to infer all images together; parameters and errors are those of ``infer``.
+
+        :returns: the prediction, to be collected before another window begins.
+        """
         window = self._preprocessor.process(images, intrinsics)
         conditioning = None if poses is None else self._condition(poses, window)
         cameras = None if conditioning is None else _cameras(conditioning)
-        prediction = self._predict(window, cameras)
-        return prediction if conditioning is None else _in_given_unit(prediction, conditioning)
+
+        focal_px = None
+        if self._config.metric_branch is not None and window.intrinsics is not None:
+            focal_px = _focal_px(window.intrinsics)
+
+        def submit() -> PendingWindow:
+            return self._runner.submit(
+                window.images, cameras, focal_px, keys=window.keys, wanted=wanted)
+
+        views = None if wanted is None else list(wanted)
+        pending = submit()
+
+        def collect() -> WindowPrediction:
+            prediction = self._predict(pending, submit, window, views)
+            if conditioning is not None:
+                prediction = _in_given_unit(prediction, conditioning)
+            return prediction if views is None else _of_views(prediction, views)
+
+        return PendingPrediction(collect)
+
+    def prepare(self, image: NDArray[np.uint8]) -> None:
+        """
+        Resize an image before its window.
+
+        :param image: (H, W, 3) uint8 RGB, which must not change afterwards.
+        :raises ValueError: if it has the wrong shape or type.
+        """
+        self._preprocessor.prepare(image)
 
     def _make_runner(self) -> MemoryGuard | WindowExecutor:
         """Make what runs windows, in the number format that the network has now."""
@@ -156,26 +202,23 @@ class InferenceEngine:
             return make_executor(self._options)
         return MemoryGuard(self._network, make_executor, self._options, self._limits)
 
-    def _predict(self, window: ProcessedImages, cameras: Cameras | None) -> WindowPrediction:
+    def _predict(
+        self, pending: PendingWindow, submit: Callable[[], PendingWindow],
+        window: ProcessedImages, views: list[int] | None,
+    ) -> WindowPrediction:
         """
         Predict in the network's own units; in float32 from the first time on that float16 fails.
 
         Weights that were not trained in float16 may make larger numbers than it has.
         """
         try:
-            return self._interpret(self._run(window, cameras), window)
+            return self._interpret(pending.collect(), window, views)
         except NonFiniteError as error:
             if self.dtype != torch.float16:
                 raise
             _logger.warning('%s in float16: float32 from now on', str(error))
         self._widen()
-        return self._interpret(self._run(window, cameras), window)
-
-    def _run(self, window: ProcessedImages, cameras: Cameras | None) -> NetworkOutput:
-        focal_px = None
-        if self._config.metric_branch is not None and window.intrinsics is not None:
-            focal_px = _focal_px(window.intrinsics)
-        return self._runner.run(window.images, cameras, focal_px)
+        return self._interpret(submit().collect(), window, views)
 
     def _widen(self) -> None:
         """Go over to float32, or stay as it is where there is no memory for that."""
@@ -199,7 +242,9 @@ class InferenceEngine:
                 'intrinsics: got None or NaN, expected those of all images with poses')
         return condition_on(poses, window.intrinsics)
 
-    def _interpret(self, output: NetworkOutput, window: ProcessedImages) -> WindowPrediction:
+    def _interpret(
+        self, output: NetworkOutput, window: ProcessedImages, views: list[int] | None
+    ) -> WindowPrediction:
         """Turn the network's answer into a prediction in the network's own units."""
         depth = output.depth[0].numpy()
         poses = None
@@ -215,6 +260,7 @@ class InferenceEngine:
         is_metric = self._config.metric_branch is not None
         if self._config.canonical_focal_px is not None and intrinsics is not None:
             focal_px = _focal_px(intrinsics)
+            focal_px = focal_px if views is None else focal_px[views]
             is_metric = bool(np.isfinite(focal_px).any())
             if is_metric:
                 factors = (focal_px / self._config.canonical_focal_px).astype(np.float32)
@@ -229,6 +275,32 @@ class InferenceEngine:
             is_metric=is_metric,
             appearance=None if output.appearance is None else output.appearance[0].numpy(),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class PendingPrediction:
+    """
+    A window that the device may still be at.
+
+    :param collect: waits for the prediction; raises what ``InferenceEngine.infer`` does.
+    """
+
+    collect: Callable[[], WindowPrediction]
+
+
+def _of_views(prediction: WindowPrediction, views: list[int]) -> WindowPrediction:
+    """Keep some views, whose maps are all there are."""
+    def some(values: Array | None) -> Array | None:
+        return None if values is None else values[views]
+
+    appearance = prediction.appearance
+    return replace(
+        prediction,
+        images=prediction.images[views],
+        intrinsics=some(prediction.intrinsics),
+        poses=some(prediction.poses),
+        appearance=None if appearance is None else appearance[views],
+    )
 
 
 def _cameras(conditioning: Conditioning) -> Cameras:
@@ -247,12 +319,15 @@ def _in_given_unit(
     # Metric variants answer in metres, whatever they are given.
     expected = 1.0 if prediction.is_metric else conditioning.unit
     unit = network_unit(conditioning.poses, prediction.poses, expected=expected)
+    own_poses = prediction.poses.copy()
+    own_poses[:, :3, 3] *= unit
     return replace(
         prediction,
         depth=prediction.depth * np.float32(unit),
         intrinsics=conditioning.intrinsics,
         poses=conditioning.poses,
         is_metric=False,
+        own_poses=own_poses,
     )
 
 

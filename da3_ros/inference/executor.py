@@ -8,19 +8,52 @@ Equal to the network's plain forward to rounding, however the work is divided. S
 H W pixels.
 """
 
-from da3_ros.inference.branch import Branch, ExecutorOptions
-from da3_ros.inference.device import choose_attention, pinned_attention
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NoReturn, TypeVar
+
+from da3_ros.errors import PredictionError
+from da3_ros.inference.branch import Branch, ExecutorOptions, Order
+from da3_ros.inference.device import choose_attention, on_work_stream, pinned_attention
 from da3_ros.inference.placement import main_branch
+from da3_ros.inference.small_window import KeptOutput, SmallWindows
 from da3_ros.model.build import Network
 from da3_ros.model.camera_head import Cameras
 from da3_ros.model.config import PATCH_SIZE
 from da3_ros.model.nested import NestedDepthAnything3, to_metres
-from da3_ros.model.network import check_inputs, interpret, NetworkOutput
+from da3_ros.model.network import check_inputs, interpret, NetworkOutput, RawOutput
 from da3_ros.model.reference_view import check_strategy
 import numpy as np
 from numpy.typing import NDArray
 import torch
 from torch import Tensor
+
+Output = TypeVar('Output', RawOutput, NetworkOutput, Cameras)
+
+
+@dataclass(frozen=True, eq=False)
+class PendingWindow:
+    """
+    A window that the device may still be at.
+
+    :param done: passed when its maps are on the host; None: they are there.
+    :param finish: interprets what the heads gave, if that has not been done.
+    """
+
+    done: torch.cuda.Event | None
+    finish: Callable[[], NetworkOutput]
+
+    def collect(self) -> NetworkOutput:
+        """
+        Wait for the prediction, and return it.
+
+        :raises NonFiniteError: if a value is NaN or infinite.
+        :raises PredictionError: see ``model.network.interpret`` and ``model.nested.to_metres``.
+        """
+        if self.done is not None:
+            self.done.synchronize()
+        return self.finish()
 
 
 class WindowExecutor:
@@ -64,43 +97,98 @@ class WindowExecutor:
         self._device = main.backbone.pretrained.pos_embed.device
         self.attention = choose_attention(self._device, main.backbone.compute_dtype)
         # Maps that are interpreted over the whole window stay on the device until then.
-        stays = use_ray_pose or main.config.head == 'dpt' or self._metric_config is not None
-        self._maps_device = self._device if stays else torch.device('cpu')
+        self._stays = use_ray_pose or main.config.head == 'dpt' or self._metric_config is not None
+        self._small: SmallWindows | None = None
+
+    @property
+    def held_bytes(self) -> int:
+        """Return the memory that is allocated between windows, besides weights and tables."""
+        return 0 if self._small is None else self._small.held_bytes
+
+    def release(self) -> None:
+        """Give back what is held to be faster; the next windows are slower once."""
+        self._small = None
+
+    def run(
+        self,
+        images: NDArray[np.uint8],
+        cameras: Cameras | None = None,
+        focal_px: NDArray[np.float64] | None = None,
+        *,
+        keys: Sequence[Hashable] | None = None,
+        wanted: Sequence[int] | None = None,
+    ) -> NetworkOutput:
+        """Predict one window, see ``submit``."""
+        return self.submit(images, cameras, focal_px, keys=keys, wanted=wanted).collect()
 
     @torch.inference_mode()
-    def run(
-        self, images: NDArray[np.uint8], cameras: Cameras | None = None,
+    def submit(
+        self,
+        images: NDArray[np.uint8],
+        cameras: Cameras | None = None,
         focal_px: NDArray[np.float64] | None = None,
-    ) -> NetworkOutput:
+        *,
+        keys: Sequence[Hashable] | None = None,
+        wanted: Sequence[int] | None = None,
+    ) -> PendingWindow:
         """
-        Predict one window.
+        Begin to predict one window; the device may still be at it when this returns.
 
         :param images: (N, H, W, 3) uint8 RGB; H and W multiples of 14.
         :param cameras: (1, N, ...) given cameras on the host, or None.
         :param focal_px: (N,) true focal lengths, NaN where unknown, by which the metric branch of
             a nested network measures; None: by the estimated ones, as the network's forward.
-        :returns: batch of one window, on the host.
+        :param keys: who each view is, to know it when it comes again; None: it does not.
+        :param wanted: views whose maps are wanted, each once; None: all. The others are seen by
+            these, and have cameras and nothing else.
         :raises ValueError: if an argument does not fit the others or the variant.
-        :raises PredictionError: see ``model.network.interpret`` and ``model.nested.to_metres``.
         """
         self._check(images, cameras, focal_px)
+        Order.of(len(images), wanted)
+        num_views, size = len(images), (images.shape[1], images.shape[2])
+        with on_work_stream(self._device):
+            if not self._is_small(num_views):
+                tokens = None if cameras is None else self._encode(cameras, size)
+                with pinned_attention(self.attention):
+                    raw = self._run_large(images, tokens, wanted)
+                    return self._finish([KeptOutput(part) for part in raw], focal_px, wanted)
+            small = self._small_windows(num_views, size)
+            tokens = None if cameras is None else small.encode(cameras)
+            with pinned_attention(self.attention):
+                # What is interpreted over the whole window needs all of its maps.
+                parts = small.run(images, tokens, keys, None if self._stays else wanted)
+                return self._finish(parts, focal_px, wanted)
+
+    def _encode(self, cameras: Cameras, size: tuple[int, int]) -> Tensor:
+        """Encode given cameras."""
+        on_device = Cameras(
+            cameras.extrinsics.to(self._device), cameras.intrinsics.to(self._device)
+        )
+        return self.branches[0].given_tokens(on_device, size)
+
+    def _is_small(self, num_views: int) -> bool:
+        is_wanted = num_views <= self.options.small_window
+        return is_wanted and self.options.features == 'device'
+
+    def _small_windows(self, num_views: int, size: tuple[int, int]) -> SmallWindows:
+        """Return what runs small windows; for larger ones than before, it begins anew."""
+        small = self._small
+        if small is None or small.image_size != size or small.capacity <= num_views:
+            self._small = None
+            # A view more than in any window: one that does not stay drives out none that does.
+            small = SmallWindows(self.branches, self._device, size, num_views + 1)
+            self._small = small
+        return small
+
+    def _run_large(
+        self, images: NDArray[np.uint8], given_tokens: Tensor | None,
+        wanted: Sequence[int] | None,
+    ) -> list[RawOutput]:
+        """Predict a window a part at a time; maps go to the host as they come, if they may."""
+        maps_device = self._device if self._stays else torch.device('cpu')
+        wanted = None if self._stays else wanted
         pixels = torch.from_numpy(images)
-        with pinned_attention(self.attention):
-            if cameras is not None:
-                cameras = Cameras(
-                    cameras.extrinsics.to(self._device), cameras.intrinsics.to(self._device)
-                )
-            raw = [branch.run(pixels, cameras, self._maps_device) for branch in self.branches]
-            # Maps on the host are there only now.
-            self._wait()
-            output = interpret(raw[0])
-            if self._metric_config is not None:
-                output = to_metres(
-                    output, raw[1].depth, raw[1].sky, self._metric_config,
-                    focal_px=None if focal_px is None else torch.from_numpy(focal_px).to(
-                        self._device, torch.float32)[None],
-                )
-            return self._to_host(output)
+        return [branch.run(pixels, given_tokens, maps_device, wanted) for branch in self.branches]
 
     def _check(
         self, images: NDArray[np.uint8], cameras: Cameras | None,
@@ -129,24 +217,68 @@ class WindowExecutor:
         if np.shape(focal_px) != shape[:1] or not (np.isnan(focal_px) | (focal_px > 0.0)).all():
             raise ValueError(f'focal_px: got {focal_px}, expected {shape[0]} > 0, or NaN')
 
-    def _wait(self) -> None:
-        """Wait for what is under way to the host."""
-        if self._device.type == 'cuda':
-            torch.cuda.current_stream(self._device).synchronize()
+    def _finish(
+        self, parts: Sequence[KeptOutput], focal_px: NDArray[np.float64] | None,
+        wanted: Sequence[int] | None,
+    ) -> PendingWindow:
+        """Begin to bring what the branches give to the host, interpreted if need be."""
+        main = parts[0]
+        if self._stays:
+            try:
+                on_host = _to_host(self._interpret(parts, focal_px, wanted))
+            except PredictionError as error:
+                # Without what the traceback holds.
+                return PendingWindow(None, partial(_refuse, error.with_traceback(None)))
+            return PendingWindow(self._event(), lambda: on_host)
+        raw, is_finite = _to_host(main.raw), main.is_finite
+        cameras = None if main.cameras is None else _to_host(main.cameras)
+        flag = None if is_finite is None else is_finite.to('cpu', non_blocking=True)
+        return PendingWindow(
+            self._event(),
+            lambda: interpret(raw, cameras, is_finite=flag is not None and bool(flag)))
 
-    def _to_host(self, output: NetworkOutput) -> NetworkOutput:
-        """Bring a prediction to the host, and wait until it is there."""
-        host = NetworkOutput(
-            depth=output.depth.to('cpu', non_blocking=True),
-            confidence=_to_host(output.confidence),
-            extrinsics=_to_host(output.extrinsics),
-            intrinsics=_to_host(output.intrinsics),
-            sky=_to_host(output.sky),
-            appearance=_to_host(output.appearance),
-        )
-        self._wait()
-        return host
+    def _interpret(
+        self, parts: Sequence[KeptOutput], focal_px: NDArray[np.float64] | None,
+        wanted: Sequence[int] | None,
+    ) -> NetworkOutput:
+        """Interpret maps that are on the device, over the whole window."""
+        output = interpret(parts[0].raw)
+        if self._metric_config is not None:
+            metric = parts[1].raw
+            output = to_metres(
+                output, metric.depth, metric.sky, self._metric_config,
+                focal_px=None if focal_px is None else torch.from_numpy(focal_px).to(
+                    self._device, torch.float32)[None],
+            )
+        return output if wanted is None else _maps_of(output, list(wanted))
+
+    def _event(self) -> torch.cuda.Event | None:
+        """Return what is passed when the device has done all that it was given so far."""
+        if self._device.type != 'cuda':
+            return None
+        done: torch.cuda.Event = torch.cuda.current_stream(self._device).record_event()
+        return done
 
 
-def _to_host(part: Tensor | None) -> Tensor | None:
-    return None if part is None else part.to('cpu', non_blocking=True)
+def _maps_of(output: NetworkOutput, views: list[int]) -> NetworkOutput:
+    """Keep the maps of some views."""
+    confidence, sky = output.confidence, output.sky
+    return replace(
+        output,
+        depth=output.depth[:, views],
+        confidence=None if confidence is None else confidence[:, views],
+        sky=None if sky is None else sky[:, views],
+    )
+
+
+def _refuse(error: PredictionError) -> NoReturn:
+    raise error
+
+
+def _to_host(output: Output) -> Output:
+    """Begin to copy all tensors of a dataclass to the host."""
+    on_host: dict[str, Any] = {
+        name: None if part is None else part.to('cpu', non_blocking=True)
+        for name, part in vars(output).items()
+    }
+    return type(output)(**on_host)

@@ -8,10 +8,17 @@ Shapes: V views, T tokens of a view, C channels, h heads, d channels of a head.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 import logging
+from typing import cast
 
+from da3_ros.inference.appearance import EPS, LEAST, POWER
 from da3_ros.inference.arithmetic import Arithmetic
-from da3_ros.model.pyramid import Size
+from da3_ros.inference.preprocessing import statistics_on
+from da3_ros.model.backbone import Backbone, VisionTransformer
+from da3_ros.model.config import MODELS
+from da3_ros.model.depth_head import DenseMaps, Dpt, DualDpt
+from da3_ros.model.pyramid import PyramidHead, Size
 from da3_ros.model.transformer import LayerScale, Rotation
 from da3_ros.model.uv_embedding import uv_embedding, UvEmbedding
 import torch
@@ -29,10 +36,60 @@ class FusedArithmetic(Arithmetic):
 
     def __init__(self) -> None:
         # Triton is not everywhere, and imports slowly.
-        from da3_ros.inference.kernels import maps, tokens
+        from da3_ros.inference.kernels import maps, tokens, views
 
         self._maps = maps
         self._tokens = tokens
+        self._views = views
+
+    def embed(
+        self, network: VisionTransformer, pixels: Tensor, position_embedding: Tensor
+    ) -> Tensor:
+        """Turn pixels into the residual stream before the first block."""
+        proj = network.patch_embed.proj
+        weight = proj.weight.flatten(1)
+        # Matrix units want rows of whole 16 bytes.
+        width = -(-weight.shape[1] // 8) * 8
+        statistics = statistics_on(pixels.device)
+        patches = self._views.patches(pixels.contiguous(), *statistics, width, weight.dtype)
+        weight = F.pad(weight, (0, width - weight.shape[1]))
+        embedded = F.linear(patches, weight, proj.bias)
+        x = position_embedding.repeat(len(pixels), 1, 1)
+        x[:, 1:] += embedded
+        x[:, :1] += network.cls_token
+        return x
+
+    def describe(self, x: Tensor) -> Tensor:
+        """Pool what views look like."""
+        sums = self._views.pool_cubes(x, EPS, LEAST)
+        return sums.div_(x.shape[1] - 1).pow_(1.0 / POWER)
+
+    def level(self, backbone: Backbone, head: PyramidHead, local: Tensor, x: Tensor) -> Tensor:
+        """Form what a depth head reads of patches, and norm it."""
+        norm = backbone.pretrained.norm
+        if not isinstance(head.norm, nn.LayerNorm):
+            return super().level(backbone, head, local, x)
+        return self._views.level(
+            local, x, norm.weight, norm.bias, norm.eps,
+            head.norm.weight, head.norm.bias, head.norm.eps)
+
+    def maps(self, head: Dpt | DualDpt, x: Tensor) -> DenseMaps:
+        """Predict maps."""
+        if isinstance(head, DualDpt):
+            depth, confidence = self._output(head, 'output_conv2', x, exponential=True)
+            return DenseMaps(depth, confidence=confidence.add_(1.0))
+        (depth,) = self._output(head, 'output_conv2', x, exponential=True)
+        (sky,) = self._output(head, 'sky_output_conv2', x, exponential=False)
+        return DenseMaps(depth, sky=sky)
+
+    def _output(self, head: PyramidHead, name: str, x: Tensor, *, exponential: bool) -> Tensor:
+        """Run an output of a head: (maps, V, H, W)."""
+        first, _, last = cast(nn.Sequential, head.scratch[name])
+        assert isinstance(first, nn.Conv2d) and isinstance(last, nn.Conv2d)
+        assert first.bias is not None and last.bias is not None
+        hidden = F.conv2d(x, first.weight, None, first.stride, first.padding)
+        return self._maps.narrow(
+            _by_place(hidden), first.bias, last.weight, last.bias, exponential=exponential)
 
     def norm(self, norm: nn.LayerNorm, x: Tensor, dtype: torch.dtype) -> Tensor:
         """Norm tokens and round them."""
@@ -127,6 +184,29 @@ def _samples(arithmetic: Arithmetic, device: torch.device) -> Iterator[Tensor]:
         nn.init.constant_(weight, 0.01 + i)
     yield arithmetic.conv(layer, maps, added=(maps, maps), relu=True)
     yield arithmetic.resample(maps, (4, 11), uv_embedding((96, 4, 11), (4, 11), device))
+    yield from _samples_of_views(arithmetic, generator, device)
+
+
+def _samples_of_views(
+    arithmetic: Arithmetic, generator: torch.Generator, device: torch.device
+) -> Iterator[Tensor]:
+    """Run what is made of whole views."""
+    config = replace(MODELS['da3-tiny'], depth=1)
+    with torch.device('meta'):
+        backbone, head = Backbone(config), DualDpt(config)
+    for part in (backbone, head):
+        for i, weight in enumerate(part.to_empty(device=device).parameters()):
+            nn.init.constant_(weight, 0.001 * (1 + i % 5))
+    pixels = torch.arange(3 * 14 * 28, device=device).remainder(256).to(torch.uint8)
+    tokens = torch.randn(2, 3, config.embed_dim, generator=generator, device=device)
+    positions = tokens[:1].clone()
+    yield arithmetic.embed(backbone.pretrained, pixels.view(1, 14, 28, 3), positions)
+    yield arithmetic.describe(tokens)
+    yield arithmetic.level(backbone, head, tokens, tokens.flip(0))
+    shape = (1, config.head_features // 2, 14, 14)
+    dense = arithmetic.maps(head, torch.randn(shape, generator=generator, device=device))
+    assert dense.confidence is not None
+    yield from (dense.depth, dense.confidence)
 
 
 def _by_place(maps: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ class HeadPass:
         """
         fused = self._fuse(laterals)
         for views in view_slices(len(fused), self._num_at_image_size):
-            yield views, self._head.maps(self._to_image_size(fused[views]))
+            yield views, self._arithmetic.maps(self._head, self._to_image_size(fused[views]))
 
     def _fuse(self, laterals: list[Tensor]) -> Tensor:
         """Run the pyramid from coarse to fine, but for its last resampling."""

@@ -39,7 +39,7 @@ class LevelStore:
         placement: Placement = 'device',
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self._num_views = num_views
+        self.num_views = num_views
         self._widths = tuple(widths)
         self._placement = placement
         self._dtype = dtype
@@ -84,7 +84,7 @@ class LevelStore:
             return memory.flatten(1)[:, :size].view(len(memory), *shape)
         on_host = self._placement == 'host' and self._device.type == 'cuda'
         return torch.empty(
-            self._num_views,
+            self.num_views,
             *shape,
             dtype=self._dtype,
             device='cpu' if on_host else self._device,

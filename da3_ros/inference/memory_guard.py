@@ -10,7 +10,7 @@ again in smaller pieces; only then does the caller hear of it, with its window u
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 import logging
 import statistics
@@ -26,7 +26,7 @@ from da3_ros.inference.calibration import (
 )
 from da3_ros.inference.chunks import Chunks
 from da3_ros.inference.device import available_bytes, is_out_of_memory
-from da3_ros.inference.executor import WindowExecutor
+from da3_ros.inference.executor import PendingWindow, WindowExecutor
 from da3_ros.inference.memory_model import Calibration, WindowModel
 from da3_ros.inference.memory_planner import Demand, Plan, plan_window
 from da3_ros.inference.placement import has_encoder, main_branch, missing_bytes
@@ -110,6 +110,9 @@ class MemoryGuard:
         self._cache = CalibrationCache() if cache is None else cache
         self._image_size: tuple[int, int] | None = None
         self._ways: tuple[_Way, ...] = ()
+        # Runs small windows where there is memory for speed; costs what the first way does, and
+        # what it holds.
+        self._fast = None if options.small_window == 0 else make_executor(options)
         self._num_shortages = 0
 
     @property
@@ -118,11 +121,32 @@ class MemoryGuard:
         return self._num_shortages
 
     def run(
-        self, images: NDArray[np.uint8], cameras: Cameras | None,
+        self,
+        images: NDArray[np.uint8],
+        cameras: Cameras | None = None,
         focal_px: NDArray[np.float64] | None = None,
+        *,
+        keys: Sequence[Hashable] | None = None,
+        wanted: Sequence[int] | None = None,
     ) -> NetworkOutput:
         """
         Predict one window, see ``WindowExecutor.run``.
+
+        :raises MemoryBudgetError: if it does not fit; nothing has changed then.
+        """
+        return self.submit(images, cameras, focal_px, keys=keys, wanted=wanted).collect()
+
+    def submit(
+        self,
+        images: NDArray[np.uint8],
+        cameras: Cameras | None = None,
+        focal_px: NDArray[np.float64] | None = None,
+        *,
+        keys: Sequence[Hashable] | None = None,
+        wanted: Sequence[int] | None = None,
+    ) -> PendingWindow:
+        """
+        Begin to predict one window, see ``WindowExecutor.submit``.
 
         :raises MemoryBudgetError: if it does not fit; nothing has changed then.
         """
@@ -130,6 +154,69 @@ class MemoryGuard:
         ways = self._ways_for((images.shape[1], images.shape[2]))
         # With the first poses that are given, the camera encoder comes to the GPU.
         coming = 0 if cameras is None else missing_bytes(self._network, self._device)
+
+        def submit(executor: WindowExecutor) -> PendingWindow | None:
+            return self._try(
+                num_views,
+                lambda: executor.submit(images, cameras, focal_px, keys=keys, wanted=wanted))
+
+        started_s = time.perf_counter()
+        if self._fast is not None and self._leave_room(self._fast, ways[0][1], num_views, coming):
+            pending = submit(self._fast)
+            if pending is not None:
+                return self._timed(pending, *ways[0], num_views, started_s)
+            self._release(self._fast)
+        for way, model in self._fitting(ways, num_views, coming):
+            started_s = time.perf_counter()
+            pending = submit(way.executor)
+            if pending is not None:
+                return self._timed(pending, way, model, num_views, started_s)
+        raise MemoryBudgetError(f'the GPU ran out of memory with {num_views} views')
+
+    def _try(
+        self, num_views: int, submit: Callable[[], PendingWindow]
+    ) -> PendingWindow | None:
+        """Begin a window, or free everything and return None if the memory does not suffice."""
+        try:
+            return submit()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            self._num_shortages += 1
+            # The error itself would keep the failed run's tensors as long as the record lives.
+            _logger.warning('out of GPU memory with %d views: %s', num_views, str(error))
+        # Not in the handler: its traceback holds the tensors of the failed run.
+        torch.cuda.empty_cache()
+        return None
+
+    def _leave_room(
+        self, fast: WindowExecutor, plain: WindowModel, num_views: int, coming: int
+    ) -> bool:
+        """
+        Return whether a window may take memory for speed; give that back if it must not.
+
+        :param coming: bytes that come to the GPU before it runs.
+        """
+        model = replace(plain, options=fast.options)
+        budget = self._budget_bytes(plain) + fast.held_bytes - coming
+        fits = model.peak_bytes(num_views) + model.held_bytes(num_views) <= budget
+        if not fits and fast.held_bytes:
+            self._release(fast)
+        return fits and num_views <= fast.options.small_window
+
+    def _release(self, fast: WindowExecutor) -> None:
+        fast.release()
+        torch.cuda.empty_cache()
+
+    def _fitting(
+        self, ways: list[tuple[_Way, WindowModel]], num_views: int, coming: int
+    ) -> list[tuple[_Way, WindowModel]]:
+        """
+        Return the ways in which a window fits.
+
+        :param coming: bytes that come to the GPU before it runs.
+        :raises MemoryBudgetError: if there is none.
+        """
         fitting, fits, shortage = [], 0, ''
         for way, model in ways:
             budget, needed = self._budget_bytes(model) - coming, model.peak_bytes(num_views)
@@ -142,21 +229,18 @@ class MemoryGuard:
         if not fitting:
             self._num_shortages += 1
             raise MemoryBudgetError(f'{shortage}: {fits} views fit', max_views=fits)
-        for way, model in fitting:
-            try:
-                started_s = time.perf_counter()
-                output = way.executor.run(images, cameras, focal_px)
-                self._note_time(way, model, num_views, time.perf_counter() - started_s)
-                return output
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                self._num_shortages += 1
-                # The error itself would keep the failed run's tensors as long as the record lives.
-                _logger.warning('out of GPU memory with %d views: %s', num_views, str(error))
-            # Not in the handler: its traceback holds the tensors of the failed run.
-            torch.cuda.empty_cache()
-        raise MemoryBudgetError(f'the GPU ran out of memory with {num_views} views')
+        return fitting
+
+    def _timed(
+        self, pending: PendingWindow, way: _Way, model: WindowModel, num_views: int,
+        started_s: float,
+    ) -> PendingWindow:
+        """Take note of a window's time when it is collected."""
+        def finish() -> NetworkOutput:
+            self._note_time(way, model, num_views, time.perf_counter() - started_s)
+            return pending.finish()
+
+        return replace(pending, finish=finish)
 
     def plan(self, image_size: tuple[int, int], demand: Demand | None = None) -> Plan:
         """
@@ -169,9 +253,11 @@ class MemoryGuard:
         if demand is None:
             demand = Demand(min_views=1, max_latency_s=self._limits.max_latency_s)
         plans, reason = [], ''
+        # What is held for speed is given back to a window that needs it.
+        held = 0 if self._fast is None else self._fast.held_bytes
         for _, model in self._ways_for(image_size):
             try:
-                plans.append(plan_window(model, demand, self._budget_bytes(model)))
+                plans.append(plan_window(model, demand, self._budget_bytes(model) + held))
             except MemoryBudgetError as error:
                 # Not the error itself: its traceback would keep what the callers hold.
                 reason = str(error)
@@ -197,9 +283,10 @@ class MemoryGuard:
     def _ways_for(self, image_size: tuple[int, int]) -> list[tuple[_Way, WindowModel]]:
         """Return the ways to run, fastest first; those of the last image size are kept."""
         if self._image_size != image_size:
+            plain = replace(self._options, small_window=0)
             self._ways = tuple(
                 self._make_way(options, image_size)
-                for options in (self._options, frugal_options(self._options, image_size))
+                for options in (plain, frugal_options(plain, image_size))
             )
             self._image_size = image_size
         for way in self._ways:

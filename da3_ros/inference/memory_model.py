@@ -125,6 +125,34 @@ class WindowModel:
             peaks += [maps + self._num_patches * _RANSAC_BYTES_PER_PATCH]
         return self.calibration.fixed_bytes + max(peaks)
 
+    def held_bytes(self, num_views: int) -> int:
+        """
+        Count what is held between windows of up to so many views, so that they are fast.
+
+        Rows of single views, one more than in the largest window, and the memory of the graphs,
+        which is that of a window.
+
+        :param num_views: N.
+        """
+        most = min(num_views, self.options.small_window)
+        if most == 0 or self.options.features == 'host':
+            return 0
+        options = self.options.for_few_views(self.image_size, self.config.head_features)
+        graphs = replace(self, options=options).peak_bytes(most)
+        graphs -= self.calibration.fixed_bytes
+        return graphs + (most + 1) * self._row_bytes(self.config)
+
+    def _row_bytes(self, config: ModelConfig) -> int:
+        """Count what is kept of a view: tokens, once or twice, or maps of a view alone."""
+        num_pixels = self.image_size[0] * self.image_size[1]
+        metric = 0 if config.metric_branch is None else self._row_bytes(config.metric_branch)
+        start = config.alternate_from
+        if start is None:
+            return num_pixels * _MAPS_BYTES_PER_PIXEL
+        copies = 1 if config.is_global(start) else 2
+        vectors = 3 * config.embed_dim * _FLOAT_BYTES
+        return metric + copies * self._residual_bytes_per_view(config) + vectors
+
     def seconds(self, num_views: int) -> float:
         """
         Predict the time of a window.

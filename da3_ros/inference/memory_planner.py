@@ -61,6 +61,7 @@ class Plan:
     :param peak_bytes: GPU memory at its peak, weights included.
     :param budget_bytes: GPU memory that was to be had.
     :param seconds: of a window.
+    :param most_views: that it could have if it took no time.
     """
 
     model: str
@@ -70,6 +71,7 @@ class Plan:
     peak_bytes: int
     budget_bytes: float
     seconds: float
+    most_views: int
 
     @property
     def sustained_hz(self) -> float:
@@ -115,6 +117,7 @@ def plan_window(model: WindowModel, demand: Demand, budget_bytes: float) -> Plan
         limits['accuracy'] = demand.useful_views
     if demand.num_views > 0:
         limits['demand'] = demand.num_views
+    most_views = min(views for limit, views in limits.items() if limit != 'latency')
     limited_by, num_views = min(limits.items(), key=lambda item: item[1])
     if num_views < 1:
         raise MemoryBudgetError(
@@ -130,6 +133,7 @@ def plan_window(model: WindowModel, demand: Demand, budget_bytes: float) -> Plan
         model.peak_bytes(num_views),
         budget_bytes,
         model.seconds(num_views),
+        most_views,
     )
 
 
@@ -140,7 +144,7 @@ def choose_plan(models: Iterable[WindowModel], demand: Demand, budget_bytes: flo
     :param models: in order of preference; drawn one by one, as each may cost a probe.
     :param demand: what is asked for.
     :param budget_bytes: memory for everything that torch allocates.
-    :returns: where none allows it, the plan with the most views.
+    :returns: where none allows it, the plan with the most views, the fastest of several.
     :raises MemoryBudgetError: if not even one view fits anywhere.
     """
     best: Plan | None = None
@@ -153,11 +157,15 @@ def choose_plan(models: Iterable[WindowModel], demand: Demand, budget_bytes: flo
             continue
         if plan.num_views >= demand.least_views:
             return plan
-        if best is None or plan.num_views > best.num_views:
+        if best is None or _worth(plan) > _worth(best):
             best = plan
     if best is None:
         raise MemoryBudgetError('; '.join(reasons) or 'no model to choose from')
     return best
+
+
+def _worth(plan: Plan) -> tuple[int, float]:
+    return plan.num_views, -plan.seconds
 
 
 def preferences(

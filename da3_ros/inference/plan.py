@@ -5,6 +5,7 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 import sys
 
@@ -72,7 +73,8 @@ def probe_model(
     :raises MemoryBudgetError: if a few views of it do not fit.
     """
     dtype = choose_dtype(device) if dtype is None else dtype
-    options = ExecutorOptions() if options is None else options
+    # What windows of few views may take on top is given back where it is short.
+    options = replace(ExecutorOptions() if options is None else options, small_window=0)
     with_encoder = with_encoder and MODELS[name].has_cameras
     networks: list[Network] = []
 

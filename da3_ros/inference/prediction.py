@@ -27,6 +27,8 @@ class WindowPrediction:
     :param is_metric: whether lengths are metres.
     :param appearance: (N, D) float32 what each view looks like, whatever the others, or None where
         the variant estimates no cameras.
+    :param own_poses: (N, 4, 4) float64 where the network itself sees the cameras whose ``poses``
+        were given, in the same unit, or None where none were given.
     """
 
     images: NDArray[np.uint8]
@@ -37,6 +39,7 @@ class WindowPrediction:
     poses: NDArray[np.float64] | None
     is_metric: bool = False
     appearance: NDArray[np.float32] | None = None
+    own_poses: NDArray[np.float64] | None = None
 
     @property
     def num_views(self) -> int:

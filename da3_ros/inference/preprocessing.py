@@ -8,8 +8,9 @@ Shapes: N views, H W pixels. Intrinsics are corner-origin (the network's convent
 resize is a plain scaling and a crop a plain shift.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import get_args, Literal
 
 import cv2
@@ -22,6 +23,9 @@ from torch import Tensor
 ProcessMethod = Literal[
     'upper_bound_resize', 'upper_bound_crop', 'lower_bound_resize', 'lower_bound_crop'
 ]
+
+# More keyframes than ever wait for their window.
+_MOST_PREPARED = 64
 
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
@@ -47,10 +51,12 @@ class ProcessedImages:
 
     :param images: (N, H, W, 3) uint8 RGB, H and W multiples of the patch size.
     :param intrinsics: (N, 3, 3) float64 [px] of ``images``, corner-origin, or None.
+    :param keys: the same for the same image, while it is kept.
     """
 
     images: NDArray[np.uint8]
     intrinsics: NDArray[np.float64] | None
+    keys: tuple[Hashable, ...]
 
 
 def plan_processing(
@@ -97,6 +103,21 @@ def view_T_image(image_size: tuple[int, int], plan: ProcessPlan) -> NDArray[np.f
     return _process_camera(np.eye(3), image_size, plan, plan.size)
 
 
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """
+    An image and what it became.
+
+    :param image: kept, or its id might come again.
+    :param processed: (H, W, 3) uint8 RGB.
+    :param key: tells it from all others.
+    """
+
+    image: NDArray[np.uint8]
+    processed: NDArray[np.uint8]
+    key: Hashable
+
+
 class Preprocessor:
     """
     Resizes and crops the images of windows.
@@ -111,8 +132,21 @@ class Preprocessor:
     def __init__(self, size: int = 504, method: str = 'upper_bound_resize') -> None:
         self._size = size
         self._method = method
-        # With the images themselves, or their ids might come again.
-        self._last: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
+        self._last: dict[int, _Kept] = {}
+        # Of images that no window has seen yet.
+        self._prepared: dict[int, _Kept] = {}
+
+    def prepare(self, image: NDArray[np.uint8]) -> None:
+        """
+        Process an image before its window.
+
+        :param image: (H, W, 3) uint8 RGB, which must not change afterwards.
+        :raises ValueError: if it has the wrong shape or type.
+        """
+        _check([image], None)
+        self._prepared[id(image)] = self._keep(image)
+        while len(self._prepared) > _MOST_PREPARED:
+            self._prepared.pop(next(iter(self._prepared)))
 
     def process(
         self, images: Sequence[NDArray[np.uint8]], intrinsics: NDArray[np.float64] | None = None
@@ -126,19 +160,27 @@ class Preprocessor:
         """
         _check(images, intrinsics)
         plans = [self._plan(image) for image in images]
-        self._last = {
-            id(image): self._last.get(id(image)) or (image, _process_image(image, plan))
-            for image, plan in zip(images, plans, strict=True)
-        }
+        self._last = {id(image): self._keep(image) for image in images}
+        for image in images:
+            self._prepared.pop(id(image), None)
         height, width = (min(plan.size[axis] for plan in plans) for axis in (0, 1))
-        processed = [_crop_center(self._last[id(image)][1], height, width) for image in images]
+        kept = [self._last[id(image)] for image in images]
+        processed = [_crop_center(image.processed, height, width) for image in kept]
         cameras = None
         if intrinsics is not None:
             cameras = np.stack([
                 _process_camera(camera, image.shape[:2], plan, (height, width))
                 for camera, image, plan in zip(intrinsics, images, plans, strict=True)
             ])
-        return ProcessedImages(np.stack(processed), cameras)
+        keys = tuple((image.key, height, width) for image in kept)
+        return ProcessedImages(np.stack(processed), cameras, keys)
+
+    def _keep(self, image: NDArray[np.uint8]) -> '_Kept':
+        """Return what an image became, or process it."""
+        kept = self._last.get(id(image)) or self._prepared.get(id(image))
+        if kept is not None:
+            return kept
+        return _Kept(image, _process_image(image, self._plan(image)), object())
 
     def _plan(self, image: NDArray[np.uint8]) -> ProcessPlan:
         return plan_processing(*image.shape[:2], size=self._size, method=self._method)
@@ -170,10 +212,20 @@ def normalize(images: Tensor) -> Tensor:
     :param images: (..., H, W, 3) uint8 RGB, on any device.
     :returns: (..., 3, H, W) fp32 with ImageNet's mean and deviation.
     """
-    mean = torch.tensor(_MEAN, device=images.device)
-    std = torch.tensor(_STD, device=images.device)
+    mean, std = statistics_on(images.device)
     pixels = images.to(torch.float32, copy=True)
     return pixels.div_(255.0).sub_(mean).div_(std).movedim(-1, -3)
+
+
+@cache
+def statistics_on(device: torch.device) -> tuple[Tensor, Tensor]:
+    """
+    Return ImageNet's mean and deviation (3,) on a device, where they stay.
+
+    A copy from the host in every window would wait.
+    """
+    with torch.inference_mode(False):
+        return torch.tensor(_MEAN, device=device), torch.tensor(_STD, device=device)
 
 
 def _resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:

@@ -58,6 +58,21 @@ class Alignment:
 
 
 @dataclass(frozen=True, eq=False)
+class Constraint:
+    """
+    How two windows lie to each other, as far as is known.
+
+    :param reference: number of the earlier one.
+    :param reference_S_window: how the later one lies to it.
+    :param alignment: the fit behind it, or None where the relation is a guess.
+    """
+
+    reference: int
+    reference_S_window: Sim3
+    alignment: Alignment | None
+
+
+@dataclass(frozen=True, eq=False)
 class _Pair:
     """
     One shared keyframe: the pixels that both windows know.

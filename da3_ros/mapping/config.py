@@ -6,8 +6,6 @@
 from dataclasses import dataclass, field
 import math
 
-from da3_ros.mapping.rig_config import RigConfig
-
 KEYFRAME_MODES = ('motion', 'time')
 SCALE_SOURCES = ('none', 'fixed', 'model', 'tf', 'pose', 'rig')
 
@@ -19,6 +17,42 @@ def _require(condition: bool, name: str, got: object, expected: str) -> None:
 
 def _require_share(name: str, value: float) -> None:
     _require(0.0 < value <= 1.0, name, value, 'a share in (0, 1]')
+
+
+def depth_limit(max_m: float) -> float:
+    """
+    Return the largest depth that a setting allows.
+
+    :param max_m: the setting; 0 = no limit.
+    """
+    return max_m if max_m > 0.0 else math.inf
+
+
+@dataclass(frozen=True)
+class RigConfig:
+    """
+    Cameras that are seen together.
+
+    :param cameras: their names; a camera alone may have the empty one.
+    :param sync_tolerance_s: images of two cameras that are this close belong to one instant.
+    """
+
+    cameras: tuple[str, ...] = ('',)
+    sync_tolerance_s: float = 0.05
+
+    def __post_init__(self) -> None:
+        """
+        Check the values.
+
+        :raises ValueError: if one is out of its range.
+        """
+        is_distinct = len(set(self.cameras)) == len(self.cameras) > 0
+        if not is_distinct or not (self.cameras == ('',) or all(self.cameras)):
+            raise ValueError(
+                f'camera.names: got {self.cameras}, expected different names, or one empty name')
+        if not self.sync_tolerance_s >= 0.0:
+            raise ValueError(
+                f'camera.sync_tolerance_s: got {self.sync_tolerance_s}, expected at least 0')
 
 
 @dataclass(frozen=True)
@@ -73,7 +107,10 @@ class WindowConfig:
     :param min_views: views of the very first window, which then grows up to ``size``.
     :param max_age_s: a keyframe waits at most this long for its window to fill.
     :param num_cameras: views of one instant.
-    :param is_paced: whether windows become smaller where keyframes come too fast for ``size``.
+    :param is_paced: whether windows become smaller where keyframes come too fast for them.
+    :param first_views: views of windows at first, where they are paced: they become as many as
+        ``size`` where they are done much sooner than ``max_latency_s``; 0: ``size``.
+    :param max_latency_s: longest inference of a window, where they are paced.
     """
 
     size: int = 12
@@ -82,6 +119,8 @@ class WindowConfig:
     max_age_s: float = 1.0
     num_cameras: int = 1
     is_paced: bool = False
+    first_views: int = 0
+    max_latency_s: float = math.inf
 
     def __post_init__(self) -> None:
         """
@@ -98,6 +137,14 @@ class WindowConfig:
         _require(1 <= self.min_views <= self.size, 'window.min_views', self.min_views,
                  f'1 to window.size {self.size}')
         _require(self.max_age_s > 0.0, 'window.max_age_s', self.max_age_s, 'above 0')
+        _require(0 <= self.first_views <= self.size, 'window.first_views', self.first_views,
+                 f'0 to window.size {self.size}')
+        _require(self.max_latency_s > 0.0, 'window.max_latency_s', self.max_latency_s, 'above 0')
+
+    @property
+    def planned_views(self) -> int:
+        """Return the views of windows at first, which ``stride`` is for."""
+        return self.first_views or self.size
 
     @property
     def is_chained(self) -> bool:
@@ -246,7 +293,32 @@ class MapConfig:
     @property
     def limit_m(self) -> float:
         """Return the largest depth of a point."""
-        return self.max_m if self.max_m > 0.0 else math.inf
+        return depth_limit(self.max_m)
+
+
+@dataclass(frozen=True)
+class GridConfig:
+    """
+    What the grid for navigation shows.
+
+    :param cell_m: edge of a cell, in the unit of the world.
+    :param min_height_m: z of the map from which on something is in the way.
+    :param max_height_m: z of the map up to which something is in the way.
+    """
+
+    cell_m: float = 0.05
+    min_height_m: float = 0.1
+    max_height_m: float = 1.5
+
+    def __post_init__(self) -> None:
+        """
+        Check the values.
+
+        :raises ValueError: if they cannot be used, or not together.
+        """
+        _require(0.0 < self.cell_m < math.inf, 'grid.cell_m', self.cell_m, 'above 0')
+        _require(self.min_height_m <= self.max_height_m, 'grid.min_height_m', self.min_height_m,
+                 f'at most grid.max_height_m, {self.max_height_m}')
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,12 @@ import time
 from typing import Protocol
 
 from da3_ros.inference.prediction import WindowPrediction
+from da3_ros.mapping.picture import Picture
 import numpy as np
 from numpy.typing import NDArray
+
+NS_PER_S = 10**9
+"""Stamps are whole nanoseconds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +27,13 @@ class Frame:
     :param intrinsics: (3, 3) float64 [px] of ``image``, or None where unknown.
     :param frame_id: name of the camera's optical frame.
     :param robot_T_camera: (4, 4) float64 [m] pose of the camera at ``stamp_ns`` in the robot's own
-        odometry frame (wheels, legs, IMU), or None where unknown. Only ``scale.source`` tf and
-        pose read it.
+        odometry frame (wheels, legs, IMU), or None where unknown. ``scale.source`` tf and pose
+        read it.
     :param camera: name of the camera in the rig; empty where there is only one.
     :param received_s: when it came, by the steady clock.
     :param base_T_camera: (4, 4) float64 [m] pose of the camera on the robot, or None where
-        unknown. Only ``scale.source`` rig reads it.
+        unknown. ``scale.source`` rig reads it.
+    :param encoding: how its message encoded it; may be empty. Another one is another stream.
     """
 
     stamp_ns: int
@@ -39,6 +44,7 @@ class Frame:
     camera: str = ''
     received_s: float = field(default_factory=time.monotonic)
     base_T_camera: NDArray[np.float64] | None = None
+    encoding: str = ''
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +87,11 @@ class Instant:
     What the cameras saw at one time: a keyframe of each, or of those that had one.
 
     :param keyframes: at least one, in the order of the cameras in the rig.
+    :param new_session: why a new session begins with it, or None.
     """
 
     keyframes: tuple[Keyframe, ...]
+    new_session: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +118,12 @@ class PosedKeyframe:
     :param camera: the frame's.
     :param instant: the keyframe's.
     :param times: when it passed the stages, or None where nobody measured.
+    :param robot_T_camera: the frame's.
+    :param base_T_camera: the frame's.
+    :param picture: the image, for those who compress it, or None where nobody shares it.
     :param source: (H, W, 3) the frame's image, or None where nobody needs it.
+    :param covariance: (6, 6) of x, y, z and rotations about the axes of ``odom``, or None where
+        there is no pose.
     """
 
     id: int  # noqa: A003
@@ -127,7 +140,16 @@ class PosedKeyframe:
     camera: str = ''
     instant: int | None = None
     times: StageTimes | None = None
+    robot_T_camera: NDArray[np.float64] | None = None
+    base_T_camera: NDArray[np.float64] | None = None
+    picture: Picture | None = None
     source: NDArray[np.uint8] | None = None
+    covariance: NDArray[np.float64] | None = None
+
+    @property
+    def jpeg(self) -> bytes:
+        """Return the image compressed."""
+        return (self.picture or Picture(self.image)).jpeg
 
 
 class WindowEngine(Protocol):

@@ -3,15 +3,10 @@
 
 """Decide which frames become keyframes."""
 
-import threading
-
 from da3_ros.mapping.config import KeyframeConfig
 from da3_ros.mapping.image_motion import ImageMotion, sharpness, small_gray
-from da3_ros.mapping.keyframe import Frame
+from da3_ros.mapping.keyframe import Frame, NS_PER_S
 
-_NS_PER_S = 1_000_000_000
-# Frames this much older than the newest are late; older ones mean that the clock was set back.
-MAX_LATE_NS = 100_000_000
 # After ``max_interval_s`` this share of ``min_parallax`` is motion enough.
 _SMALL_MOTION = 0.2
 # A blurred frame is kept all the same when less than this share of ``min_overlap`` is left.
@@ -22,9 +17,9 @@ _SHARPNESS_GAIN = 0.1
 
 class KeyframeSelector:
     """
-    Keep those frames of one camera that show something new.
+    Keep those frames of one camera and one session that show something new.
 
-    ``request_reset`` may be called by any thread, everything else by one.
+    Where sessions end is told from outside: all frames have one size, and their stamps increase.
     """
 
     def __init__(self, config: KeyframeConfig) -> None:
@@ -34,15 +29,13 @@ class KeyframeSelector:
         :param config: what counts as new.
         """
         self._config = config
-        self._reset_requested = threading.Event()
+        self.restart()
+
+    def restart(self) -> None:
+        """Make the next frame a keyframe, whatever it shows: a session begins with it."""
         self._last: Frame | None = None
-        self._newest_stamp_ns = 0
         self._motion: ImageMotion | None = None
         self._usual_sharpness: float | None = None
-
-    def request_reset(self) -> None:
-        """Make the next frame a keyframe, whatever it shows."""
-        self._reset_requested.set()
 
     def select(self, frame: Frame) -> bool:
         """
@@ -50,15 +43,10 @@ class KeyframeSelector:
 
         :param frame: the newest frame.
         """
-        last = None if self._reset_requested.is_set() else self._last
-        if last is None or not self._continues(last, frame):
-            self._usual_sharpness = None
+        if self._last is None:
             self.keep(frame)
             return True
-        if frame.stamp_ns <= self._newest_stamp_ns:
-            return False
-        self._newest_stamp_ns = frame.stamp_ns
-        age_s = (frame.stamp_ns - last.stamp_ns) / _NS_PER_S
+        age_s = (frame.stamp_ns - self._last.stamp_ns) / NS_PER_S
         is_kept = (
             age_s >= self._config.min_interval_s if self._config.mode == 'time'
             else self._shows_news(frame, age_s)
@@ -73,19 +61,9 @@ class KeyframeSelector:
 
         :param frame: newer than those kept before.
         """
-        self._reset_requested.clear()
         self._last = frame
-        self._newest_stamp_ns = frame.stamp_ns
         if self._config.mode == 'motion':
             self._motion = ImageMotion(small_gray(frame.image))
-
-    def _continues(self, last: Frame, frame: Frame) -> bool:
-        went_back = frame.stamp_ns < self._newest_stamp_ns - MAX_LATE_NS
-        return (
-            not went_back
-            and frame.image.shape == last.image.shape
-            and frame.frame_id == last.frame_id
-        )
 
     def _shows_news(self, frame: Frame, age_s: float) -> bool:
         assert self._motion is not None

@@ -52,7 +52,6 @@ class LoopReport:
     :param old_id: newest keyframe of the place as it was remembered.
     :param new_id: newest keyframe of the place as it was seen again.
     :param overlap: share of the surfaces that both see.
-    :param map_S_window: where the window of the new place lies now.
     :param path: all remembered keyframes where they lie now, oldest first.
     :param correction: how they, and what was seen from them, moved.
     """
@@ -60,7 +59,6 @@ class LoopReport:
     old_id: int
     new_id: int
     overlap: float
-    map_S_window: Sim3
     path: tuple[MapPose, ...]
     correction: MapCorrection
 
@@ -147,9 +145,8 @@ class LoopCloser:
         self._resting_until = new.window + 1 + _REST
         old_id, new_id = old.views[-1].samples.id, new.views[-1].samples.id
         _logger.info('loop closed: keyframe %d is back at %d', new_id, old_id)
-        map_S_window = self._graph.map_S_place(new) @ new.window_S_place.inverse()
         return LoopReport(
-            old_id, new_id, relation.overlap, map_S_window, self._path(), self._moves(before))
+            old_id, new_id, relation.overlap, self._path(), self._moves(before))
 
     def _moves(self, before: Sequence[tuple[Place, Sim3]]) -> MapCorrection:
         """

@@ -6,8 +6,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 from da3_ros.geometry.sim3 import Sim3
+from da3_ros.mapping.picture import from_jpeg
 from da3_ros.mapping.samples import sample_view, ViewSamples
 from da3_ros.mapping.view import View
 import numpy as np
@@ -17,7 +17,6 @@ Array = NDArray[np.float64]
 
 # What a verification compares: fewer pixels than between windows, because they are kept for long.
 NUM_SAMPLES = 1024
-_JPEG_QUALITY = 92
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +38,7 @@ class PlaceView:
     @property
     def image(self) -> NDArray[np.uint8]:
         """Return the image, (h, w, 3) uint8 RGB."""
-        bgr = cv2.imdecode(np.frombuffer(self.jpeg, np.uint8), cv2.IMREAD_COLOR)
-        assert bgr is not None
-        return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        return from_jpeg(self.jpeg)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +104,5 @@ def _directions(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _remember_view(view: View, place_S_window: Sim3) -> PlaceView:
-    bgr = cv2.cvtColor(np.ascontiguousarray(view.image), cv2.COLOR_RGB2BGR)
-    _, jpeg = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     samples = sample_view(view, NUM_SAMPLES).transformed(place_S_window)
-    return PlaceView(view.keyframe.frame.stamp_ns, jpeg.tobytes(), view.intrinsics, samples)
+    return PlaceView(view.keyframe.frame.stamp_ns, view.picture.jpeg, view.intrinsics, samples)

@@ -8,12 +8,11 @@ from dataclasses import replace
 import math
 
 from da3_ros.geometry.sim3 import Sim3
-from da3_ros.mapping.alignment import Alignment
-from da3_ros.mapping.chain import Constraint
+from da3_ros.mapping.alignment import Alignment, Constraint
 from da3_ros.mapping.correction import MapCorrection
+from da3_ros.mapping.metres import ScaleMeasurement
 from da3_ros.mapping.place import Place
 from da3_ros.mapping.pose_graph import Edge, optimise, ScalePrior
-from da3_ros.mapping.scale import ScaleMeasurement
 
 # Drift is systematic, noise is not: no relation of two windows is believed beyond
 # these, however small its residual.
@@ -45,7 +44,6 @@ class PlaceGraph:
         self._links: list[Edge] = []
         self._loops: list[Edge] = []
         self._priors: dict[int, ScalePrior] = {}
-        self._cost = 0.0
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -85,8 +83,10 @@ class PlaceGraph:
         :param constraints: how it lies to earlier windows.
         :param measurement: what it says about metres.
         """
+        last = next(reversed(self._places.values()), None)
         self._places[place.window] = place
         self._map_S_place[place.window] = map_S_window @ place.window_S_place
+        num_links = len(self._links)
         for constraint in constraints:
             first = self._places.get(constraint.reference)
             if first is not None:
@@ -95,6 +95,10 @@ class PlaceGraph:
                     @ place.window_S_place
                 )
                 self._links.append(_edge(first, place, first_S_place, constraint.alignment))
+        if last is not None and len(self._links) == num_links:
+            # Whatever it hangs on is not remembered: it must not come apart.
+            last_S_place = self.map_S_place(last).inverse() @ self.map_S_place(place)
+            self._links.append(_edge(last, place, last_S_place, None))
         if measurement is not None:
             self._priors[place.window] = ScalePrior(
                 place.window, measurement.log_metres, measurement.sigma
@@ -115,11 +119,13 @@ class PlaceGraph:
         :returns: whether the loop fits.
         """
         loop = _edge(old, new, old_S_new, alignment)
-        edges = [*self._links, *self._loops, loop]
-        solution = optimise(self._map_S_place, edges, list(self._priors.values()))
-        if solution.cost - self._cost > _MAX_LOOP_COST:
+        edges, priors = [*self._links, *self._loops], list(self._priors.values())
+        # Priors and overlaps since the last loop have a cost of their own, which is not its.
+        without = optimise(self._map_S_place, edges, priors)
+        solution = optimise(without.nodes, [*edges, loop], priors)
+        if solution.cost - without.cost > _MAX_LOOP_COST:
             return False
-        self._map_S_place, self._cost = solution.nodes, solution.cost
+        self._map_S_place = solution.nodes
         self._loops.append(loop)
         return True
 
@@ -135,16 +141,12 @@ class PlaceGraph:
             self._forget(number)
 
     def _forget(self, number: int) -> None:
-        """Remove a place; relate what was linked to it with the place before it."""
-        into = next((link for link in self._links if link.second == number), None)
-        rest = [link for link in self._links if link is not into]
-        self._links = []
-        for link in rest:
-            if link.first == number and into is not None:
-                self._links.append(_chained(into, link))
-            elif number not in (link.first, link.second):
-                self._links.append(link)
-        self._loops = [loop for loop in self._loops if number not in (loop.first, loop.second)]
+        """Remove a place; what was related to it is now to the one that it was best related to."""
+        around = [edge for edge in (*self._links, *self._loops) if number in (
+            edge.first, edge.second)]
+        best = min(around, key=lambda edge: edge.camera_sigma)
+        self._links = _rerouted(self._links, number, best)
+        self._loops = _rerouted(self._loops, number, best)
         del self._places[number], self._map_S_place[number]
         self._priors.pop(number, None)
 
@@ -160,8 +162,30 @@ def _edge(first: Place, second: Place, first_S_second: Sim3, alignment: Alignmen
     )
 
 
+def _rerouted(edges: Sequence[Edge], number: int, best: Edge) -> list[Edge]:
+    """Lead all edges around a place, by way of the best of them."""
+    hub = best.second if best.first == number else best.first
+    rerouted = []
+    for edge in edges:
+        if number not in (edge.first, edge.second):
+            rerouted.append(edge)
+        elif hub not in (edge.first, edge.second):
+            rerouted.append(_chained(_towards(best, number), _from(edge, number)))
+    return rerouted
+
+
+def _towards(edge: Edge, number: int) -> Edge:
+    """Turn an edge so that it ends at a place."""
+    return edge if edge.second == number else edge.reversed()
+
+
+def _from(edge: Edge, number: int) -> Edge:
+    """Turn an edge so that it begins at a place."""
+    return edge if edge.first == number else edge.reversed()
+
+
 def _chained(one: Edge, two: Edge) -> Edge:
-    """Replace two links by one."""
+    """Replace two edges by one."""
     return replace(
         two,
         first=one.first,

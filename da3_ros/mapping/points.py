@@ -4,7 +4,7 @@
 """Coloured points with weights, and their fusion into one point per voxel."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 from da3_ros.geometry import camera
 from da3_ros.geometry.sim3 import Sim3
@@ -30,6 +30,8 @@ class WeightedPoints:
     :param weights: (N,) float32 sum of the weights of the observations.
     :param counts: (N,) int32 number of observations.
     :param seen_by: (N,) int64 id of the newest keyframe among them.
+    :param looked_through: (N,) int32 keyframes that have looked through the point since then;
+        none at first.
     """
 
     positions: NDArray[np.float32]
@@ -37,6 +39,12 @@ class WeightedPoints:
     weights: NDArray[np.float32]
     counts: NDArray[np.int32]
     seen_by: NDArray[np.int64]
+    looked_through: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+
+    def __post_init__(self) -> None:
+        """Fill in that nobody looked through."""
+        if len(self.looked_through) != len(self.weights):
+            object.__setattr__(self, 'looked_through', np.zeros(len(self.weights), np.int32))
 
     def __len__(self) -> int:
         """Return the number of points."""
@@ -53,7 +61,7 @@ class WeightedPoints:
 
         :param kept: a mask, or indices.
         """
-        return WeightedPoints(*(getattr(self, field.name)[kept] for field in fields(self)))
+        return WeightedPoints(*(getattr(self, each.name)[kept] for each in fields(self)))
 
     def moved(self, a_T_b: NDArray[np.float64]) -> 'WeightedPoints':
         """
@@ -80,8 +88,8 @@ class WeightedPoints:
         if len(parts) == 1:
             return parts[0]
         return WeightedPoints(*(
-            np.concatenate([getattr(part, field.name) for part in parts])
-            for field in fields(WeightedPoints)))
+            np.concatenate([getattr(part, each.name) for part in parts])
+            for each in fields(WeightedPoints)))
 
 
 def observe(
@@ -146,6 +154,8 @@ def fuse(points: WeightedPoints, voxel: float) -> WeightedPoints:
         total.astype(np.float32),
         np.add.reduceat(points.counts[order], starts, dtype=np.int32),
         np.maximum.reduceat(points.seen_by[order], starts),
+        # Who is seen again is there.
+        np.minimum.reduceat(points.looked_through[order], starts),
     )
 
 

@@ -13,7 +13,7 @@ translation in its own frame and unit, logarithm of scale.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from da3_ros.geometry.sim3 import Sim3
 import numpy as np
@@ -26,6 +26,8 @@ Array = NDArray[np.float64]
 
 _MAX_ITERATIONS = 30
 _CONVERGED = 1e-6
+# A prior that is off by more standard deviations pulls no harder: it may be wrong altogether.
+_HUBER = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +51,13 @@ class Edge:
     length: float
     camera_sigma: float
     scale_sigma: float
+
+    def reversed(self) -> 'Edge':  # noqa: A003
+        """Return the same relation, from the second node to the first."""
+        second_S_first = self.first_S_second.inverse()
+        return replace(
+            self, first=self.second, second=self.first, first_S_second=second_S_first,
+            length=self.length / second_S_first.scale)
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,14 @@ def _apply(rotations: Array, vectors: Array) -> Array:
     return turned
 
 
+def _huber(errors: Array) -> tuple[Array, Array]:
+    """Return what squares to Huber's loss of each error, and its derivative."""
+    size = np.maximum(np.abs(errors), _HUBER)
+    root = np.sqrt(_HUBER * (2.0 * size - _HUBER))
+    is_far = np.abs(errors) > _HUBER
+    return np.where(is_far, np.sign(errors) * root, errors), np.where(is_far, _HUBER / root, 1.0)
+
+
 def _skew(vectors: Array) -> Array:
     x, y, z = vectors.T
     zero = np.zeros_like(x)
@@ -152,8 +169,14 @@ class _Problem:
 
     def residuals(self, state: _State) -> Array:
         """Return all errors in standard deviations in one row: edges, then priors."""
-        scales = state.log_scale[self.prior_rows] - self.prior_values
-        return np.concatenate([self._edge_errors(state).ravel(), scales * self.prior_weights])
+        return np.concatenate([
+            self._edge_errors(state).ravel(), _huber(self._prior_errors(state))[0]])
+
+    def _prior_errors(self, state: _State) -> Array:
+        """Return how far every prior is off, in standard deviations."""
+        errors: Array = self.prior_weights * (
+            state.log_scale[self.prior_rows] - self.prior_values)
+        return errors
 
     def jacobian(self, state: _State) -> csc_array:
         """Differentiate ``residuals`` by the increments of all nodes."""
@@ -170,7 +193,8 @@ class _Problem:
         ]
         prior_row = 7 * num_edges + np.arange(len(self.prior_rows))
         values = np.concatenate([
-            (weights * by_first).ravel(), (weights * by_second).ravel(), self.prior_weights
+            (weights * by_first).ravel(), (weights * by_second).ravel(),
+            self.prior_weights * _huber(self._prior_errors(state))[1]
         ])
         rows = np.concatenate([row.ravel(), row.ravel(), prior_row])
         cols = np.concatenate([columns[0].ravel(), columns[1].ravel(), 7 * self.prior_rows + 6])

@@ -7,12 +7,10 @@ from collections import deque
 from collections.abc import Iterator
 import itertools
 
-from da3_ros.mapping.config import KeyframeConfig
-from da3_ros.mapping.keyframe import Frame, Instant, Keyframe
-from da3_ros.mapping.keyframe_selector import KeyframeSelector, MAX_LATE_NS
-from da3_ros.mapping.rig_config import RigConfig
+from da3_ros.mapping.config import KeyframeConfig, RigConfig
+from da3_ros.mapping.keyframe import Frame, Instant, Keyframe, NS_PER_S
+from da3_ros.mapping.keyframe_selector import KeyframeSelector
 
-_NS_PER_S = 1_000_000_000
 # An instant waits so long for images on their way, counted in stamps.
 _MAX_WAIT_NS = 500_000_000
 # A camera that has been silent for so long is not waited for.
@@ -21,7 +19,7 @@ _MAX_SILENCE_NS = 1_000_000_000
 
 class RigSelector:
     """
-    Decide which frames of a rig become keyframes, and which of them belong together.
+    Decide which frames of a session become keyframes, and which of them belong together.
 
     Any camera may lead: the first to see something new begins an instant. The frames of the
     others nearest in time join it, as soon as no nearer one can come. Every frame is judged once,
@@ -36,7 +34,7 @@ class RigSelector:
         :param rig: the cameras.
         :param keyframe: what counts as new.
         """
-        self._tolerance_ns = round(rig.sync_tolerance_s * _NS_PER_S)
+        self._tolerance_ns = round(rig.sync_tolerance_s * NS_PER_S)
         self._tracks = {name: _Track(keyframe) for name in rig.cameras}
         self._ids = itertools.count()
         self._instants = itertools.count()
@@ -44,69 +42,58 @@ class RigSelector:
         self._leader: Frame | None = None
         self._begun_ns: int | None = None
 
-    def request_reset(self) -> None:
-        """Make the next frame lead, whatever it shows; may be called by any thread."""
+    def restart(self) -> None:
+        """Begin a session: forget the frames so far, and let the next one lead."""
         for track in self._tracks.values():
-            track.selector.request_reset()
+            track.clear()
+            track.selector.restart()
+        self._unjudged.clear()
+        self._leader = None
+        self._begun_ns = None
 
-    def select(self, frame: Frame) -> Instant | None:
+    def select(self, frame: Frame) -> tuple[Instant, ...]:
         """
         Take in the newest frame of a camera.
 
         :param frame: of a camera of the rig.
-        :returns: the instant that is complete now, which need not hold the frame, or None; if
-            there are others, ``ready`` gives them.
+        :returns: the instants that are complete now, which need not hold the frame.
         :raises ValueError: if the rig has no such camera.
         """
         if frame.camera not in self._tracks:
             raise ValueError(f'camera: got {frame.camera!r}, expected one of {[*self._tracks]}')
-        self._append(frame)
-        instant = self.ready()
-        self._forget()
-        return instant
-
-    def ready(self) -> Instant | None:
-        """Return the next instant that is complete, or None."""
-        self._judge()
-        leader = self._leader
-        if leader is not None and self._is_complete(leader):
-            return self._close(leader)
-        return None
-
-    def release(self) -> Instant | None:
-        """
-        Wait no longer, because the frames stop or a session ends.
-
-        :returns: the instant that waited, with what had come, or None; there may be another.
-        """
-        self._judge()
-        if self._leader is not None:
-            return self._close(self._leader)
-        for track in self._tracks.values():
-            track.clear()
-        self._begun_ns = None
-        return None
-
-    def _append(self, frame: Frame) -> None:
-        track = self._tracks[frame.camera]
-        if track.newest_ns is not None and frame.stamp_ns < track.newest_ns - MAX_LATE_NS:
-            # The clock was set back: what has not been judged belongs to another time.
-            self._unjudged = deque(f for f in self._unjudged if f.camera != frame.camera)
-            track.clear()
-            self._begun_ns = None
         if self._begun_ns is None:
             # Cameras that have not been seen yet count as seen before the first frame.
             self._begun_ns = frame.stamp_ns - 1
-        if track.append(frame):
+        if self._tracks[frame.camera].append(frame):
             self._unjudged.append(frame)
+        instants = []
+        while (leader := self._judge()) is not None and self._is_complete(leader):
+            instants.append(self._close(leader))
+        self._forget()
+        return tuple(instants)
 
-    def _judge(self) -> None:
-        """Look for a frame that leads, unless an instant has begun."""
+    def release(self) -> tuple[Instant, ...]:
+        """
+        Wait no longer, because the frames stop or a session ends.
+
+        :returns: the instants that waited, with what had come.
+        """
+        instants = []
+        while (leader := self._judge()) is not None:
+            instants.append(self._close(leader))
+        for track in self._tracks.values():
+            track.clear()
+        self._begun_ns = None
+        return tuple(instants)
+
+    def _judge(self) -> Frame | None:
+        """Return the frame that leads, if an instant has begun."""
         while self._leader is None and self._unjudged:
             frame = self._unjudged.popleft()
             track = self._tracks[frame.camera]
             if track.is_free(frame) and track.selector.select(frame):
                 self._leader = frame
+        return self._leader
 
     def _is_complete(self, leader: Frame) -> bool:
         """Tell whether no camera is expected to bring a nearer frame."""

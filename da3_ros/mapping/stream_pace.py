@@ -1,7 +1,7 @@
 # Copyright 2026 The da3_ros authors
 # SPDX-License-Identifier: Apache-2.0
 
-"""How large windows may be for the rate at which keyframes come."""
+"""How large windows may be for the rate at which keyframes come, and for the time they take."""
 
 from collections import deque
 import logging
@@ -15,6 +15,8 @@ _logger = logging.getLogger(__name__)
 
 # Windows grow only where they would stay well below that.
 _GROWTH_MARGIN = 0.8
+# What was planned is given up only for windows that take much longer than they may.
+_LATE_FACTOR = 1.5
 _NUM_INTERVALS = 32
 _MIN_INTERVALS = 4
 # So many windows must agree before anything changes.
@@ -28,18 +30,22 @@ class StreamPace:
     A window runs for every ``stride`` new instants, or after ``max_age_s`` if that comes first. If
     windows take more than ``BUSY_SHARE`` of that time, they first take in more new keyframes at
     once, up to half of their views, which saves inferences; then they become smaller by a quarter,
-    and so on. They grow back, never beyond the configured size, where the larger window would
-    stay within the time although its cost grows with the square of its views.
+    and so on. They grow back where the larger window would stay within the time although its cost
+    grows with the square of its views.
+
+    What was planned at the start, maybe while the machine was busy, holds in the same way: windows
+    that take much longer than ``max_latency_s`` become smaller, and those that stay well below it
+    larger, never beyond ``size``.
     """
 
     def __init__(self, config: WindowConfig) -> None:
         """
-        Start with the whole window.
+        Start with the window that was planned.
 
         :param config: sizes; nothing ever changes unless it ``is_paced``.
         """
         self._config = config
-        self._num_views = config.size
+        self._num_views = config.planned_views
         self._has_wide_stride = False
         self._newest: tuple[int, float] | None = None
         self._intervals: deque[float] = deque(maxlen=_NUM_INTERVALS)
@@ -99,7 +105,12 @@ class StreamPace:
         pairs = 2 * self._config.num_cameras
         # Whole instants, of which half can be new.
         smaller = max(now * 3 // 4 // pairs * pairs, min(self._least_views, now))
-        if self._busy_share(now, rate_hz, is_wide=self._has_wide_stride) > BUSY_SHARE:
+        is_busy = self._busy_share(now, rate_hz, is_wide=self._has_wide_stride) > BUSY_SHARE
+        is_late = self._seconds(now) > _LATE_FACTOR * self._config.max_latency_s
+        if is_late:
+            self._change(smaller, is_busy or self._has_wide_stride, rate_hz)
+            return
+        if is_busy:
             if self._busy_share(now, rate_hz, is_wide=True) <= BUSY_SHARE:
                 self._change(now, True, rate_hz)
             else:
@@ -109,7 +120,8 @@ class StreamPace:
             # A wide stride is never what a window of the same size goes back to.
             is_progress = num_views > now or (self._has_wide_stride and not is_wide)
             share = self._busy_share(num_views, rate_hz, is_wide=is_wide)
-            if is_progress and share <= _GROWTH_MARGIN * BUSY_SHARE:
+            is_in_time = num_views == now or self._seconds(num_views) <= self._most_s(num_views)
+            if is_progress and is_in_time and share <= _GROWTH_MARGIN * BUSY_SHARE:
                 self._change(num_views, is_wide, rate_hz)
                 return
 
@@ -126,24 +138,33 @@ class StreamPace:
 
     def _busy_share(self, num_views: int, rate_hz: float, *, is_wide: bool) -> float:
         """Return which share of the time windows of some size would take."""
-        seconds = statistics.median(
-            # Fewer views cost at most their part, more at most the square of it.
-            spent * num_views / before * max(num_views / before, 1.0)
-            for before, spent in self._costs
-        )
+        seconds = self._seconds(num_views)
         num_new = self._stride(num_views, is_wide=is_wide) * self._config.num_cameras
         # Not more often than keyframes come.
         shortest_s = self._config.num_cameras / rate_hz
         return seconds / max(min(num_new / rate_hz, self._config.max_age_s), shortest_s)
 
+    def _seconds(self, num_views: int) -> float:
+        """Return what windows of some size would take at most."""
+        return statistics.median(
+            # Fewer views cost at most their part, more at most the square of it.
+            spent * num_views / before * max(num_views / before, 1.0)
+            for before, spent in self._costs
+        )
+
+    def _most_s(self, num_views: int) -> float:
+        """Return what a larger window may take: what was planned comes back more easily."""
+        is_planned = num_views <= self._config.planned_views
+        return _GROWTH_MARGIN * self._config.max_latency_s * (_LATE_FACTOR if is_planned else 1.0)
+
     def _stride(self, num_views: int, *, is_wide: bool) -> int:
         instants = num_views // self._config.num_cameras
         # In proportion, so that the overlap keeps its share.
-        narrow = max(self._config.stride * num_views // self._config.size, 1)
+        narrow = max(self._config.stride * num_views // self._config.planned_views, 1)
         return max(instants // 2, narrow) if is_wide else narrow
 
     @property
     def _least_views(self) -> int:
         """Return the views without which windows cannot be joined well."""
         pairs = 2 * self._config.num_cameras
-        return min(-(-self._config.min_views // pairs) * pairs, self._config.size)
+        return min(-(-self._config.min_views // pairs) * pairs, self._config.planned_views)

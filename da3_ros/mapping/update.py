@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from da3_ros.mapping.alignment import Alignment
+from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.loop_closure import LoopReport
 from da3_ros.mapping.world import Placement
@@ -47,8 +48,9 @@ class WindowReport:
 
     :param num_views: views inferred together.
     :param num_new: those of them seen for the first time.
-    :param max_views: views that a window may have now; below ``window.size`` while memory is
-        short.
+    :param max_views: views that the memory holds now, at most ``window.size``.
+    :param paced_views: views that windows may have for the time they take, and for the rate at
+        which keyframes come.
     :param is_conditioned: whether the network was given the robot's poses.
     :param inference_s: duration of the engine's call.
     :param placement: where it lies and how it was joined.
@@ -57,6 +59,7 @@ class WindowReport:
     num_views: int
     num_new: int
     max_views: int
+    paced_views: int
     is_conditioned: bool
     inference_s: float
     placement: Placement
@@ -78,19 +81,46 @@ class WindowReport:
 
 
 @dataclass(frozen=True, eq=False)
+class WindowUpdate:
+    """
+    What one window changed.
+
+    :param session: number of the session; of two sessions nothing is known together.
+    :param map_T_odom: (4, 4) float64 correction of everything in ``odom`` from now on.
+    :param keyframes: newly posed keyframes, oldest first.
+    :param dropped: keyframes that will never come out.
+    :param correction: how earlier keyframes moved in ``map``, or None.
+    :param report: how the window went, or None where it failed or closed a loop.
+    :param loop: the loop that it closed, or None.
+    """
+
+    session: int
+    map_T_odom: NDArray[np.float64]
+    keyframes: tuple[PosedKeyframe, ...] = ()
+    dropped: tuple[DroppedKeyframe, ...] = ()
+    correction: MapCorrection | None = None
+    report: WindowReport | None = None
+    loop: LoopReport | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class PipelineUpdate:
     """
     The outcome of one call.
 
-    :param keyframes: newly posed keyframes, oldest first; each comes out exactly once.
-    :param map_T_odom: (4, 4) float64 correction of everything in ``odom``; it may jump.
-    :param window: the last window that ran, or None.
-    :param dropped: keyframes that will never come out.
-    :param loop: the loop that was closed, or None.
+    :param windows: what changed, in order; each keyframe comes out exactly once.
+    :param map_T_odom: (4, 4) float64 correction of everything in ``odom`` at the end of it.
     """
 
-    keyframes: tuple[PosedKeyframe, ...]
+    windows: tuple[WindowUpdate, ...]
     map_T_odom: NDArray[np.float64]
-    window: WindowReport | None
-    dropped: tuple[DroppedKeyframe, ...] = ()
-    loop: LoopReport | None = None
+
+    @property
+    def keyframes(self) -> tuple[PosedKeyframe, ...]:
+        """Return the newly posed keyframes of all windows."""
+        return tuple(keyframe for window in self.windows for keyframe in window.keyframes)
+
+    @property
+    def dropped(self) -> tuple[DroppedKeyframe, ...]:
+        """Return the keyframes that will never come out."""
+        return tuple(keyframe for window in self.windows for keyframe in window.dropped)

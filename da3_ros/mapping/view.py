@@ -5,11 +5,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+import functools
 
 from da3_ros.errors import IntrinsicsError, PredictionError
 from da3_ros.geometry import camera
 from da3_ros.inference.prediction import WindowPrediction
 from da3_ros.mapping.keyframe import Keyframe
+from da3_ros.mapping.picture import Picture
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +28,8 @@ class View:
     :param intrinsics: (3, 3) float64 [px] of ``depth``, pixel centres at integers.
     :param window_T_camera: (4, 4) float64, or None where the network estimates no cameras.
     :param appearance: (D,) float32 what it looks like, or None where the engine does not say.
+    :param own_T_camera: (4, 4) float64 where the network itself sees the camera, or None where
+        ``window_T_camera`` is just that.
     """
 
     keyframe: Keyframe
@@ -35,6 +39,17 @@ class View:
     intrinsics: NDArray[np.float64]
     window_T_camera: NDArray[np.float64] | None
     appearance: NDArray[np.float32] | None
+    own_T_camera: NDArray[np.float64] | None = None
+
+    @property
+    def seen_T_camera(self) -> NDArray[np.float64] | None:
+        """Return where the network sees the camera, whatever it was given, (4, 4) or None."""
+        return self.window_T_camera if self.own_T_camera is None else self.own_T_camera
+
+    @functools.cached_property
+    def picture(self) -> Picture:
+        """Return the image, for those who compress it."""
+        return Picture(self.image)
 
 
 def known_intrinsics(keyframes: Sequence[Keyframe]) -> NDArray[np.float64] | None:
@@ -102,15 +117,18 @@ def _read_view(
     pose = None if prediction.poses is None else prediction.poses[index]
     confidence = None if prediction.confidence is None else prediction.confidence[index]
     appearance = None if prediction.appearance is None else prediction.appearance[index]
+    own_pose = None if prediction.own_poses is None else prediction.own_poses[index]
     for name, values in (
-        ('intrinsics', intrinsics), ('pose', pose), ('confidence', confidence)
+        ('intrinsics', intrinsics), ('pose', pose), ('own pose', own_pose),
+        ('confidence', confidence),
     ):
         if values is not None and not np.isfinite(values).all():
             raise PredictionError(f'keyframe {keyframe.id}: {name} not finite')
     depth = _read_depth(prediction, index, keyframe)
     image = prediction.images[index]
     return View(
-        keyframe, image, depth, confidence, camera.from_network(intrinsics), pose, appearance)
+        keyframe, image, depth, confidence, camera.from_network(intrinsics), pose, appearance,
+        own_pose)
 
 
 def _read_depth(

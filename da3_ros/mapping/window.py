@@ -7,9 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from da3_ros.mapping.config import WindowConfig
-from da3_ros.mapping.keyframe import Keyframe
-
-_NS_PER_S = 1_000_000_000
+from da3_ros.mapping.keyframe import Keyframe, NS_PER_S
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +72,7 @@ class SlidingWindow:
         if not self._waiting:
             return False
         age_ns = self._waiting[-1].frame.stamp_ns - self._waiting[0].frame.stamp_ns
-        is_old = age_ns >= self._config.max_age_s * _NS_PER_S
+        is_old = age_ns >= self._config.max_age_s * NS_PER_S
         num_instants = sum(self._begins_instant(i) for i in range(len(self._waiting)))
         return is_old or num_instants >= self.stride
 
@@ -120,13 +118,17 @@ class SlidingWindow:
         self.discard(window)
         self._covered.extend(window.new)
 
-    def discard(self, window: Window) -> None:
+    def discard(self, window: Window) -> tuple[Keyframe, ...]:
         """
-        Give up the new keyframes of a proposed window.
+        Let the new keyframes of a proposed window wait no longer.
 
         :param window: the last one proposed.
+        :returns: those that did wait: none, if it was inferred or discarded before.
         """
-        del self._waiting[:window.num_new]
+        new = {keyframe.id for keyframe in window.new}
+        discarded = tuple(keyframe for keyframe in self._waiting if keyframe.id in new)
+        self._waiting = [keyframe for keyframe in self._waiting if keyframe.id not in new]
+        return discarded
 
     def clear(self) -> tuple[Keyframe, ...]:
         """Forget everything and return the keyframes that waited."""

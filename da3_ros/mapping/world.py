@@ -1,34 +1,44 @@
 # Copyright 2026 The da3_ros authors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The one continuous world that all windows are placed in."""
+"""
+The one world that all windows are placed in.
+
+A window comes with a frame and a unit of its own. It is placed in ``map`` by the keyframes that it
+shares with the window before; what a source of metres says then sets its unit. A window that
+cannot be joined opens a segment, until a later one ties it to what was lost. ``odom`` is ``map``
+but for a rigid motion that takes up all corrections of the past, so that it never jumps.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+import logging
+import math
 
+from da3_ros.errors import AlignmentError
 from da3_ros.geometry import rigid
 from da3_ros.geometry.sim3 import Sim3
-from da3_ros.mapping.alignment import Alignment
-from da3_ros.mapping.chain import Constraint, Link, WindowChain
+from da3_ros.mapping.alignment import align, Alignment, Constraint, rejection
 from da3_ros.mapping.config import AlignmentConfig, ScaleConfig
 from da3_ros.mapping.correction import MapCorrection
-from da3_ros.mapping.frames import WorldFrames
-from da3_ros.mapping.samples import sample_view
-from da3_ros.mapping.scale import (
-    measure_scale,
-    ScaleEstimate,
-    ScaleFilter,
-    ScaleMeasurement,
-)
+from da3_ros.mapping.drift import Drift
+from da3_ros.mapping.metres import measure_scale, ScaleEstimate, ScaleMeasurement, Unit
+from da3_ros.mapping.samples import sample_view, ViewSamples
 from da3_ros.mapping.view import View
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+_logger = logging.getLogger(__name__)
+
 # The first camera: at the origin, level, looking along x (REP-103).
 FIRST_CAMERA: Array = rigid.from_rotation_translation(rigid.BODY_R_OPTICAL, np.zeros(3))
 FIRST_CAMERA.setflags(write=False)
+# How far poses are off within a window, as a share of the distance of what is seen; and how far
+# where nothing tells how two windows lie to each other.
+_WITHIN_WINDOW = 0.01
+_UNRELATED = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +51,14 @@ class Placement:
     :param segment: number of the continuous piece of world.
     :param scale: what is known about the unit of ``odom``.
     :param alignment: the fit to the previous window, or None where there was none.
-    :param rejection: why the fit was not used, or None.
+    :param rejection: why the window could not be joined to the previous one, or None.
     :param tied_segment: the earlier segment that this window tied its own to in ``map``, or None.
     :param window: number of the window in this session, or None where it has no pose.
     :param constraints: how it lies to earlier windows.
-    :param measurement: what it says about metres, or None.
+    :param measurement: what it says about metres, or None where it said nothing or was not
+        believed.
     :param correction: how earlier keyframes moved in ``map`` by it, or None.
+    :param drift: how far its poses may be off in ``odom``.
     """
 
     odom_S_window: Sim3
@@ -60,14 +72,62 @@ class Placement:
     constraints: tuple[Constraint, ...] = ()
     measurement: ScaleMeasurement | None = None
     correction: MapCorrection | None = None
+    drift: Drift = field(default_factory=Drift)
+
+
+@dataclass(frozen=True, eq=False)
+class _Placed:
+    """
+    A window in the world, for later ones to be compared with.
+
+    :param window: its number.
+    :param views: in its own frame and unit.
+    :param map_S_window: where it lies.
+    :param segment: number of its segment.
+    :param unit: what is known about the unit of that segment.
+    :param is_metric: whether the network called its own unit a metre.
+    """
+
+    window: int
+    views: tuple[ViewSamples, ...]
+    map_S_window: Sim3
+    segment: int
+    unit: Unit
+    is_metric: bool
+
+    def map_T(self, camera: ViewSamples) -> Array:
+        """Return where a camera of the window lies in ``map``, (4, 4)."""
+        return self.map_S_window.transform_pose(camera.world_T_camera)
+
+    def moved(self, move: Sim3) -> '_Placed':
+        """Move it in ``map``, its unit too."""
+        return replace(
+            self, map_S_window=move @ self.map_S_window, unit=self.unit.rescaled(move.scale))
+
+
+@dataclass(frozen=True, eq=False)
+class _Join:
+    """
+    A window as an earlier one places it.
+
+    :param placed: the window.
+    :param constraint: behind that.
+    :param alignment: the fit, used or not, or None where there was none.
+    :param rejection: why the place is a guess, or None.
+    """
+
+    placed: _Placed
+    constraint: Constraint
+    alignment: Alignment | None = None
+    rejection: str | None = None
 
 
 class World:
     """
-    Bring windows into ``odom``: chained by their shared keyframes, scaled by what gives metres.
+    Bring windows into ``map`` and ``odom``.
 
-    ``odom`` never jumps: a new scale acts from the newest shared camera on, and whatever corrects
-    the past moves ``map_T_odom`` instead.
+    Two windows are kept: the last one, and the last one of the segment that was lost. What is
+    known about a unit stays with the segment that it is of.
     """
 
     def __init__(
@@ -83,112 +143,254 @@ class World:
         self._is_chained = is_chained
         self._alignment_config = alignment
         self._scale_config = scale
-        self._begin(first_segment=0)
+        self._segment = -1
+        self.clear()
 
-    def _begin(self, *, first_segment: int) -> None:
-        self._scale = ScaleFilter(self._scale_config)
-        self._chain = WindowChain(self._alignment_config, first_segment=first_segment)
-        self._frames: WorldFrames | None = None
-        self._chain_S_window = Sim3.identity()
-        self._newest: Array = np.zeros(3)
-        # Ids of the newest keyframe, and of the first one of the current segment.
+    def clear(self) -> None:
+        """Forget everything but the numbers of the segments; the next window begins anew."""
+        self._segment += 1
+        self._last: _Placed | None = None
+        self._lost: _Placed | None = None
+        self._map_T_odom: Array = np.eye(4)
+        self._drift = Drift()
+        # Keyframes of the previous window, the newest of all, and the segment's first one.
+        self._previous: frozenset[int] = frozenset()
         self._newest_id = self._segment_start = -1
 
     @property
     def map_T_odom(self) -> Array:
         """Correction of everything in ``odom``, (4, 4)."""
-        return np.eye(4) if self._frames is None else self._frames.map_T_odom
-
-    def clear(self) -> None:
-        """Forget everything but the numbers of the segments; the next window begins anew."""
-        self._begin(first_segment=self._chain.segment + 1)
+        return self._map_T_odom
 
     def place(self, views: Sequence[View], *, is_metric: bool) -> Placement:
         """
         Place the next window.
 
-        Views without poses, and windows that do not overlap, only get the scale.
+        Views without poses, and windows that share no keyframe with the one before, only get the
+        scale.
 
         :param views: of one window, in its own frame and unit.
-        :param is_metric: whether that unit is a metre.
+        :param is_metric: whether the network by itself calls that unit a metre.
         """
         measurement = measure_scale(views, is_metric=is_metric, config=self._scale_config)
+        ids = frozenset(view.keyframe.id for view in views)
+        shared, self._previous = ids & self._previous, ids
         if not self._is_chained or any(view.window_T_camera is None for view in views):
-            return self._place_unposed(measurement)
+            return self._place_unposed(measurement, None)
+        if self._last is not None and not shared:
+            self._newest_id = max(ids)
+            return self._place_unposed(measurement, 'no keyframe shared with the window before')
+        if measurement is not None and shared:
+            # Windows that overlap say the same thing several times.
+            share_new = max(len(ids - shared), 1) / len(ids)
+            measurement = replace(measurement, sigma=measurement.sigma / math.sqrt(share_new))
         samples = tuple(
-            sample_view(view, self._alignment_config.samples_per_view) for view in views
-        )
-        link = self._chain.link(samples)
-        if self._frames is None:
-            chain_S_camera = Sim3.from_rigid(samples[0].world_T_camera)
-            self._frames = WorldFrames(Sim3.from_rigid(FIRST_CAMERA) @ chain_S_camera.inverse())
-        elif link.rejection is not None:
-            self._segment_start = self._newest_id + 1
-            self._scale.lose_unit()
-        elif link.alignment is not None:
-            self._scale.drift(link.alignment.scale_sigma)
-        placement = self._settle(self._frames, link, measurement)
-        self._newest = self._chain_S_window.transform_points(samples[-1].world_T_camera[:3, 3])
-        self._newest_id = samples[-1].id
-        return placement
+            sample_view(view, self._alignment_config.samples_per_view) for view in views)
+        if self._last is None:
+            return self._begin(samples, measurement, is_metric=is_metric)
+        return self._continue(self._last, samples, measurement, is_metric=is_metric)
 
-    def _place_unposed(self, measurement: ScaleMeasurement | None) -> Placement:
-        # Nothing joins such windows: each has a unit of its own.
-        self._scale.lose_unit()
-        if measurement is not None:
-            self._scale.update(measurement, chain_scale=1.0)
-        scale = self._scale.estimate
-        only_scale = Sim3.from_rigid(np.eye(4), scale=scale.metres_per_unit)
-        return Placement(only_scale, only_scale, self._chain.segment, scale)
+    def correct(self, correction: MapCorrection) -> None:
+        """
+        Move ``map`` under what was placed; the newest camera stays where it is in ``odom``.
 
-    def _settle(
-        self, frames: WorldFrames, link: Link, measurement: ScaleMeasurement | None
+        :param correction: of all keyframes so far.
+        """
+        assert self._last is not None
+        last = self._last.moved(correction.move_of(self._last.views[-1].id))
+        self._hold(last.views[-1], self._last, last)
+        self._last = last
+        if self._lost is not None:
+            self._lost = self._lost.moved(correction.move_of(self._lost.views[-1].id))
+
+    def _begin(
+        self, samples: tuple[ViewSamples, ...], measurement: ScaleMeasurement | None, *,
+        is_metric: bool,
     ) -> Placement:
-        """Apply what a new window says about the lost segment and about the scale."""
-        chain_S_window, anchor = link.chain_S_window, link.anchor
-        tie = self._chain.tie()
-        believed = frames.map_S_chain @ chain_S_window
-        if tie is not None:
-            old_S_new = chain_S_window @ tie.chain_S_window.inverse()
-            frames.move_chain(old_S_new)
-            self._scale.regain_unit(old_S_new.scale)
-            anchor = old_S_new.inverse().transform_points(anchor)
-            chain_S_window = tie.chain_S_window
-        if measurement is not None:
-            self._scale.update(measurement, chain_scale=chain_S_window.scale)
-        scale = self._scale.estimate
-        frames.set_scale(scale.metres_per_unit, anchor=anchor)
-        self._chain_S_window = chain_S_window
-        constraints = (link.constraint, None if tie is None else tie.constraint)
-        map_S_window = frames.map_S_chain @ chain_S_window
-        return Placement(
-            frames.odom_S_chain @ chain_S_window,
-            map_S_window,
-            link.segment,
-            scale,
-            link.alignment,
-            link.rejection,
-            None if tie is None else tie.segment,
-            link.window,
-            tuple(constraint for constraint in constraints if constraint is not None),
-            measurement,
-            None if tie is None else self._segment_moved(map_S_window @ believed.inverse()),
-        )
+        """Place the first window: its first camera is the origin."""
+        unit = Unit.of_first(self._scale_config)
+        first = samples[0]
+        map_S_camera = Sim3.from_rigid(FIRST_CAMERA, scale=unit.estimate.metres_per_unit)
+        map_S_window = map_S_camera @ Sim3.from_rigid(first.world_T_camera).inverse()
+        placed = _Placed(0, samples, map_S_window, self._segment, unit, is_metric)
+        placed, measurement = _measured(placed, measurement, anchor=first)
+        self._drift = self._drift_after(placed, first, sigma=_WITHIN_WINDOW, scale_sigma=0.0)
+        return self._finish(placed, measurement)
 
-    def _segment_moved(self, move: Sim3) -> MapCorrection:
+    def _continue(
+        self, last: _Placed, samples: tuple[ViewSamples, ...],
+        measurement: ScaleMeasurement | None, *, is_metric: bool,
+    ) -> Placement:
+        """Place a window by the last one; if that fails, by the last one that was not lost."""
+        window = replace(
+            last, window=last.window + 1, views=samples, is_metric=is_metric)
+        join = self._join(last, window)
+        _, anchor = _newest_shared(last.views, samples)
+        if join.rejection is not None:
+            self._open_segment(last, join.rejection)
+        tie = self._tie(join.placed)
+        placed = join.placed
+        if tie is not None:
+            placed = self._tied(join.placed, tie.placed, anchor)
+        elif join.rejection is not None:
+            # A window that contradicts the world may be a bad one: no metres from it alone.
+            measurement = None
+        placed, measurement = _measured(placed, measurement, anchor=anchor)
+        fit = None if join.rejection is not None else join.alignment
+        self._drift = self._drift_after(
+            placed, anchor, sigma=_UNRELATED if fit is None else fit.residual,
+            scale_sigma=_UNRELATED if fit is None else fit.scale_sigma)
+        return replace(
+            self._finish(placed, measurement), alignment=join.alignment, rejection=join.rejection,
+            constraints=(join.constraint,) if tie is None else (join.constraint, tie.constraint),
+            tied_segment=None if tie is None else tie.placed.segment,
+            correction=None if tie is None else self._segment_moved(join.placed, placed))
+
+    def _join(self, last: _Placed, window: _Placed) -> _Join:
+        """Hang a window on the last one, or guess where it lies."""
+        alignment = None
+        try:
+            alignment = align(last.views, window.views, self._alignment_config)
+            problem = self._rejection(alignment, last, window)
+        except AlignmentError as error:
+            problem = str(error)
+        if alignment is not None and problem is None:
+            return _hung(last, window, alignment)
+        ratio = 1.0 if alignment is None else alignment.reference_S_window.scale
+        limit = self._alignment_config.max_scale_ratio
+        map_S_window = _continued(last, window.views, float(np.clip(ratio, 1.0 / limit, limit)))
+        guess = Constraint(last.window, last.map_S_window.inverse() @ map_S_window, None)
+        placed = replace(
+            window, map_S_window=map_S_window, segment=self._segment + 1, unit=last.unit.lost())
+        return _Join(placed, guess, alignment, problem)
+
+    def _rejection(
+        self, alignment: Alignment, reference: _Placed, window: _Placed
+    ) -> str | None:
+        """Say why windows must not be joined; units of different kinds may differ by anything."""
+        config = self._alignment_config
+        if reference.is_metric != window.is_metric:
+            config = replace(config, max_scale_ratio=math.inf)
+        return rejection(alignment, config)
+
+    def _open_segment(self, last: _Placed, problem: str) -> None:
+        self._segment += 1
+        self._segment_start = self._newest_id + 1
+        _logger.warning('segment %d begins: %s', self._segment, problem)
+        if self._lost is None:
+            self._lost = last
+
+    def _tie(self, window: _Placed) -> _Join | None:
+        """Hang a window of a new segment on what was lost, if they still share keyframes."""
+        lost = self._lost
+        if lost is None or lost is self._last:
+            return None
+        try:
+            alignment = align(lost.views, window.views, self._alignment_config)
+        except AlignmentError:
+            # Nothing is shared any more, and never will be again.
+            self._lost = None
+            return None
+        if self._rejection(alignment, lost, window) is not None:
+            return None
+        _logger.info('segment %d tied to segment %d', window.segment, lost.segment)
+        self._lost = None
+        return _hung(lost, window, alignment)
+
+    def _tied(self, believed: _Placed, tied: _Placed, anchor: ViewSamples) -> _Placed:
+        """
+        Move the current segment to the lost one, whose unit it takes over.
+
+        What the segment knew of metres by itself is one more measurement.
+        """
+        if math.isfinite(believed.unit.variance):
+            own = ScaleMeasurement(
+                math.log(believed.map_S_window.scale), math.sqrt(believed.unit.variance))
+            tied, _ = _measured(tied, own, anchor=anchor)
+        self._hold(anchor, believed, tied)
+        return replace(tied, segment=believed.segment)
+
+    def _hold(self, camera: ViewSamples, before: _Placed, after: _Placed) -> None:
+        """Let ``odom`` have a camera where it was, while its window moves in ``map``."""
+        odom_T_camera = rigid.inverse(self._map_T_odom) @ before.map_T(camera)
+        self._map_T_odom = after.map_T(camera) @ rigid.inverse(odom_T_camera)
+
+    def _segment_moved(self, before: _Placed, after: _Placed) -> MapCorrection:
         """Return the correction that moves the current segment and leaves what was before it."""
+        move = after.map_S_window @ before.map_S_window.inverse()
         return MapCorrection.of(
             [(self._segment_start - 1, Sim3.identity()), (self._segment_start, move)])
 
-    def correct(self, map_S_window: Sim3) -> None:
-        """
-        Move ``map`` under the last window.
+    def _drift_after(
+        self, placed: _Placed, anchor: ViewSamples, *, sigma: float, scale_sigma: float
+    ) -> Drift:
+        map_T_camera = placed.map_T(anchor)
+        at = (rigid.inverse(self._map_T_odom) @ map_T_camera)[:3, 3]
+        depth = anchor.depth[np.isfinite(anchor.depth)]
+        distance = placed.map_S_window.scale * (float(np.median(depth)) if depth.size else 1.0)
+        return self._drift.joined(at, distance=distance, sigma=sigma, scale_sigma=scale_sigma)
 
-        ``odom`` takes over the unit, but its newest camera stays where it is.
+    def _finish(self, placed: _Placed, measurement: ScaleMeasurement | None) -> Placement:
+        self._last = placed
+        self._newest_id = placed.views[-1].id
+        map_S_window = placed.map_S_window
+        return Placement(
+            Sim3.from_rigid(rigid.inverse(self._map_T_odom)) @ map_S_window, map_S_window,
+            placed.segment, placed.unit.estimate, window=placed.window, measurement=measurement,
+            drift=self._drift)
 
-        :param map_S_window: where the last window really lies.
-        """
-        assert self._frames is not None
-        map_S_chain = map_S_window @ self._chain_S_window.inverse()
-        self._scale.change_unit(map_S_chain.scale / self._frames.map_S_chain.scale)
-        self._frames.correct_map(map_S_chain, anchor=self._newest)
+    def _place_unposed(
+        self, measurement: ScaleMeasurement | None, problem: str | None
+    ) -> Placement:
+        """Give a window that nothing joins to the world a unit of its own."""
+        unit = Unit.of_first(self._scale_config).lost()
+        if measurement is not None:
+            unit = unit.measured(measurement, window_scale=unit.estimate.metres_per_unit)
+        scale = unit.estimate
+        only_scale = Sim3.from_rigid(np.eye(4), scale=scale.metres_per_unit)
+        return Placement(only_scale, only_scale, self._segment, scale, rejection=problem)
+
+
+def _hung(reference: _Placed, window: _Placed, alignment: Alignment) -> _Join:
+    """Place a window by a fit to an earlier one, in the unit of that."""
+    reference_S_window = alignment.reference_S_window
+    placed = replace(
+        window, map_S_window=reference.map_S_window @ reference_S_window,
+        segment=reference.segment, unit=reference.unit.drifted(alignment.scale_sigma))
+    return _Join(
+        placed, Constraint(reference.window, reference_S_window, alignment), alignment)
+
+
+def _continued(last: _Placed, views: Sequence[ViewSamples], ratio: float) -> Sim3:
+    """Guess where a window lies: its newest shared camera where the last one saw it."""
+    theirs, ours = _newest_shared(last.views, views)
+    map_S_camera = Sim3.from_rigid(last.map_T(theirs), scale=ratio * last.map_S_window.scale)
+    return map_S_camera @ Sim3.from_rigid(ours.world_T_camera).inverse()
+
+
+def _measured(
+    placed: _Placed, measurement: ScaleMeasurement | None, *, anchor: ViewSamples
+) -> tuple[_Placed, ScaleMeasurement | None]:
+    """
+    Let what a window says about metres act from a camera on, which stays where it is.
+
+    :returns: the window as it lies then, and the measurement if it was believed.
+    """
+    if measurement is None:
+        return placed, None
+    old, map_S_window = placed.unit, placed.map_S_window
+    unit = old.measured(measurement, window_scale=map_S_window.scale)
+    resized = Sim3.about(placed.map_T(anchor)[:3, 3], math.exp(unit.log_metres - old.log_metres))
+    placed = replace(placed, map_S_window=resized @ map_S_window, unit=unit)
+    return placed, None if unit.refused else measurement
+
+
+def _newest_shared(
+    last: Sequence[ViewSamples], views: Sequence[ViewSamples]
+) -> tuple[ViewSamples, ViewSamples]:
+    """Return the newest keyframe that two windows share, as each saw it."""
+    known = {view.id: view for view in last}
+    for view in reversed(views):
+        if view.id in known:
+            return known[view.id], view
+    return last[-1], views[0]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from da3_ros.model.transformer import Block, Mlp
 import torch
 from torch import nn, Tensor
+import torch.nn.functional as F
 
 ENCODING_DIM = 9
 
@@ -97,9 +98,9 @@ def decode_cameras(encoding: Tensor, image_size: tuple[int, int]) -> Cameras:
     fov_y, fov_x = fov.unbind(-1)
     focal_y = height / 2 / torch.tan(fov_y / 2).clamp(_MIN_HALF_FOV_TANGENT)
     focal_x = width / 2 / torch.tan(fov_x / 2).clamp(_MIN_HALF_FOV_TANGENT)
+    middle = (torch.full_like(focal_x, width / 2), torch.full_like(focal_y, height / 2))
     intrinsics = build_intrinsics(
-        torch.stack((focal_x, focal_y), dim=-1),
-        encoding.new_tensor((width / 2, height / 2)).expand_as(fov),
+        torch.stack((focal_x, focal_y), dim=-1), torch.stack(middle, dim=-1)
     )
     return Cameras(invert_rigid(poses), intrinsics)
 
@@ -112,7 +113,7 @@ def build_intrinsics(focal: Tensor, principal_point: Tensor) -> Tensor:
     :param principal_point: (..., 2) x, y [px].
     :returns: (..., 3, 3).
     """
-    bottom = focal.new_tensor((0.0, 0.0, 1.0)).expand(*focal.shape[:-1], 1, 3)
+    bottom = F.pad(focal.new_ones(1), (2, 0)).expand(*focal.shape[:-1], 1, 3)
     top = torch.cat((torch.diag_embed(focal), principal_point[..., None]), dim=-1)
     return torch.cat((top, bottom), dim=-2)
 

@@ -176,20 +176,24 @@ class DepthAnything3(nn.Module):
                 module.to(dtype)
 
 
-def interpret(raw: RawOutput) -> NetworkOutput:
+def interpret(
+    raw: RawOutput, cameras: Cameras | None = None, *, is_finite: bool = False
+) -> NetworkOutput:
     """
     Turn what the heads predict into depth and cameras.
 
     :param raw: cameras come from its rays where it has them, else from its camera encodings.
+    :param cameras: what these encode, if it is known already.
+    :param is_finite: whether no value is NaN or infinite, if that is known already.
     :raises NonFiniteError: if a value is NaN or infinite.
     :raises PredictionError: if the rays of a view are those of no camera.
     """
-    check_finite(**vars(raw))
+    if not is_finite:
+        check_finite(**vars(raw))
     size = (raw.depth.shape[-2], raw.depth.shape[-1])
-    cameras = None
     if raw.rays is not None and raw.ray_confidence is not None:
         cameras = cameras_from_rays(raw.rays, raw.ray_confidence, size)
-    elif raw.camera is not None:
+    elif raw.camera is not None and cameras is None:
         cameras = decode_cameras(raw.camera, size)
     return NetworkOutput(
         depth=raw.depth if raw.sky is None else fill_sky(raw.depth, raw.sky),

@@ -97,7 +97,18 @@ class PyramidHead(nn.Module):
         :param grid: rows and columns of patches.
         :returns: (V, P, channels of that level).
         """
-        maps = self.norm(tokens).transpose(1, 2).unflatten(2, grid)
+        return self.narrow(level, self.norm(tokens), grid)
+
+    def narrow(self, level: int, normed: Tensor, grid: Size) -> Tensor:
+        """
+        Narrow the normed tokens of one level to what the head keeps.
+
+        :param level: 0 to 3.
+        :param normed: (V, P, F).
+        :param grid: rows and columns of patches.
+        :returns: (V, P, channels of that level).
+        """
+        maps = normed.transpose(1, 2).unflatten(2, grid)
         result: Tensor = self.projects[level](maps.contiguous(memory_format=self.memory_format))
         return result.flatten(2).transpose(1, 2)
 
@@ -163,6 +174,11 @@ class PyramidHead(nn.Module):
         if key not in self._uv_cache:
             self._uv_cache[key] = uv_embedding(key, image_size, device)
         return self._uv_cache[key]
+
+    @property
+    def embeddings(self) -> tuple[UvEmbedding, ...]:
+        """Return the embeddings that are kept for the last image size."""
+        return tuple(self._uv_cache.values())
 
     def _add_branch(self, features: int, branch: str = '') -> None:
         for level in (1, 2, 3, 4):

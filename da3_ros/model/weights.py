@@ -18,6 +18,7 @@ from da3_ros.model.weights_file import (
     FILE_NAMES,
     files_of,
     named_variant,
+    one_line,
     read_tensors,
 )
 import torch
@@ -118,7 +119,7 @@ def find_weights(
         if config.hub_id is None:
             raise WeightsError(f'{config.name}: no weights are published, give a file')
         return from_hub(config.hub_id, offline=offline, report=report)
-    path = Path(source).expanduser()
+    path = _path_of(source)
     if path.is_dir():
         held = [path / name for name in FILE_NAMES if (path / name).is_file()]
         if not held:
@@ -130,6 +131,16 @@ def find_weights(
     if path.suffix not in _FILE_SUFFIXES and _is_hub_id(source):
         return from_hub(str(source), offline=offline, report=report)
     raise WeightsError(f'{path}: no such file')
+
+
+def _path_of(source: str | Path) -> Path:
+    try:
+        path = Path(source).expanduser()
+        # Asked here, since not every text can be a path.
+        path.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise WeightsError(f'{source}: no such file: {one_line(error)}') from error
+    return path
 
 
 def _is_hub_id(source: str | Path | None) -> bool:

@@ -78,7 +78,7 @@ def shard_names(path: Path) -> tuple[str, ...]:
     if not isinstance(places, dict) or not places:
         raise WeightsError(f'{path}: no index of weights: it has no weight_map')
     names = places.values()
-    if not all(isinstance(name, str) and Path(name).name == name for name in names):
+    if not all(isinstance(name, str) and name and Path(name).name == name for name in names):
         raise WeightsError(f'{path}: no index of weights: shards must be files beside it')
     return tuple(sorted(set(names)))
 
@@ -95,7 +95,10 @@ def named_variant(path: Path) -> str | None:
         return None
     config = _read_json(config_path)
     name = config.get('model_name') if isinstance(config, dict) else None
-    return name.lower() if isinstance(name, str) else None
+    if not isinstance(name, str):
+        return None
+    # Also as the hub's id of it, and as names in Python are spelled.
+    return name.strip().rpartition('/')[2].lower().replace('_', '-')
 
 
 def checksum(*paths: Path) -> str:
@@ -153,7 +156,7 @@ def _is_safetensors(path: Path) -> bool:
 
 def _check_tensor(path: Path, key: str, value: Tensor) -> None:
     """Raise if a tensor has no values of its own, or none that a network computes with."""
-    if value.is_meta or value.layout != torch.strided or value.is_quantized:
+    if value.is_meta or value.layout != torch.strided or value.is_quantized or value.is_nested:
         kind = 'meta' if value.is_meta else str(value.layout)
         raise WeightsError(f'{path}: {key} is no plain tensor: got {kind}, expected dense values')
     if not value.is_floating_point():

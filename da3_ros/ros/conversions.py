@@ -12,6 +12,7 @@ import array
 
 from builtin_interfaces.msg import Time
 from da3_ros.geometry import rigid
+from da3_ros.mapping.keyframe import NS_PER_S
 from geometry_msgs.msg import (
     Point,
     Pose,
@@ -29,7 +30,6 @@ from std_msgs.msg import Header
 
 Array = NDArray[np.float64]
 
-_NS_PER_S = 10**9
 _NUM_PLUMB_BOB = 5
 
 
@@ -40,7 +40,7 @@ def stamp_ns(stamp: Time) -> int:
     :param stamp: of a header.
     :returns: [ns].
     """
-    return stamp.sec * _NS_PER_S + stamp.nanosec
+    return stamp.sec * NS_PER_S + stamp.nanosec
 
 
 def to_stamp(time_ns: int) -> Time:
@@ -49,7 +49,7 @@ def to_stamp(time_ns: int) -> Time:
 
     :param time_ns: [ns].
     """
-    sec, nanosec = divmod(time_ns, _NS_PER_S)
+    sec, nanosec = divmod(time_ns, NS_PER_S)
     return Time(sec=sec, nanosec=nanosec)
 
 
@@ -71,6 +71,17 @@ def to_bytes(values: NDArray[np.generic]) -> 'array.array[int]':
     """
     data = array.array('B')
     data.frombytes(memoryview(np.ascontiguousarray(values)).cast('B'))
+    return data
+
+
+def to_signed_bytes(values: NDArray[np.int8]) -> 'array.array[int]':
+    """
+    Copy an array into the ``data`` of a grid.
+
+    :param values: of any shape.
+    """
+    data = array.array('b')
+    data.frombytes(np.ascontiguousarray(values).tobytes())
     return data
 
 

@@ -13,10 +13,11 @@ from da3_ros.inference import ExecutorOptions, InferenceEngine
 from da3_ros.inference.automatic_model import AUTOMATIC, Choice, choose_model
 from da3_ros.inference.calibration import CalibrationCache
 from da3_ros.inference.device import choose_device
+from da3_ros.inference.host_plan import usable_ram_bytes
 from da3_ros.inference.memory_guard import MemoryLimits, usable_bytes
 from da3_ros.inference.memory_model import WindowModel
 from da3_ros.inference.memory_planner import Demand
-from da3_ros.inference.plan import probe_model
+from da3_ros.inference.plan import probe_model, probe_model_on_host
 from da3_ros.inference.preprocessing import plan_processing
 from da3_ros.mapping.keyframe import WindowEngine
 from da3_ros.model import build_network, load_weights, Network
@@ -43,8 +44,9 @@ class ModelIdentity:
     :param licence: of the weights.
     :param device: that it runs on.
     :param is_random: whether the outputs mean nothing.
-    :param num_views: most views in one inference.
+    :param num_views: of a window.
     :param num_shortages: counts the times that memory was short for a window.
+    :param most_views: that it may become where windows take less time than was expected.
     """
 
     name: str
@@ -54,6 +56,7 @@ class ModelIdentity:
     is_random: bool
     num_views: int
     num_shortages: Callable[[], int] = lambda: 0
+    most_views: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,9 +128,10 @@ def load_engine(settings: NodeSettings, *, report: Report | None = None) -> Load
         engine.infer([np.zeros(_WARM_UP_SIZE, np.uint8)] * _WARM_UP_VIEWS)
     except torch.OutOfMemoryError as error:
         raise MemoryBudgetError(f'{model.name} does not fit the device: {error}') from error
+    num_views, most_views = plan_views(engine, settings, _WARM_UP_SIZE[:2], reason)
     identity = ModelIdentity(
         model.name, network.weights, network.licence, str(engine.device), model.is_random,
-        plan_views(engine, settings, _WARM_UP_SIZE[:2], reason), lambda: engine.num_shortages,
+        num_views, lambda: engine.num_shortages, most_views,
     )
     return LoadedEngine(engine, identity)
 
@@ -175,6 +179,8 @@ def _choose(
     def cost(name: str, size: int) -> WindowModel:
         height, width, _ = _WARM_UP_SIZE
         process = plan_processing(height, width, size=size, method=settings.preprocess.method)
+        if not has_gpu:
+            return probe_model_on_host(name, process.size)
         return probe_model(
             name, process.size, device, cache=CalibrationCache(), dtype=_dtype(model),
             options=_options(settings), with_rays=model.use_ray_pose,
@@ -184,11 +190,15 @@ def _choose(
     has_gpu = device.type == 'cuda'
     choice = choose_model(
         settings.plan,
-        Demand(window.size, settings.plan.min_views, window.max_latency_s or None),
+        # What is too slow runs all the same, in the smallest windows.
+        Demand(
+            window.size, settings.plan.min_views, window.max_latency_s or None, floor_views=1),
         settings.preprocess.size,
         fetch=load,
-        cost=cost if has_gpu else None,
-        budget_bytes=usable_bytes(device, _limits(settings)) if has_gpu else 0.0,
+        cost=cost,
+        budget_bytes=(
+            usable_bytes(device, _limits(settings)) if has_gpu else usable_ram_bytes()),
+        takes_smallest=not has_gpu,
     )
     for obstacle in choice.obstacles:
         _logger.warning('model.name auto, passed over: %s', obstacle)

@@ -4,12 +4,13 @@
 """Topics of the node."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 
 from da3_ros.ros.input.kept_camera_info import KeptCameraInfo
 from da3_ros.ros.output.kept_output import KeptOutput
-from nav_msgs.msg import Odometry, Path
+from nav_msgs.msg import OccupancyGrid, Odometry, Path
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.qos import DurabilityPolicy, QoSPresetProfiles, QoSProfile
@@ -18,6 +19,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 _DEPTH = 10
+_KEPT = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +50,14 @@ class Publishers:
     odometry: LifecyclePublisher
     path: KeptOutput
     map: LifecyclePublisher  # noqa: A003
+    grid: LifecyclePublisher
 
     @property
     def all(self) -> tuple[LifecyclePublisher, ...]:  # noqa: A003
         """Return every one of them."""
         of_cameras = (vars(camera).values() for camera in self.cameras.values())
-        return (*chain.from_iterable(of_cameras), self.odometry, self.path.publisher, self.map)
+        return (*chain.from_iterable(of_cameras), self.odometry, self.path.publisher, self.map,
+                self.grid)
 
 
 def camera_topic(camera: str, name: str) -> str:
@@ -71,26 +75,27 @@ def create_publishers(
     on_map_subscriber: Callable[[], None] | None = None,
 ) -> Publishers:
     """
-    Create the outputs: reliable, path and map also for those who come later.
+    Create the outputs: reliable, path, map and grid also for those who come later.
 
     :param node: being configured.
     :param cameras: names of the cameras.
-    :param on_map_subscriber: called when somebody subscribes to the map, or stops doing so.
+    :param on_map_subscriber: called when somebody subscribes to map or grid, or stops doing so.
     """
     def create(
         message_type: type, name: str, qos: QoSProfile | None = None,
         callbacks: PublisherEventCallbacks | None = None,
     ) -> LifecyclePublisher:
-        return node.create_lifecycle_publisher(
+        publisher = node.create_lifecycle_publisher(
             message_type, name if name.startswith('/') else f'~/{name}',
             QoSProfile(depth=_DEPTH) if qos is None else qos,
             event_callbacks=callbacks,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
+        created.callback(node.destroy_lifecycle_publisher, publisher)
+        return publisher
 
     on_match = None if on_map_subscriber is None else PublisherEventCallbacks(
         matched=lambda _: on_map_subscriber())
-    kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
     def create_for(camera: str) -> CameraPublishers:
         depth = create(Image, camera_topic(camera, 'depth/image'))
@@ -110,12 +115,17 @@ def create_publishers(
             points=create(PointCloud2, camera_topic(camera, 'points')),
         )
 
-    return Publishers(
-        cameras={camera: create_for(camera) for camera in cameras},
-        odometry=create(Odometry, 'odometry'),
-        path=KeptOutput(lambda callbacks: create(Path, 'path', kept, callbacks)),
-        map=create(PointCloud2, 'map', kept, on_match),
-    )
+    with ExitStack() as created:
+        publishers = Publishers(
+            cameras={camera: create_for(camera) for camera in cameras},
+            odometry=create(Odometry, 'odometry'),
+            path=KeptOutput(lambda callbacks: create(Path, 'path', _KEPT, callbacks)),
+            map=create(PointCloud2, 'map', _KEPT, on_match),
+            grid=create(OccupancyGrid, 'grid', _KEPT, on_match),
+        )
+        # Only where one of them cannot be created do those before it go again.
+        created.pop_all()
+    return publishers
 
 
 def destroy_publishers(node: LifecycleNode, publishers: Publishers) -> None:
@@ -157,21 +167,26 @@ def create_subscriptions(
     """
     def create(message_type: type, name: str, callback: Callable[..., None]) -> Subscription:
         qos = QoSPresetProfiles.SENSOR_DATA.value
-        return node.create_subscription(
+        subscription = node.create_subscription(
             message_type, name, callback,
             QoSProfile(depth=_DEPTH, reliability=qos.reliability, durability=qos.durability),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
+        created.callback(node.destroy_subscription, subscription)
+        return subscription
 
-    camera_info = create(CameraInfo, camera_topic(camera, 'camera_info'), on_camera_info)
     # The suffix goes behind the remapped name, as image_transport does it.
     image = node.resolve_topic_name(camera_topic(camera, 'image'))
-    return Subscriptions(
-        image=create(CompressedImage, f'{image}/compressed', on_image) if is_compressed else (
-            create(Image, camera_topic(camera, 'image'), on_image)),
-        camera_info=camera_info,
-        kept_camera_info=KeptCameraInfo(node, camera_info.topic_name, on_camera_info),
-    )
+    with ExitStack() as created:
+        camera_info = create(CameraInfo, camera_topic(camera, 'camera_info'), on_camera_info)
+        subscriptions = Subscriptions(
+            image=create(CompressedImage, f'{image}/compressed', on_image) if is_compressed else (
+                create(Image, camera_topic(camera, 'image'), on_image)),
+            camera_info=camera_info,
+            kept_camera_info=KeptCameraInfo(node, camera_info.topic_name, on_camera_info),
+        )
+        created.pop_all()
+    return subscriptions
 
 
 def destroy_subscriptions(node: LifecycleNode, subscriptions: Subscriptions) -> None:

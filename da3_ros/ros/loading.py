@@ -22,17 +22,20 @@ class Loading:
     there, or its error: what is given up is forgotten when it comes.
     """
 
-    def __init__(self, node: Node, load: Callable[[Report], LoadedEngine]) -> None:
+    def __init__(
+        self, node: Node, name: str, load: Callable[[Report], LoadedEngine]
+    ) -> None:
         """
         Begin.
 
         :param node: whose executor is woken at the end.
+        :param name: of what is loaded.
         :param load: gives the engine, and tells what goes on.
         """
         self.is_over: Future = Future()
         self._node = node
         self._load = load
-        self._text = ''
+        self._text = name
         self._outcome: LoadedEngine | Exception | None = None
         self._thread = threading.Thread(target=self._run, name='loading', daemon=True)
         self._thread.start()

@@ -4,11 +4,14 @@
 """From the cameras' topics to the node's own: what exists while the node is configured."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 
-from da3_ros.export.session import Session
-from da3_ros.mapping.keyframe import Instant, Keyframe
+from da3_ros.mapping.frame_stream import FrameStream
+from da3_ros.mapping.keyframe import Instant
 from da3_ros.mapping.pipeline import DepthPipeline
+from da3_ros.mapping.session_record import Session, SessionRecord
 from da3_ros.ros.engine_loading import LoadedEngine, ModelIdentity, release_memory
+from da3_ros.ros.input.image_intake import ImageIntake
 from da3_ros.ros.input.rig_intake import RigIntake
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.insight.health import Health
@@ -21,14 +24,13 @@ from da3_ros.ros.interface import (
     destroy_subscriptions,
     Subscriptions,
 )
+from da3_ros.ros.output.grid_output import GridOutput
 from da3_ros.ros.output.keyframe_publisher import KeyframeMessages, KeyframePublisher
 from da3_ros.ros.output.map_broadcaster import MapBroadcaster
 from da3_ros.ros.output.map_publisher import MapPublisher
 from da3_ros.ros.output.placement import KeyframePlacer
-from da3_ros.ros.output.session_archive import SessionArchive
 from da3_ros.ros.parameters.settings import NodeSettings
 from da3_ros.ros.robot_frames import RobotFrames, RobotPoses
-from da3_ros.ros.watched_engine import WatchedEngine
 from da3_ros.ros.worker import InferenceWorker
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
@@ -51,60 +53,77 @@ class ProcessingLine:
         settings: Callable[[], NodeSettings], counters: Counters, health: Health,
     ) -> None:
         """
-        Create everything but the subscriptions.
+        Create everything but the subscriptions, or leave nothing behind.
 
         :param node: being configured.
         :param loaded: the engine; given up when the line is closed.
         :param settings: gives the newest snapshot.
         :param counters: of the node.
         :param health: of the node.
+        :raises ValueError: if the settings do not suit the engine.
         """
         self.identity: ModelIdentity = loaded.identity
         self._node = node
         self._counters = counters
         self._health = health
         self._settings = settings()
-        # The publishers come first: where a signal has ended the context meanwhile they fail, and
-        # not a half-made TransformListener, whose destructor would complain.
-        names = self._settings.camera.names
-        self._publishers = create_publishers(
-            node, names, on_map_subscriber=lambda: self._map.catch_up())
-        self.camera_counters = {name: Counters(counters) for name in names}
-        has_tf = self._settings.tf.mode != 'none'
-        self._needs_poses = self._settings.needs_robot_poses or self._settings.needs_mounts
-        self._frames = RobotFrames(node) if has_tf or self._needs_poses else None
-        self._broadcaster = MapBroadcaster(node, self._settings.tf) if has_tf else None
-        self._engine = WatchedEngine(loaded.engine)
-        pipeline = self._settings.pipeline(loaded.identity.num_views)
-        for clamp in self._settings.window.clamps(pipeline.window):
+        self._pipeline_config = self._settings.pipeline(
+            loaded.identity.num_views, most_views=loaded.identity.most_views)
+        for clamp in self._settings.window.clamps(self._pipeline_config.window):
             node.get_logger().warning(clamp)
-        self._pipeline = DepthPipeline(self._engine, pipeline)
-        self._archive = SessionArchive(settings)
-        self._map = MapPublisher(
-            self._publishers.map, counters, settings, remembered=self._archive.session)
-        outlet = KeyframePublisher(
-            self._publishers, self._broadcaster,
-            KeyframePlacer(self._settings.tf, self._frames if has_tf else None, counters),
-            # The archive first: the map looks in it for what it missed.
-            (self._archive, self._map), health, settings,
-        )
-        self._worker: InferenceWorker[KeyframeMessages] = InferenceWorker(
-            self._pipeline, outlet, counters, queue_size=self._settings.queue.size,
-            max_age_s=self._settings.window.max_age_s,
-            complete=self._robot_poses(),
-        )
+        self._stream = FrameStream(
+            self._pipeline_config, max_gap_s=self._settings.camera.max_gap_s)
+        self.camera_counters = {
+            name: Counters(counters) for name in self._settings.camera.names}
+        with ExitStack() as created:
+            self._create(loaded, settings, created)
+            self._created = created.pop_all()
         self._intake: RigIntake | None = None
         self._subscriptions: dict[str, Subscriptions] = {}
         self._watch: StreamWatch | None = None
         self._timers: list[Timer] = []
 
-    def _robot_poses(self) -> Callable[[Keyframe], Keyframe] | None:
-        if not self._needs_poses or self._frames is None:
-            return None
-        return RobotPoses(
-            self._frames, self._settings.tf, in_odom=self._settings.needs_robot_poses,
-            on_base=self._settings.needs_mounts,
-        ).complete
+    def _create(
+        self, loaded: LoadedEngine, settings: Callable[[], NodeSettings], created: ExitStack
+    ) -> None:
+        """
+        Create what lives as long as the line.
+
+        :param loaded: the engine.
+        :param settings: gives the newest snapshot.
+        :param created: is told how to take each thing back.
+        """
+        node, tf = self._node, self._settings.tf
+        created.callback(release_memory)
+        # The publishers come first: where a signal has ended the context meanwhile they fail, and
+        # not a half-made TransformListener, whose destructor would complain.
+        publishers = create_publishers(
+            node, self._settings.camera.names,
+            on_map_subscriber=lambda: self._map.catch_up(settings().map))
+        created.callback(destroy_publishers, node, publishers)
+        frames = broadcaster = None
+        has_tf = tf.mode != 'none'
+        self._poses: RobotPoses | None = None
+        if has_tf or self._settings.needs_odometry or self._settings.needs_mounts:
+            frames = RobotFrames(node)
+            created.callback(frames.close)
+            self._poses = RobotPoses(frames, self._settings, self._counters)
+        if has_tf:
+            assert frames is not None
+            broadcaster = MapBroadcaster(node, tf, frames)
+            created.callback(broadcaster.close)
+        self._record = SessionRecord()
+        self._map = MapPublisher(
+            publishers.map, self._counters, self._record, self._settings.map,
+            GridOutput(publishers.grid, self._record, lambda: settings().grid))
+        created.callback(self._map.stop, 0.0)
+        outlet = KeyframePublisher(
+            publishers, broadcaster,
+            lambda: KeyframePlacer(tf, frames if has_tf else None, self._counters),
+            self._record, self._map, self._health)
+        self._worker: InferenceWorker[KeyframeMessages] = InferenceWorker(
+            DepthPipeline(loaded.engine, self._pipeline_config), outlet, self._counters, settings,
+            complete=None if self._poses is None else self._poses.complete)
 
     @property
     def is_active(self) -> bool:
@@ -129,35 +148,51 @@ class ProcessingLine:
     @property
     def busy_s(self) -> float:
         """Return how long the inference under way has taken so far."""
-        return self._engine.busy_s
+        return self._worker.busy_s
 
     def activate(self) -> None:
         """Begin to receive images."""
-        def offer(instant: Instant, new_session: str | None) -> None:
-            self._worker.offer(instant, new_session=new_session)
-
         settings = self._settings.camera
         self._intake = RigIntake(
-            settings, self._settings.preprocess, selector=self._pipeline, offer=offer,
+            settings, self._settings.preprocess, stream=self._stream, offer=self._offer,
             counters=self.camera_counters, health=self._health, logger=self._node.get_logger(),
             keeps_size=self._settings.depth.size == 'image',
         )
         self._watch = StreamWatch(
             self._node, self._counters, self.camera_counters, self._health,
             tolerance_s=settings.sync_tolerance_s)
-        for name, camera in self._intake.cameras.items():
-            self._subscriptions[name] = create_subscriptions(
-                self._node, name, is_compressed=settings.transport == 'compressed',
-                on_image=self._watch.heard(name, camera.on_image, is_image=True),
-                on_camera_info=self._watch.heard(name, camera.on_camera_info, is_image=False))
-            self._watch.begin(name, self._subscriptions[name].image, is_image=True)
-            self._watch.begin(name, self._subscriptions[name].camera_info, is_image=False)
+        try:
+            for name, camera in self._intake.cameras.items():
+                self._subscribe(name, camera, self._watch)
+        except Exception:
+            self.deactivate()
+            raise
         # The steady clock: when all cameras stop, simulated time may stop too.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timers = [
-            self._node.create_timer(_IDLE_S, self._intake.release_if_idle, clock=steady),
+            self._node.create_timer(_IDLE_S, self._while_idle, clock=steady),
             self._node.create_timer(_WATCH_PERIOD_S, self._watch.look, clock=steady)]
         self._health.metres.begin(obstacle(self._settings.scale, self.identity.name))
+
+    def _subscribe(self, name: str, camera: ImageIntake, watch: StreamWatch) -> None:
+        is_compressed = self._settings.camera.transport == 'compressed'
+        subscriptions = self._subscriptions[name] = create_subscriptions(
+            self._node, name, is_compressed=is_compressed,
+            on_image=watch.heard(name, camera.on_image, is_image=True),
+            on_camera_info=watch.heard(name, camera.on_camera_info, is_image=False))
+        watch.begin(name, subscriptions.image, is_image=True)
+        watch.begin(name, subscriptions.camera_info, is_image=False)
+
+    def _offer(self, instant: Instant) -> None:
+        if self._poses is not None:
+            self._poses.expect(instant)
+        self._worker.offer(instant)
+
+    def _while_idle(self) -> None:
+        if self._intake is not None:
+            self._intake.release_if_idle()
+        if self._poses is not None:
+            self._poses.retry()
 
     def deactivate(self) -> None:
         """
@@ -169,14 +204,13 @@ class ProcessingLine:
             destroy_subscriptions(self._node, subscriptions)
         self._subscriptions = {}
         if self._intake is not None:
-            self._intake.release()
+            self._intake.close()
         self._intake = None
         for timer in self._timers:
             self._node.destroy_timer(timer)
         self._timers = []
         self._watch = None
         self._worker.discard('deactivated')
-        self._forget_map()
 
     def reset(self, reason: str) -> None:
         """
@@ -186,14 +220,8 @@ class ProcessingLine:
         """
         self._counters.add(Event.SESSIONS)
         if self._intake is not None:
-            self._intake.release()
+            self._intake.restart()
         self._worker.discard(reason)
-        self._forget_map()
-
-    def _forget_map(self) -> None:
-        """Stop repeating where the map was; after a discard, which lets nothing old follow."""
-        if self._broadcaster is not None:
-            self._broadcaster.forget()
 
     def flush(self) -> None:
         """Bring out what waits, as soon as it can be inferred."""
@@ -203,7 +231,7 @@ class ProcessingLine:
 
     def session(self) -> Session:
         """Return what can be saved."""
-        return self._archive.session()
+        return self._record.session() if self.is_active else self._record.last_session()
 
     def set_paused(self, is_paused: bool) -> None:
         """
@@ -225,11 +253,6 @@ class ProcessingLine:
         self.deactivate()
         if not (self._worker.stop(timeout_s) and self._map.stop(timeout_s)):
             return False
-        destroy_publishers(self._node, self._publishers)
-        if self._frames is not None:
-            self._frames.close()
-        if self._broadcaster is not None:
-            self._broadcaster.close()
-        del self._engine, self._pipeline, self._worker
-        release_memory()
+        del self._worker
+        self._created.close()
         return True

@@ -5,7 +5,7 @@
 
 from collections.abc import Callable
 
-from da3_ros.export.session import Session
+from da3_ros.mapping.session_record import Session
 from da3_ros.ros.insight.counters import Counters
 from da3_ros.ros.output.save_service import SaveService
 from da3_ros.ros.parameters.settings import NodeSettings
@@ -17,21 +17,25 @@ _REFUSAL = 'the node is not active'
 
 
 class Services:
-    """Offer the services for the life of the node; they refuse while it is not active."""
+    """
+    Offer the services for the life of the node.
+
+    They refuse while it is not active; what was mapped is saved as long as it is configured.
+    """
 
     def __init__(
-        self, node: Node, active_line: Callable[[], ProcessingLine | None], counters: Counters,
+        self, node: Node, line: Callable[[], ProcessingLine | None], counters: Counters,
         settings: Callable[[], NodeSettings],
     ) -> None:
         """
         Create the services.
 
         :param node: the node.
-        :param active_line: gives what they act on, or None while the node is not active.
+        :param line: gives what they act on, or None while the node is not configured.
         :param counters: of the node.
         :param settings: gives the newest snapshot.
         """
-        self._active_line = active_line
+        self._line = line
         node.create_service(Trigger, '~/reset', self._reset)
         node.create_service(Trigger, '~/flush', self._flush)
         node.create_service(SetBool, '~/set_paused', self._set_paused)
@@ -45,8 +49,12 @@ class Services:
         """
         self._saving.close(timeout_s)
 
+    def _active_line(self) -> ProcessingLine | None:
+        line = self._line()
+        return line if line is not None and line.is_active else None
+
     def _session(self) -> Session | None:
-        line = self._active_line()
+        line = self._line()
         return None if line is None else line.session()
 
     def _reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

@@ -51,13 +51,18 @@ class Transitions:
         _, label = self._machine.current_state
         return str(label)
 
+    @property
+    def may_configure(self) -> bool:
+        """Tell whether the state allows to configure."""
+        return self._is_possible(_CONFIGURE)
+
     async def bring_up(self) -> bool:
         """
         Configure and activate.
 
         :returns: whether the node is active or, brought up by somebody else, will be.
         """
-        if self._is_possible(_CONFIGURE) and not await self._prepare():
+        if self.may_configure and not await self._prepare():
             return True
         for trigger in (self._node.trigger_configure, self._node.trigger_activate):
             try:

@@ -11,14 +11,19 @@ from da3_ros.inference.memory_planner import Demand
 from da3_ros.model import MODELS
 from da3_ros.ros.parameters.settings import NodeSettings
 
+# A start beside other work may have measured so much too long a time, not more.
+_MOST_GROWTH = 4
+
 _logger = logging.getLogger(__name__)
 
 
 def plan_views(
     engine: InferenceEngine, settings: NodeSettings, image_size: tuple[int, int], reason: str
-) -> int:
+) -> tuple[int, int]:
     """
     Return the size of the window, as asked for or as planned, and log it with the reasons.
+
+    With it comes what it may become where windows turn out to take less time.
 
     A window that was asked for stays what is wanted, even if fewer views fit now: the pipeline
     makes windows smaller when it must, and larger again when it can. So it is with one that is
@@ -35,14 +40,14 @@ def plan_views(
         _logger.info(
             '%s (%s) at %d px: windows of %d views, as asked for', settings.model.name, reason,
             settings.preprocess.size, window.size)
-        return window.size
+        return window.size, window.size
     started_s = time.monotonic()
     plan = engine.plan(*image_size, _demand(settings))
     _logger.info(
         '%s, which keeps up with %.1f keyframes a second; planned in %.1f s; this variant: %s',
         plan, plan.sustained_hz, time.monotonic() - started_s, reason)
     if not window.is_automatic:
-        return window.size
+        return window.size, window.size
     if 0.0 < window.max_latency_s < plan.seconds:
         _logger.warning(
             'windows of %d views take %.1f s here, longer than window.max_latency_s %.1f s: '
@@ -53,7 +58,8 @@ def plan_views(
         _logger.warning(
             'windows of %d views do not fit the memory now, %d do: smaller ones cannot be joined '
             'well, and run only until there is more', least, plan.num_views)
-    return max(plan.num_views, least)
+    num_views = max(plan.num_views, least)
+    return num_views, max(num_views, min(plan.most_views, _MOST_GROWTH * num_views))
 
 
 def _demand(settings: NodeSettings) -> Demand:

@@ -4,17 +4,18 @@
 """The one thread that owns the pipeline and the GPU."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 import logging
 import threading
+import time
 from typing import Generic, Protocol, TypeVar
 
-from da3_ros.mapping.keyframe import Instant, Keyframe, PosedKeyframe
-from da3_ros.mapping.loop_closure import LoopReport
+from da3_ros.mapping.keyframe import Instant, PosedKeyframe
 from da3_ros.mapping.pipeline import DepthPipeline
-from da3_ros.mapping.update import DropReason, PipelineUpdate
+from da3_ros.mapping.update import DropReason, PipelineUpdate, WindowUpdate
 from da3_ros.ros.insight.counters import Counters, Event
+from da3_ros.ros.parameters.settings import NodeSettings
 
 _logger = logging.getLogger(__name__)
 
@@ -29,107 +30,105 @@ _EVENT_OF_DROP = {
 
 
 class Outlet(Protocol[Messages]):
-    """Where results go; called by the worker's thread alone."""
+    """
+    Where results go.
+
+    All but ``prepare`` is called with a lock held, so that a keyframe comes out whole or not at
+    all: it must be quick, and wait for nothing.
+    """
 
     def begin_session(self) -> None:
-        """Forget the world so far: the next keyframe is at the origin of a new one."""
+        """Forget the world so far; may come from any thread."""
 
-    def note_update(self, update: PipelineUpdate) -> None:
+    def note(self, window: WindowUpdate) -> None:
         """
         Take note of a window before its keyframes come.
 
-        :param update: that they are of.
+        :param window: that they are of; its session may be a new one.
         """
 
-    def prepare(self, keyframe: PosedKeyframe) -> Messages:
+    def prepare(
+        self, keyframe: PosedKeyframe, window: WindowUpdate, settings: NodeSettings
+    ) -> Messages:
         """
         Make the messages of a keyframe; may take its time.
 
         :param keyframe: the keyframe.
+        :param window: that it is of.
+        :param settings: of the job.
         """
         ...
 
     def publish(self, messages: Messages) -> None:
         """
-        Send the messages of a keyframe; must be quick.
+        Send the messages of a keyframe.
 
         :param messages: from ``prepare``.
         """
 
-    def publish_loop(self, loop: LoopReport) -> None:
+    def publish_correction(self, window: WindowUpdate, settings: NodeSettings) -> None:
         """
-        Send what a closed loop moved.
+        Send what a window without keyframes has moved.
 
-        :param loop: of the update that was noted last.
+        :param window: that was noted last.
+        :param settings: of the job.
         """
-
-
-@dataclass(frozen=True, eq=False)
-class _Entry:
-    """
-    Keyframes in the queue.
-
-    :param instant: the keyframes.
-    :param new_session: why a new session begins with them, or None.
-    """
-
-    instant: Instant
-    new_session: str | None
 
 
 @dataclass(frozen=True, eq=False)
 class _Job:
     """
-    What the thread does next: one of three.
+    What the thread does next.
 
+    :param run: a command to the pipeline: add, flush or reset.
     :param epoch: what was asked for in an earlier one than the current must not come out.
-    :param reset: why to drop everything, or None.
-    :param entry: keyframes to add, or None.
-    :param flush: whether to run a window over what waits.
+    :param settings: when it began.
     """
 
+    run: Callable[[], PipelineUpdate]
     epoch: int
-    reset: str | None = None
-    entry: _Entry | None = None
-    flush: bool = False
+    settings: NodeSettings
 
 
 class InferenceWorker(Generic[Messages]):
     """
     Run the pipeline behind a bounded queue.
 
-    ``offer``, ``request_flush`` and ``discard`` return at once and may come from any thread. What
-    waits longer than the maximal age is flushed, so that the last images of a camera that stopped
-    still come out. Whatever goes wrong in a window is logged and counted, and the next one runs.
+    ``offer``, ``request_flush`` and ``discard`` are its three commands; they return at once and
+    may come from any thread. What waits longer than the maximal age is flushed, so that the last
+    images of a camera that stopped still come out. Whatever goes wrong in a window is logged and
+    counted, and the next one runs.
     """
 
     def __init__(
-        self, pipeline: DepthPipeline, outlet: Outlet[Messages], counters: Counters, *,
-        queue_size: int, max_age_s: float, complete: Callable[[Keyframe], Keyframe] | None = None,
+        self, pipeline: DepthPipeline, outlet: Outlet[Messages], counters: Counters,
+        settings: Callable[[], NodeSettings], *,
+        complete: Callable[[Instant, float], Instant] | None = None,
     ) -> None:
         """
         Start the thread.
 
-        :param pipeline: from now on the thread's own, but for ``select``.
+        :param pipeline: from now on the thread's own.
         :param outlet: where results go.
         :param counters: of the node.
-        :param queue_size: instants that may wait; when full, the oldest is dropped.
-        :param max_age_s: longest wait of a keyframe for its window to fill, in real time.
-        :param complete: adds to a keyframe what takes time to find out; None adds nothing.
+        :param settings: gives the newest snapshot; each job keeps the one that it began with.
+        :param complete: adds to an instant what takes up to so many seconds to find out; None adds
+            nothing.
         """
         self._pipeline = pipeline
         self._outlet = outlet
         self._counters = counters
-        self._queue_size = queue_size
-        self._max_age_s = max_age_s
+        self._settings = settings
         self._complete = complete
+        self._queue_size = settings().queue.size
         self._condition = threading.Condition()
-        self._queue: deque[_Entry] = deque()
+        self._queue: deque[Instant] = deque()
         self._reset: str | None = None
         self._flush = False
         self._is_stopping = False
         self._has_ended = False
         self._epoch = 0
+        self._began_s: float | None = None
         # Held while one keyframe is sent, so that it comes out whole or not at all.
         self._delivery = threading.Lock()
         # A daemon: a window that never ends must not keep the process.
@@ -142,16 +141,20 @@ class InferenceWorker(Generic[Messages]):
         with self._condition:
             return len(self._queue)
 
-    def offer(self, instant: Instant, *, new_session: str | None = None) -> None:
+    @property
+    def busy_s(self) -> float:
+        """Return how long the job under way has taken so far; 0 between jobs."""
+        began_s = self._began_s
+        return 0.0 if began_s is None else time.monotonic() - began_s
+
+    def offer(self, instant: Instant) -> None:
         """
         Queue the keyframes of an instant.
 
-        :param instant: from the pipeline's ``select``.
-        :param new_session: why a new session begins with it, or None.
+        :param instant: from a ``FrameStream``.
         """
         with self._condition:
-            entry = _Entry(instant, new_session)
-            self._queue.append(entry)
+            self._queue.append(instant)
             if len(self._queue) > self._queue_size:
                 self._drop_oldest()
             self._condition.notify()
@@ -166,18 +169,20 @@ class InferenceWorker(Generic[Messages]):
         """
         Drop everything that waits and begin a new session.
 
-        When this returns, nothing that was offered before will come out any more, not even from
-        an inference that is under way; its result is dropped when it ends.
+        When this returns, the old world is forgotten, and nothing that was offered before will
+        come out any more, not even from an inference that is under way; its result is dropped
+        when it ends.
 
         :param reason: for the log.
         """
         with self._delivery, self._condition:
             self._epoch += 1
-            num_queued = sum(len(entry.instant.keyframes) for entry in self._queue)
+            num_queued = sum(len(instant.keyframes) for instant in self._queue)
             self._counters.add(Event.RESET, num_queued)
             self._queue.clear()
             self._flush = False
             self._reset = reason
+            self._outlet.begin_session()
             self._condition.notify()
 
     def stop(self, timeout_s: float) -> bool:
@@ -202,87 +207,115 @@ class InferenceWorker(Generic[Messages]):
     def _drop_oldest(self) -> None:
         """Drop one instant, but not the session that begins with it."""
         oldest = self._queue.popleft()
-        self._counters.add(Event.QUEUE_FULL, len(oldest.instant.keyframes))
+        self._counters.add(Event.QUEUE_FULL, len(oldest.keyframes))
         if oldest.new_session is not None and self._queue[0].new_session is None:
             self._queue[0] = replace(self._queue[0], new_session=oldest.new_session)
 
     def _run(self) -> None:
         while (job := self._next_job()) is not None:
-            for step in self._steps(job):
-                try:
-                    step()
-                except Exception:
-                    # The one catch-all: a fault of one window must not end the node.
-                    _logger.exception('unexpected error, the window is skipped')
-                    self._counters.add(Event.EXCEPTIONS)
+            self._began_s = time.monotonic()
+            self._do(job.run, job)
+            # Loops correct the past: whatever is new goes first.
+            if not self._has_work():
+                self._do(self._pipeline.close_loops, job)
+            self._began_s = None
 
     def _next_job(self) -> _Job | None:
         with self._condition:
-            if not self._has_work():
-                # None: wait for ever.
-                age_s = self._max_age_s if self._pipeline.waiting else None
-                if not self._condition.wait_for(self._has_work, age_s):
-                    return _Job(self._epoch, flush=True)
+            if not self._has_work() and not self._condition.wait_for(
+                    self._has_work, self._patience_s()):
+                return self._job(self._pipeline.flush)
             if self._is_stopping:
                 self._has_ended = True
                 return None
             reset, self._reset = self._reset, None
             if reset is not None:
-                return _Job(self._epoch, reset=reset)
+                return self._job(lambda: self._pipeline.reset(reset))
             if self._queue:
-                return _Job(self._epoch, entry=self._queue.popleft())
+                instant, settings = self._queue.popleft(), self._settings()
+                return self._job(lambda: self._add(instant, settings))
             self._flush = False
-            return _Job(self._epoch, flush=True)
+            return self._job(self._pipeline.flush)
+
+    def _job(self, run: Callable[[], PipelineUpdate]) -> _Job:
+        return _Job(run, self._epoch, self._settings())
 
     def _has_work(self) -> bool:
         return bool(
             self._is_stopping or self._reset is not None or self._queue or self._flush
         )
 
-    def _steps(self, job: _Job) -> Iterator[Callable[[], None]]:
-        """Give the steps of a job, each of which may fail without the others."""
-        entry = job.entry
-        new_session = job.reset if entry is None else entry.new_session
-        # What waits in the old session comes out first, unless it is to be dropped.
-        if job.flush or (entry is not None and entry.new_session is not None):
-            yield lambda: self._deliver(self._pipeline.flush(), job.epoch)
-        if new_session is not None:
-            yield lambda: self._begin_session(new_session)
-        if entry is not None:
-            yield lambda: self._add(entry.instant, job.epoch)
-        # Loops correct the past: whatever is new goes first.
-        if not self._has_work():
-            yield lambda: self._deliver(self._pipeline.close_loops(), job.epoch)
+    def _patience_s(self) -> float | None:
+        """Return how long the oldest keyframe that waits may go on doing so; None: for ever."""
+        waiting = self._pipeline.waiting
+        if not waiting:
+            return None
+        max_age_s = self._pipeline.config.window.max_age_s
+        return max(waiting[0].selected_s + max_age_s - time.monotonic(), 0.0)
 
-    def _begin_session(self, reason: str) -> None:
-        self._pipeline.reset(reason)
-        self._outlet.begin_session()
-
-    def _add(self, instant: Instant, epoch: int) -> None:
+    def _add(self, instant: Instant, settings: NodeSettings) -> PipelineUpdate:
         if self._complete is not None:
-            instant = Instant(tuple(self._complete(keyframe) for keyframe in instant.keyframes))
-        self._deliver(self._pipeline.add(instant), epoch)
+            try:
+                instant = self._complete(instant, settings.tf.timeout_s)
+            except Exception:
+                self._note_fault('unexpected error, keyframes go on without the robot')
+        return self._pipeline.add(instant)
 
-    def _deliver(self, update: PipelineUpdate, epoch: int) -> None:
-        for dropped in update.dropped:
+    def _do(self, command: Callable[[], PipelineUpdate], job: _Job) -> None:
+        """Run a command of the pipeline, and let everything out that comes of it."""
+        try:
+            update = command()
+        except Exception:
+            # A fault of one window must not end the node, nor hide what came before it.
+            self._note_fault('unexpected error, the window is skipped')
+            update = self._pipeline.take_update()
+        for window in update.windows:
+            self._count(window)
+            self._deliver(window, job)
+
+    def _count(self, window: WindowUpdate) -> None:
+        for dropped in window.dropped:
             self._counters.add(_EVENT_OF_DROP[dropped.reason])
-        if update.window is not None:
+        if window.report is not None:
             self._counters.add(Event.WINDOWS)
-            if update.window.placement.rejection is not None:
+            if window.report.placement.rejection is not None:
                 self._counters.add(Event.SEGMENTS)
-            if update.window.placement.tied_segment is not None:
+            if window.report.placement.tied_segment is not None:
                 self._counters.add(Event.TIES)
-        if update.loop is not None:
+        if window.loop is not None:
             self._counters.add(Event.LOOPS)
-        self._outlet.note_update(update)
-        for keyframe in update.keyframes:
-            messages = self._outlet.prepare(keyframe)
+
+    def _deliver(self, window: WindowUpdate, job: _Job) -> None:
+        """Let one window out; what fails of it costs itself only."""
+        if window.report is not None or window.correction is not None:
+            self._while_current(job, lambda: self._outlet.note(window))
+        for keyframe in window.keyframes:
+            self._counters.add(self._send(keyframe, window, job))
+        if window.loop is not None:
+            self._while_current(
+                job, lambda: self._outlet.publish_correction(window, job.settings))
+
+    def _while_current(self, job: _Job, step: Callable[[], None]) -> None:
+        try:
             with self._delivery:
-                is_current = epoch == self._epoch
-                if is_current:
-                    self._outlet.publish(messages)
-            self._counters.add(Event.PUBLISHED if is_current else Event.RESET)
-        if update.loop is not None:
+                if job.epoch == self._epoch:
+                    step()
+        except Exception:
+            self._note_fault('unexpected error, a window is not told of')
+
+    def _send(self, keyframe: PosedKeyframe, window: WindowUpdate, job: _Job) -> Event:
+        """Send a keyframe, and say what became of it."""
+        try:
+            messages = self._outlet.prepare(keyframe, window, job.settings)
             with self._delivery:
-                if epoch == self._epoch:
-                    self._outlet.publish_loop(update.loop)
+                if job.epoch != self._epoch:
+                    return Event.RESET
+                self._outlet.publish(messages)
+                return Event.PUBLISHED
+        except Exception:
+            self._note_fault('unexpected error, a keyframe is skipped')
+            return Event.UNPUBLISHED
+
+    def _note_fault(self, text: str) -> None:
+        _logger.exception(text)
+        self._counters.add(Event.EXCEPTIONS)

@@ -55,6 +55,7 @@ def test_a_film_is_replayed_without_its_truth(small_bag):
     ({'/d/color/image': ('image', 3), '/d/depth/image': ('image', 9),
       '/d/depth/camera_info': ('info', 9), '/d/depth/x/compressedDepth': ('compressed', 9)}, {},
      ['/d/color/image']),
+    ({'/a/image': ('image', 3), '/a/camera_info': ('scan', 3)}, {}, ['/a/image']),
     ({'/d/depth/image': ('image', 9)}, {'image': '/d/depth/image'}, ['/d/depth/image']),
 ])
 def test_the_camera_is_found_by_type(tmp_path, content, options, expected):
@@ -65,6 +66,7 @@ def test_the_camera_is_found_by_type(tmp_path, content, options, expected):
 @pytest.mark.parametrize(('content', 'options', 'complaint'), [
     ({'/scan': ('scan', 3), '/tf': ('tf', 1)}, {},
      r'a topic of sensor_msgs/msg/Image or .*got /scan \(sensor_msgs/msg/LaserScan\), /tf'),
+    ({'/a/image': ('image', 0), '/tf': ('tf', 1)}, {}, r'got /tf \(tf2_msgs/msg/TFMessage\)$'),
     ({'/a/image': ('image', 3)}, {'image': '/b/image'}, 'images on /b/image, got /a/image'),
 ])
 def test_what_a_bag_lacks_is_told(tmp_path, content, options, complaint):

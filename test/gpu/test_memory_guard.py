@@ -3,17 +3,19 @@
 
 """Windows on a real GPU whose memory runs out, by itself or by force."""
 
+import gc
 import subprocess
 import sys
 
 from da3_ros.errors import MemoryBudgetError
 from da3_ros.inference import InferenceEngine
+from da3_ros.inference.head_pass import HeadPass
 from da3_ros.inference.memory_guard import MemoryLimits
 from da3_ros.mapping.config import KeyframeConfig, PipelineConfig, WindowConfig
+from da3_ros.mapping.frame_stream import FrameStream
 from da3_ros.mapping.keyframe import Frame
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.model import build_network
-from da3_ros.model.depth_head import DualDpt
 import numpy as np
 import pytest
 import torch
@@ -38,6 +40,9 @@ sys.stdin.readline()
 def cache_folder(tmp_path, monkeypatch):
     """Calibrate anew, and give all memory back."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    # Engines of earlier tests.
+    gc.collect()
+    torch.cuda.empty_cache()
     yield
     torch.cuda.set_per_process_memory_fraction(1.0)
     torch.cuda.empty_cache()
@@ -85,7 +90,8 @@ def test_out_of_memory_inside_a_window_is_survived(engine, monkeypatch, place):
     images = random_images(12)
     expected = engine.infer(images)
     if place == 'head':
-        monkeypatch.setattr(DualDpt, 'maps', fail_once_in(DualDpt.maps, 1))
+        run = HeadPass._to_image_size
+        monkeypatch.setattr(HeadPass, '_to_image_size', fail_once_in(run, 1))
     else:
         attention = fail_once_in(F.scaled_dot_product_attention, 7)
         monkeypatch.setattr(F, 'scaled_dot_product_attention', attention)
@@ -97,7 +103,7 @@ def test_out_of_memory_again_and_again_is_an_error_and_passes(engine, monkeypatc
     images = random_images(6)
     expected = engine.infer(images)
     with monkeypatch.context() as patch:
-        patch.setattr(DualDpt, 'maps', _always_full)
+        patch.setattr(HeadPass, '_to_image_size', _always_full)
         with pytest.raises(MemoryBudgetError):
             engine.infer(images)
     assert np.array_equal(engine.infer(images).depth, expected.depth)
@@ -149,20 +155,19 @@ def test_a_stream_keeps_every_keyframe_while_memory_comes_and_goes(engine):
         keyframe=KeyframeConfig(mode='time', min_interval_s=0.0, min_sharpness=0.0),
         window=WindowConfig(size=48, stride=8, min_views=2),
     )
-    pipeline = DepthPipeline(engine, config)
+    pipeline, stream = DepthPipeline(engine, config), FrameStream(config)
     kept, posed, sizes = [], [], []
     for i, image in enumerate(random_images(400, seed=3)):
         if i == 64:
             limit_for(engine, 20)
         if i == 96:
             torch.cuda.set_per_process_memory_fraction(1.0)
-        instant = pipeline.select(Frame(stamp_ns=i * 10**8, image=image))
+        (instant,) = stream.take(Frame(stamp_ns=i * 10**8, image=image)).instants
         kept += [keyframe.id for keyframe in instant.keyframes]
         update = pipeline.add(instant)
         posed += [result.id for result in update.keyframes]
         assert not update.dropped
-        if update.window is not None:
-            sizes.append(update.window.num_views)
+        sizes += [window.report.num_views for window in update.windows]
     posed += [result.id for result in pipeline.flush().keyframes]
     assert posed == kept and len(set(posed)) == len(posed)
     assert max(sizes[:8]) == 48

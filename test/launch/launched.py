@@ -29,6 +29,7 @@ from standin_peer import install
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE = '/robot1/da3'
+PREFIX = 'da3_launch_'
 # The smallest real work: random weights, and images of a few patches.
 PARAMETERS = """
 /**:
@@ -50,6 +51,7 @@ PARAMETERS = """
       max_age_s: 0.3
     path:
       max_size: 7
+      max_sise: 8
 """
 
 
@@ -81,7 +83,7 @@ def link_package(standins: Sequence[str] = ()) -> dict[str, str]:
     :param standins: packages that are put into it too.
     :returns: launch arguments: a namespace, and parameters for small work.
     """
-    prefix = Path(tempfile.mkdtemp(prefix='da3_launch_'))
+    prefix = Path(tempfile.mkdtemp(prefix=PREFIX))
     index = prefix / 'share' / 'ament_index' / 'resource_index' / 'packages'
     share = prefix / 'share' / 'da3_ros'
     for folder in (index, share / 'launch', share / 'config', prefix / 'lib' / 'da3_ros'):
@@ -95,7 +97,10 @@ def link_package(standins: Sequence[str] = ()) -> dict[str, str]:
     script.chmod(0o755)
     for package in standins:
         install(prefix, package)
-    os.environ['AMENT_PREFIX_PATH'] = f'{prefix}{os.pathsep}{os.environ["AMENT_PREFIX_PATH"]}'
+    # Without the stand-ins of the tests before.
+    others = [path for path in os.environ['AMENT_PREFIX_PATH'].split(os.pathsep)
+              if not Path(path).name.startswith(PREFIX)]
+    os.environ['AMENT_PREFIX_PATH'] = os.pathsep.join([str(prefix), *others])
     params_file = prefix / 'test.yaml'
     params_file.write_text(PARAMETERS)
     return {'namespace': 'robot1', 'params_file': str(params_file)}

@@ -40,10 +40,12 @@ EXECUTABLES = {
 
 
 def install(prefix: Path, package: str) -> None:
-    """Put the stand-in of a package into an install space."""
+    """Put the stand-in of a package into an install space, or its name alone."""
+    (prefix / 'share' / 'ament_index' / 'resource_index' / 'packages' / package).touch()
+    if package not in EXECUTABLES:
+        return
     folder = prefix / 'lib' / package
     folder.mkdir(parents=True)
-    (prefix / 'share' / 'ament_index' / 'resource_index' / 'packages' / package).touch()
     script = folder / EXECUTABLES[package]
     script.write_text(
         f'#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n'

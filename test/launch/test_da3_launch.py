@@ -31,6 +31,10 @@ class TestNode(unittest.TestCase):
         names = ('autostart', 'use_sim_time', 'path.max_size', 'model.name')
         assert self.probe.parameters(*names) == [True, True, 7, 'da3-small']
 
+    def test_a_misspelt_parameter_is_named_with_the_users_file(self, proc_output):
+        for text in ('path.max_sise (', 'test.yaml; did you mean path.max_size?)'):
+            proc_output.assertWaitFor(text, timeout=60.0)
+
     def test_topics_are_remapped(self):
         node, wait = self.probe.node, self.probe.wait_until
         for topic in ('/camera/image', '/camera/info', '/clock'):

@@ -14,8 +14,9 @@ launched = import_module('launched')
 
 @pytest.mark.launch_test
 def generate_test_description():
-    # There is no such bag: what the player makes of one is rosbag2's to test.
-    return launched.describe('replay', bag='no_bag', rviz='false')
+    # This is no bag: what the player makes of one is rosbag2's to test.
+    return launched.describe(
+        'replay', standins=['ros2bag'], bag=str(launched.ROOT), rviz='false')
 
 
 class TestReplay(unittest.TestCase):

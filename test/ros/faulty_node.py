@@ -19,6 +19,7 @@ from da3_ros.inference.calibration import Calibration, CalibrationCache, Calibra
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.memory_guard import MemoryGuard, MemoryLimits
 from da3_ros.model.depth_head import DualDpt
+from da3_ros.model.network import NetworkOutput
 from da3_ros.node import Da3Node
 from da3_ros.ros.engine_loading import load_engine, LoadedEngine
 from da3_ros.ros.process import run
@@ -91,20 +92,26 @@ def no_memory() -> None:
     raise torch.OutOfMemoryError('CUDA out of memory (injected)')
 
 
+def spoil_cameras(schedule: Schedule, output: NetworkOutput) -> NetworkOutput:
+    """Let faults strike the cameras of a window."""
+    if schedule.strikes('pose'):
+        output = replace(output, extrinsics=output.extrinsics * np.nan)
+    if schedule.strikes('intrinsics'):
+        output = replace(output, intrinsics=output.intrinsics * np.nan)
+    return output
+
+
 def patch_network(schedule: Schedule) -> None:
     """Let faults strike inside the network's own functions."""
-    run_window, attention, predict_maps = (
-        WindowExecutor.run, F.scaled_dot_product_attention, DualDpt.maps)
+    submit_window, attention, predict_maps = (
+        WindowExecutor.submit, F.scaled_dot_product_attention, DualDpt.maps)
 
-    def run_and_tell(self, images, *given):
+    def submit_and_tell(self, images, *given, **named):
         schedule.begin_run(len(images))
-        output = run_window(self, images, *given)
+        pending = submit_window(self, images, *given, **named)
         sys.stdout.write(f'window of {len(images)} views\n')
-        if schedule.strikes('pose'):
-            output = replace(output, extrinsics=output.extrinsics * np.nan)
-        if schedule.strikes('intrinsics'):
-            output = replace(output, intrinsics=output.intrinsics * np.nan)
-        return output
+
+        return replace(pending, finish=lambda: spoil_cameras(schedule, pending.finish()))
 
     def attend(queries, *others):
         is_over_all_views = queries.shape[0] == 1 and schedule.num_views > 1
@@ -121,7 +128,7 @@ def patch_network(schedule: Schedule) -> None:
                 getattr(dense, name)[..., 0] = np.nan
         return dense
 
-    WindowExecutor.run, F.scaled_dot_product_attention = run_and_tell, attend
+    WindowExecutor.submit, F.scaled_dot_product_attention = submit_and_tell, attend
     DualDpt.maps = predict_or_fail
 
 

@@ -7,13 +7,16 @@ from dataclasses import replace
 import logging
 
 from da3_ros.errors import MemoryBudgetError, WeightsError
+from da3_ros.inference import ExecutorOptions
+from da3_ros.inference.automatic_model import PlanConfig
+from da3_ros.inference.memory_model import Calibration, WindowModel
 from da3_ros.inference.plan import probe_model_on_host
 from da3_ros.mapping.config import ScaleConfig
 from da3_ros.model import build_network, MODELS
 from da3_ros.ros import engine_loading
 from da3_ros.ros.engine_loading import load_engine
-from da3_ros.ros.parameters.camera_settings import CameraSettings
 from da3_ros.ros.parameters.settings import (
+    CameraSettings,
     ModelSettings,
     NodeSettings,
     PreprocessSettings,
@@ -83,6 +86,24 @@ def test_auto_passes_over_what_cannot_be_loaded(hub_cache, caplog):
     assert 'passed over' in warnings[0] and str(path) in warnings[0]
 
 
+def test_auto_without_a_gpu_plans_the_resolution(caplog, monkeypatch):
+    """What takes too long at any is inferred at the fastest one."""
+
+    def cost(name, image_size):
+        calibration = Calibration(1, 1, 1, view_s=1e-3 * image_size[0], pair_s=0.0)
+        return WindowModel(
+            MODELS[name], image_size, torch.float32, ExecutorOptions(), calibration)
+
+    monkeypatch.setattr('da3_ros.ros.engine_loading.probe_model_on_host', cost)
+    chosen = replace(
+        settings(name='auto', weights='random'), preprocess=PreprocessSettings(size=112),
+        plan=PlanConfig(min_size=56), window=WindowSettings(max_latency_s=1e-4))
+    with caplog.at_level(logging.INFO, 'da3_ros'):
+        loaded = load_engine(chosen)
+    assert loaded.identity.name == 'da3-small' and loaded.identity.num_views == 3
+    assert 'da3-small at 56x42' in caplog.text
+
+
 @pytest.mark.usefixtures('hub_cache')
 def test_where_nothing_is_left_configure_fails(monkeypatch, tmp_path):
     monkeypatch.setattr('da3_ros.model.weights._PACKAGED', tmp_path / 'empty')
@@ -127,6 +148,19 @@ def test_a_machine_that_is_too_slow_gets_the_least_window_that_joins_and_is_told
         caplog, window=WindowSettings(max_latency_s=1e-4), camera=CameraSettings(names=names))
     assert num_views == expected
     assert any('longer than window.max_latency_s' in text for text in warnings)
+
+
+def test_a_plan_of_a_busy_machine_is_a_beginning():
+    """What fits is known at once, and what is done in time only by and by."""
+    chosen = replace(settings(name='da3-tiny'), window=WindowSettings(max_latency_s=1e-4))
+    identity = load_engine(chosen).identity
+    assert (identity.num_views, identity.most_views) == (3, 12)
+    window = chosen.pipeline(identity.num_views, most_views=identity.most_views).window
+    assert (window.first_views, window.size, window.max_latency_s) == (3, 12, 1e-4)
+    asked_for = replace(chosen, window=WindowSettings(size=5))
+    identity = load_engine(asked_for).identity
+    window = asked_for.pipeline(identity.num_views, most_views=identity.most_views).window
+    assert (window.planned_views, window.size) == (5, 5)
 
 
 def test_a_machine_without_memory_starts_all_the_same(caplog, monkeypatch):

@@ -5,7 +5,7 @@
 
 from node_harness import eventually
 import pytest
-from test_worker import Bench
+from worker_bench import Bench
 
 
 @pytest.fixture

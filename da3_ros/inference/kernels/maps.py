@@ -22,6 +22,7 @@ import triton.language as tl
 
 _ELEMENTS_PER_PROGRAM = 1024
 _COLUMNS_PER_PROGRAM = 16
+_PLACES_PER_PROGRAM = 128
 
 
 def finish_(maps: Tensor, bias: Tensor, added: Sequence[Tensor], *, relu: bool) -> Tensor:
@@ -68,6 +69,53 @@ def resample(
         embedding is not None, _COLUMNS_PER_PROGRAM, triton.next_power_of_2(channels),
     )
     return result
+
+
+def narrow(
+    hidden: Tensor, bias: Tensor, weight: Tensor, last_bias: Tensor, *, exponential: bool
+) -> Tensor:
+    """
+    Finish a convolution, cut negative values off and narrow what is left to a few maps.
+
+    :param hidden: (V, C, h, w), the convolution's result without bias.
+    :param bias: (C,) of it.
+    :param weight: (K, C, 1, 1) of the convolution over single places that follows.
+    :param last_bias: (K,) of that one.
+    :param exponential: of the result, or else its negative values are cut off too.
+    :returns: (K, V, h, w).
+    """
+    num_views, channels, rows, columns = hidden.shape
+    num_maps, size = len(weight), num_views * rows * columns
+    result = torch.empty((num_maps, num_views, rows, columns), device=hidden.device)
+    _narrow[(triton.cdiv(size, _PLACES_PER_PROGRAM),)](
+        hidden, bias, weight, last_bias, result, size, channels, num_maps, exponential,
+        _PLACES_PER_PROGRAM, triton.next_power_of_2(channels),
+    )
+    return result
+
+
+@triton.jit
+def _narrow(
+    hidden, bias, weight, last_bias, result, size, channels,
+    MAPS: tl.constexpr, EXPONENTIAL: tl.constexpr, PLACES: tl.constexpr, CHANNELS: tl.constexpr,
+):
+    """Narrow some places."""
+    place = tl.program_id(0).to(tl.int64) * PLACES + tl.arange(0, PLACES)
+    channel = tl.arange(0, CHANNELS)
+    is_place, is_channel = place < size, channel < channels
+    mask = is_place[:, None] & is_channel[None, :]
+    value = tl.load(hidden + place[:, None] * channels + channel[None, :], mask=mask, other=0.0)
+    value += tl.load(bias + channel, mask=is_channel, other=0.0)[None, :]
+    # Not the maximum, which hides values that are no numbers.
+    value = tl.where(value < 0.0, 0.0, value)
+    for i in tl.static_range(MAPS):
+        factors = tl.load(weight + i * channels + channel, mask=is_channel, other=0.0)
+        total = tl.sum(value * factors[None, :], axis=1) + tl.load(last_bias + i)
+        if EXPONENTIAL:
+            total = tl.exp(total)
+        else:
+            total = tl.where(total < 0.0, 0.0, total)
+        tl.store(result + i * size + place, total, mask=is_place)
 
 
 @triton.jit

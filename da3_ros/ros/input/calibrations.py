@@ -7,10 +7,10 @@ from da3_ros.errors import MessageError
 from da3_ros.ros.input.camera_model import read_camera_model
 from da3_ros.ros.input.rectification import Rectifier
 from da3_ros.ros.insight.counters import Counters, Event
+from da3_ros.ros.insight.repetition import THROTTLE_S
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from sensor_msgs.msg import CameraInfo
 
-_THROTTLE_S = 5.0
 # More than one: two cameras may publish CameraInfo on one topic, and maps take time to compute.
 _MAX_RECTIFIERS = 3
 
@@ -74,7 +74,7 @@ class Calibrations:
         instead = (
             'the last usable one is kept' if isinstance(kept, Rectifier)
             else 'the network estimates the intrinsics')
-        self._logger.warning(f'{found}; {instead}', throttle_duration_sec=_THROTTLE_S)
+        self._logger.warning(f'{found}; {instead}', throttle_duration_sec=THROTTLE_S)
         return kept if isinstance(kept, Rectifier) else None
 
     def _prepared(

@@ -4,12 +4,15 @@
 """CameraInfo messages become calibrations, or one clear error."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from da3_ros.errors import MessageError
 from da3_ros.geometry import camera
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo
+
+if TYPE_CHECKING:
+    from sensor_msgs.msg import CameraInfo
 
 # Numbers of coefficients that each distortion model may have. The pinhole models are one and the
 # same, of which drivers leave out what is zero, or not, under either name.
@@ -19,6 +22,8 @@ _NUM_COEFFICIENTS = {
     'rational_polynomial': _OF_PINHOLE,
     'equidistant': (4,),
 }
+# What drivers call the equidistant model, too.
+_EQUIDISTANT = ('equidistant', 'fisheye', 'kannala_brandt', 'kannala_brandt4')
 # The principal point of a real camera lies within this many image sizes of the image.
 _MAX_OFFSET = 1.0
 
@@ -43,7 +48,7 @@ class CameraModel:
 
 
 def read_camera_model(
-    info: CameraInfo, *, width: int, height: int, is_rectified: bool
+    info: 'CameraInfo', *, width: int, height: int, is_rectified: bool
 ) -> CameraModel:
     """
     Read the calibration of images of a size, with binning and region of interest applied.
@@ -73,8 +78,11 @@ def read_camera_model(
     k[0, 2] -= roi.x_offset
     k[1, 2] -= roi.y_offset
     k = camera.rescale(k, scale_x=1.0 / binning_x, scale_y=1.0 / binning_y)
-    distortion = () if is_rectified else _read_distortion(info)
-    return CameraModel(width, height, k, info.distortion_model, distortion)
+    model: str = info.distortion_model
+    if model.lower().replace(' ', '_') in _EQUIDISTANT:
+        model = 'equidistant'
+    distortion = () if is_rectified else _read_distortion(info, model)
+    return CameraModel(width, height, k, model, distortion)
 
 
 def _check_intrinsics(k: NDArray[np.float64], width: int, height: int) -> None:
@@ -96,13 +104,13 @@ def _check_intrinsics(k: NDArray[np.float64], width: int, height: int) -> None:
         )
 
 
-def _read_distortion(info: CameraInfo) -> tuple[float, ...]:
+def _read_distortion(info: 'CameraInfo', model: str) -> tuple[float, ...]:
     """Return the coefficients; none for a lens that draws straight lines."""
     distortion = tuple(float(value) for value in info.d)
     if not any(distortion):
         # An equidistant lens bends lines by itself, with coefficients of zero too.
-        return (0.0,) * 4 if info.distortion_model == 'equidistant' else ()
-    allowed = _NUM_COEFFICIENTS.get(info.distortion_model)
+        return (0.0,) * 4 if model == 'equidistant' else ()
+    allowed = _NUM_COEFFICIENTS.get(model)
     if allowed is None:
         raise MessageError(
             f'CameraInfo: got distortion model {info.distortion_model!r}, expected one of '

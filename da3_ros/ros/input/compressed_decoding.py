@@ -5,31 +5,30 @@
 
 from collections.abc import Callable
 import re
+from typing import TYPE_CHECKING
 
 import cv2
 from da3_ros.errors import MessageError
 from da3_ros.ros.input.image_decoding import (
+    BAYER_CODES,
     by_whole_range,
     check_num_pixels,
     RgbImage,
     WideImage,
 )
 from da3_ros.ros.input.image_header import read_image_header
-from da3_ros.ros.parameters.camera_settings import CameraSettings
+from da3_ros.ros.parameters.settings import CameraSettings
 import numpy as np
-from sensor_msgs.msg import CompressedImage
+
+if TYPE_CHECKING:
+    from sensor_msgs.msg import CompressedImage
 
 _FLAGS = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 _BAYER = re.compile(r'bayer_(rggb|bggr|gbrg|grbg)(8|16)\b')
-# OpenCV names a pattern by its second row.
-_BAYER_CODES = {
-    'rggb': cv2.COLOR_BayerBG2RGB, 'bggr': cv2.COLOR_BayerRG2RGB,
-    'gbrg': cv2.COLOR_BayerGR2RGB, 'grbg': cv2.COLOR_BayerGB2RGB,
-}
 
 
 def decode_compressed(
-    message: CompressedImage, *, max_pixels: int = CameraSettings.max_pixels,
+    message: 'CompressedImage', *, max_pixels: int = CameraSettings.max_pixels,
     to_8_bits: Callable[[WideImage], RgbImage] = by_whole_range,
 ) -> RgbImage:
     """
@@ -64,5 +63,5 @@ def decode_compressed(
             f'compressed image of format {message.format!r}: got {got} from the decoder, expected '
             '8 or 16 bits per value')
     is_mosaic = bayer is not None and image.ndim == 2
-    rgb = cv2.cvtColor(image, _BAYER_CODES[bayer[1]] if is_mosaic else cv2.COLOR_BGR2RGB)
+    rgb = cv2.cvtColor(image, BAYER_CODES[bayer[1]] if is_mosaic else cv2.COLOR_BGR2RGB)
     return rgb if rgb.dtype == np.uint8 else to_8_bits(rgb)

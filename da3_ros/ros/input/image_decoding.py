@@ -4,22 +4,23 @@
 """
 Image messages become RGB arrays, or one clear error.
 
-Layout and length are checked here, because cv_bridge takes padding for whole pixels and shears
-the picture where it is not. The colours are cv_bridge's, except for the formats it does not know.
+Layout and length are checked here. The colours are cv_bridge's, for the formats that it knows;
+nothing here needs ROS, so that recordings are decoded by the same code as live images.
 """
 
-import array
 from collections.abc import Callable
 from dataclasses import dataclass
 import sys
+from typing import TYPE_CHECKING
 
 import cv2
-from cv_bridge import CvBridge, CvBridgeError
 from da3_ros.errors import MessageError
-from da3_ros.ros.parameters.camera_settings import CameraSettings
+from da3_ros.ros.parameters.settings import CameraSettings
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import Image
+
+if TYPE_CHECKING:
+    from sensor_msgs.msg import Image
 
 RgbImage = NDArray[np.uint8]
 WideImage = NDArray[np.uint16]
@@ -32,6 +33,13 @@ _YUV_TO_RGB = np.array([
 _YUV_ZERO = np.array([16.0, 128.0, 128.0])
 
 
+# OpenCV names a pattern by its second row.
+BAYER_CODES = {
+    'rggb': cv2.COLOR_BayerBG2RGB, 'bggr': cv2.COLOR_BayerRG2RGB,
+    'gbrg': cv2.COLOR_BayerGR2RGB, 'grbg': cv2.COLOR_BayerGB2RGB,
+}
+
+
 @dataclass(frozen=True)
 class _Layout:
     """
@@ -39,14 +47,12 @@ class _Layout:
 
     :param channels: values per pixel.
     :param itemsize: bytes per value.
-    :param bridge_encoding: what cv_bridge calls it, or None.
-    :param opencv_code: conversion to RGB where cv_bridge has none.
+    :param opencv_code: conversion to RGB, or None where there is none to do.
     :param halves: rows of ``width`` values per two image rows: 3 share colours among four pixels.
     """
 
     channels: int
     itemsize: int = 1
-    bridge_encoding: str | None = None
     opencv_code: int | None = None
     halves: int = 2
 
@@ -62,24 +68,27 @@ class _Layout:
 
 def _layouts() -> dict[str, _Layout]:
     layouts = {
-        '8UC1': _Layout(1, 1, 'mono8'),
-        '8UC3': _Layout(3, 1, 'bgr8'),
-        '8UC4': _Layout(4, 1, 'bgra8'),
-        '16UC1': _Layout(1, 2, 'mono16'),
-        'yuv422': _Layout(2, 1, 'yuv422'),
-        'uyvy': _Layout(2, 1, 'yuv422'),
-        'yuv422_yuy2': _Layout(2, 1, 'yuv422_yuy2'),
-        'yuyv': _Layout(2, 1, 'yuv422_yuy2'),
-        'nv12': _Layout(1, 1, None, cv2.COLOR_YUV2RGB_NV12, 3),
-        'nv21': _Layout(1, 1, None, cv2.COLOR_YUV2RGB_NV21, 3),
-        _NV24: _Layout(1, 1, None, None, 6),
+        '8UC1': _Layout(1, 1, cv2.COLOR_GRAY2RGB),
+        '8UC3': _Layout(3, 1, cv2.COLOR_BGR2RGB),
+        '8UC4': _Layout(4, 1, cv2.COLOR_BGRA2RGB),
+        '16UC1': _Layout(1, 2, cv2.COLOR_GRAY2RGB),
+        'yuv422': _Layout(2, 1, cv2.COLOR_YUV2RGB_UYVY),
+        'uyvy': _Layout(2, 1, cv2.COLOR_YUV2RGB_UYVY),
+        'yuv422_yuy2': _Layout(2, 1, cv2.COLOR_YUV2RGB_YUY2),
+        'yuyv': _Layout(2, 1, cv2.COLOR_YUV2RGB_YUY2),
+        'nv12': _Layout(1, 1, cv2.COLOR_YUV2RGB_NV12, 3),
+        'nv21': _Layout(1, 1, cv2.COLOR_YUV2RGB_NV21, 3),
+        _NV24: _Layout(1, 1, None, 6),
     }
     for bits in (8, 16):
         size = bits // 8
-        for colour, channels in (('rgb', 3), ('bgr', 3), ('rgba', 4), ('bgra', 4), ('mono', 1)):
-            layouts[f'{colour}{bits}'] = _Layout(channels, size, f'{colour}{bits}')
-        for pattern in ('rggb', 'bggr', 'gbrg', 'grbg'):
-            layouts[f'bayer_{pattern}{bits}'] = _Layout(1, size, f'bayer_{pattern}{bits}')
+        layouts[f'rgb{bits}'] = _Layout(3, size)
+        layouts[f'bgr{bits}'] = _Layout(3, size, cv2.COLOR_BGR2RGB)
+        layouts[f'rgba{bits}'] = _Layout(4, size, cv2.COLOR_RGBA2RGB)
+        layouts[f'bgra{bits}'] = _Layout(4, size, cv2.COLOR_BGRA2RGB)
+        layouts[f'mono{bits}'] = _Layout(1, size, cv2.COLOR_GRAY2RGB)
+        for pattern, code in BAYER_CODES.items():
+            layouts[f'bayer_{pattern}{bits}'] = _Layout(1, size, code)
     return layouts
 
 
@@ -98,7 +107,7 @@ def by_whole_range(image: WideImage) -> RgbImage:
 
 
 def decode_image(
-    message: Image, *, max_pixels: int = CameraSettings.max_pixels,
+    message: 'Image', *, max_pixels: int = CameraSettings.max_pixels,
     to_8_bits: Callable[[WideImage], RgbImage] = by_whole_range,
 ) -> RgbImage:
     """
@@ -121,12 +130,12 @@ def decode_image(
     try:
         if message.encoding == _NV24:
             return _decode_nv24(values, message.height)
-        if layout.opencv_code is not None:
-            return cv2.cvtColor(values, layout.opencv_code)
-        image = CvBridge().imgmsg_to_cv2(
-            _tight_message(message, layout, values), f'rgb{8 * layout.itemsize}')
+        pixels = values if layout.channels == 1 else values.reshape(
+            message.height, message.width, layout.channels)
+        image = np.asarray(
+            pixels if layout.opencv_code is None else cv2.cvtColor(pixels, layout.opencv_code))
         return image if layout.itemsize == 1 else to_8_bits(image)
-    except (CvBridgeError, cv2.error) as error:
+    except cv2.error as error:
         raise MessageError(
             f'image of {message.encoding}, {message.width}x{message.height}: {error}'
         ) from error
@@ -155,7 +164,7 @@ def _decode_nv24(values: NDArray[np.unsignedinteger], height: int) -> RgbImage:
     return np.asarray(cv2.transform(yuv, np.column_stack([_YUV_TO_RGB, offset])), dtype=np.uint8)
 
 
-def _check_size(message: Image, layout: _Layout) -> None:
+def _check_size(message: 'Image', layout: _Layout) -> None:
     width, height, step = message.width, message.height, message.step
     size = f'{width}x{height} {message.encoding}'
     if width == 0 or height == 0:
@@ -173,7 +182,7 @@ def _check_size(message: Image, layout: _Layout) -> None:
         )
 
 
-def _tight_values(message: Image, layout: _Layout) -> NDArray[np.unsignedinteger]:
+def _tight_values(message: 'Image', layout: _Layout) -> NDArray[np.unsignedinteger]:
     """Return the values without padding, (rows, W * C), in the machine's byte order."""
     num_rows = layout.num_rows(message.height)
     row = message.width * layout.channels * layout.itemsize
@@ -185,20 +194,3 @@ def _tight_values(message: Image, layout: _Layout) -> NDArray[np.unsignedinteger
     if layout.itemsize > 1 and bool(message.is_bigendian) != bool(_BIG_ENDIAN_HOST):
         values = values.byteswap()
     return values
-
-
-def _tight_message(
-    message: Image, layout: _Layout, values: NDArray[np.unsignedinteger]
-) -> Image:
-    """Return what cv_bridge is to decode: the message itself where it is tight already."""
-    assert layout.bridge_encoding is not None
-    tight = Image()
-    tight.height, tight.width = message.height, message.width
-    tight.encoding = layout.bridge_encoding
-    tight.is_bigendian = _BIG_ENDIAN_HOST
-    tight.step = values.shape[1] * layout.itemsize
-    if np.shares_memory(values, np.frombuffer(message.data, np.uint8)):
-        tight.data = message.data
-    else:
-        tight.data = array.array('B', values.tobytes())
-    return tight

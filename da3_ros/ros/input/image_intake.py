@@ -15,16 +15,14 @@ from da3_ros.ros.input.calibrations import Calibrations
 from da3_ros.ros.input.compressed_decoding import decode_compressed
 from da3_ros.ros.input.image_decoding import decode_image, RgbImage
 from da3_ros.ros.input.rectification import Rectifier
-from da3_ros.ros.input.session_watch import StreamSignature
 from da3_ros.ros.input.value_range import ValueRange
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.insight.health import Health
-from da3_ros.ros.parameters.camera_settings import CameraSettings
-from da3_ros.ros.parameters.settings import PreprocessSettings
+from da3_ros.ros.insight.repetition import THROTTLE_S
+from da3_ros.ros.parameters.settings import CameraSettings, PreprocessSettings
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-_THROTTLE_S = 5.0
 # Pixels that the network will not see cost most; half as many as these would be too few.
 _SPARE = 2
 _DEFAULT_FRAME_ID = 'camera_optical_frame'
@@ -54,8 +52,8 @@ class ImageIntake:
 
     def __init__(
         self, camera: str, settings: CameraSettings, preprocess: PreprocessSettings, *,
-        admit: Callable[[StreamSignature, int], bool], take: Callable[[Frame], None],
-        counters: Counters, health: Health, logger: RcutilsLogger, keeps_size: bool = False,
+        take: Callable[[Frame], None], counters: Counters, health: Health, logger: RcutilsLogger,
+        keeps_size: bool = False,
     ) -> None:
         """
         Wait for the first image.
@@ -63,8 +61,7 @@ class ImageIntake:
         :param camera: name of the camera; may be empty.
         :param settings: how images are received.
         :param preprocess: what the network makes of their size.
-        :param admit: tells whether an image with a stamp is welcome; may raise MessageError.
-        :param take: takes the frames.
+        :param take: takes the frames; may raise MessageError.
         :param counters: of the camera.
         :param health: of the node.
         :param logger: of the camera.
@@ -74,7 +71,6 @@ class ImageIntake:
         self._keeps_size = keeps_size
         self._settings = settings
         self._preprocess = preprocess
-        self._admit = admit
         self._take = take
         self._counters = counters
         self._health = health
@@ -127,7 +123,7 @@ class ImageIntake:
             self._pass_on(message, self._decode(message), received_s)
         except MessageError as error:
             self._counters.add(Event.BAD_IMAGE)
-            self._logger.error(f'image dropped: {error}', throttle_duration_sec=_THROTTLE_S)
+            self._logger.error(f'image dropped: {error}', throttle_duration_sec=THROTTLE_S)
 
     def _decode(self, message: Image | CompressedImage) -> RgbImage:
         header, most = message.header, self._settings.max_pixels
@@ -143,20 +139,14 @@ class ImageIntake:
         self, message: Image | CompressedImage, image: RgbImage, received_s: float
     ) -> None:
         rectifier = self._rectifier(image)
-        height, width = image.shape[:2]
-        encoding = message.encoding if isinstance(message, Image) else message.format
-        frame_id = self._frame_id(message)
-        signature = StreamSignature(frame_id, encoding, width, height, rectifier is not None)
-        time_ns = stamp_ns(message.header.stamp)
-        if not self._admit(signature, time_ns):
-            return
         self._take(Frame(
-            stamp_ns=time_ns,
+            stamp_ns=stamp_ns(message.header.stamp),
             image=image if rectifier is None else rectifier.rectify(image),
             intrinsics=None if rectifier is None else rectifier.intrinsics,
-            frame_id=frame_id,
+            frame_id=self._frame_id(message),
             camera=self._camera,
             received_s=received_s,
+            encoding=message.encoding if isinstance(message, Image) else message.format,
         ))
 
     def _frame_id(self, message: Image | CompressedImage) -> str:

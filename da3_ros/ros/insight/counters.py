@@ -25,6 +25,7 @@ class Event(Enum):
     BAD_IMAGE = 'dropped images: unusable message'
     DUPLICATE = 'dropped images: stamp seen before'
     LATE = 'dropped images: out of order'
+    WRONG_STAMP = 'dropped images: stamp of another time'
     FOREIGN = 'dropped images: of a second camera on the topic'
     NO_CAMERA_INFO = 'dropped images: waiting for CameraInfo'
     PAUSED = 'dropped images: paused'
@@ -33,6 +34,7 @@ class Event(Enum):
     RESET = 'dropped keyframes: reset or deactivated'
     OUT_OF_MEMORY = 'dropped keyframes: out of memory'
     INFERENCE_FAILED = 'dropped keyframes: inference failed'
+    UNPUBLISHED = 'dropped keyframes: their messages could not be made'
     NO_INTRINSICS = 'dropped keyframes: no CameraInfo, by which alone this network measures'
 
     BAD_CAMERA_INFO = 'images with unusable CameraInfo'

@@ -16,16 +16,17 @@ from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
 _PROBLEMS = (
-    Event.EXCEPTIONS, Event.BAD_IMAGE, Event.FOREIGN, Event.INFERENCE_FAILED,
-    Event.NO_INTRINSICS, Event.OUT_OF_MEMORY, Event.QUEUE_FULL, Event.BAD_CAMERA_INFO,
-    Event.TF_MISSING, Event.TF_NOT_FINITE, Event.TF_CONFLICT, Event.MAP_BEHIND, Event.SAVE_FAILED,
+    Event.EXCEPTIONS, Event.BAD_IMAGE, Event.WRONG_STAMP, Event.FOREIGN,
+    Event.INFERENCE_FAILED, Event.NO_INTRINSICS, Event.UNPUBLISHED, Event.OUT_OF_MEMORY,
+    Event.QUEUE_FULL, Event.BAD_CAMERA_INFO, Event.TF_MISSING, Event.TF_NOT_FINITE,
+    Event.TF_CONFLICT, Event.MAP_BEHIND, Event.SAVE_FAILED,
 )
 _LONG_INFERENCE_S = 30.0
 _FULL_NAME = 'diagnostic_updater.use_fqn'
 # What is told of every camera of a rig.
 _OF_A_CAMERA = (
     Event.RECEIVED, Event.KEYFRAMES, Event.ABSENT, Event.BAD_IMAGE, Event.DUPLICATE, Event.LATE,
-    Event.FOREIGN, Event.NO_CAMERA_INFO, Event.BAD_CAMERA_INFO,
+    Event.WRONG_STAMP, Event.FOREIGN, Event.NO_CAMERA_INFO, Event.BAD_CAMERA_INFO,
 )
 
 
@@ -136,18 +137,19 @@ class Diagnostics:
             status.add('views of the last window', str(window.num_views))
             status.add('new views of the last window', str(window.num_new))
             status.add('views that fit', str(window.max_views))
+            status.add('views in time', str(window.paced_views))
             status.add('inference [s]', f'{window.inference_s:.3f}')
         return status
 
     def _world(self, status: DiagnosticStatusWrapper) -> DiagnosticStatusWrapper:
         report = self._health.report()
-        status.summary(DiagnosticStatus.OK, _metres(report))
+        settings = self._settings()
+        status.summary(DiagnosticStatus.OK, _metres(report, is_set=settings.wants_no_metres))
         if report.is_metric is None:
             status.summary(DiagnosticStatus.OK, 'no keyframe yet')
-        elif not report.is_metric:
-            on_robot = self._settings().tf.mode in ('odom_to_base', 'map_to_odom')
+        elif not report.is_metric and not settings.wants_no_metres:
             status.summary(DiagnosticStatus.WARN, (
-                'not metric: positions do not fit the robot in metres' if on_robot
+                'not metric: positions do not fit the robot in metres' if settings.tf.is_of_a_robot
                 else _metres(report)))
         _add_window(status, report)
         return status
@@ -172,14 +174,15 @@ def _label(camera: str) -> str:
     return f'{camera}: ' if camera else ''
 
 
-def _metres(report: HealthReport) -> str:
+def _metres(report: HealthReport, *, is_set: bool = False) -> str:
     """Say whether lengths are metres, and whether there are poses."""
     has_poses = report.window is None or report.window.placement.window is not None
+    without = 'not metres, as set (scale.source: none)' if is_set else 'not metric'
     if has_poses:
-        return 'metric' if report.is_metric else 'not metric'
+        return 'metric' if report.is_metric else without
     if report.is_metric:
         return 'metric, without poses'
-    return 'not metric: every window has a unit of its own; without poses'
+    return f'{without}: every window has a unit of its own; without poses'
 
 
 def _add_window(status: DiagnosticStatusWrapper, report: HealthReport) -> None:

@@ -52,8 +52,10 @@ class Health:
         self._is_metric: bool | None = None
 
     def begin_session(self) -> None:
-        """Take note that a new world begins."""
+        """Take note that a new world begins, of which nothing is known."""
         self._trace.begin_session()
+        with self._lock:
+            self._window = self._is_metric = None
 
     def note_image(self, camera: str, stamp_ns: int) -> None:
         """

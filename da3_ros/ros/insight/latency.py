@@ -17,7 +17,7 @@ import logging
 import threading
 import time
 
-from da3_ros.mapping.keyframe import PosedKeyframe, StageTimes
+from da3_ros.mapping.keyframe import NS_PER_S, PosedKeyframe, StageTimes
 import numpy as np
 
 _logger = logging.getLogger(__name__)
@@ -26,7 +26,6 @@ MAX_AGE_S = 3600.0
 """Stamps farther from now are of another clock."""
 
 _NUM_KEPT = 200
-_NS_PER_S = 10**9
 
 
 class Stage(Enum):
@@ -119,7 +118,7 @@ class LatencyTrace:
         )
 
     def _age_s(self, stamp_ns: int) -> float:
-        return (self._now_ns() - stamp_ns) / _NS_PER_S
+        return (self._now_ns() - stamp_ns) / NS_PER_S
 
 
 def _inside(times: StageTimes) -> dict[Stage, float]:

@@ -5,6 +5,7 @@
 
 import logging
 
+from da3_ros.ros.insight.repetition import Repetition
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 _PACKAGE = 'da3_ros'
@@ -14,17 +15,20 @@ class LogBridge(logging.Handler):
     """
     Hand records of the package's Python loggers to a node's logger.
 
-    ROS decides about severities, so that ``--log-level`` holds for all.
+    ROS decides about severities, so that ``--log-level`` holds for all. Lines that come again and
+    again, with other numbers, are told ever more seldom; ``debug`` shows each of them.
     """
 
-    def __init__(self, logger: RcutilsLogger) -> None:
+    def __init__(self, logger: RcutilsLogger, repetition: Repetition | None = None) -> None:
         """
         Attach to the package's logger.
 
         :param logger: of the node.
+        :param repetition: decides which lines are told; None: one that goes by real time.
         """
         super().__init__(logging.DEBUG)
         self._ros_logger = logger
+        self._repetition = Repetition() if repetition is None else repetition
         package = logging.getLogger(_PACKAGE)
         package.addHandler(self)
         package.setLevel(logging.DEBUG)
@@ -46,6 +50,12 @@ class LogBridge(logging.Handler):
         :param record: of a Python logger.
         """
         text = self.format(record)
+        num_held = 0 if record.levelno < logging.INFO else self._repetition.num_held(_kind(record))
+        if num_held is None:
+            self._ros_logger.debug(text)
+            return
+        if num_held:
+            text = f'{text} (and {num_held} like this since the last such line)'
         if record.levelno >= logging.CRITICAL:
             self._ros_logger.fatal(text)
         elif record.levelno >= logging.ERROR:
@@ -56,3 +66,8 @@ class LogBridge(logging.Handler):
             self._ros_logger.info(text)
         else:
             self._ros_logger.debug(text)
+
+
+def _kind(record: logging.LogRecord) -> tuple[object, ...]:
+    """Return what lines have in common that differ in what happened to whom."""
+    return record.name, record.levelno, record.msg, record.exc_info and record.exc_info[0]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.insight.health import Health
 from da3_ros.ros.insight.latency import Stage
+from da3_ros.ros.parameters.settings import NodeSettings
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -25,7 +26,8 @@ class StatusPublisher:
 
     def __init__(
         self, node: Node, counters: Counters, health: Health, *, state: Callable[[], str],
-        problems: Callable[[], Sequence[str]],
+        problems: Callable[[], Sequence[str]], settings: Callable[[], NodeSettings],
+        loading: Callable[[], str],
     ) -> None:
         """
         Begin, for the life of the node.
@@ -35,11 +37,15 @@ class StatusPublisher:
         :param health: of the node.
         :param state: names the state of the node's lifecycle.
         :param problems: what is wrong with the streams, in words.
+        :param settings: gives the newest snapshot.
+        :param loading: what is being loaded, or nothing.
         """
         self._counters = counters
         self._health = health
         self._state = state
         self._problems = problems
+        self._settings = settings
+        self._loading = loading
         self._name = node.get_fully_qualified_name()
         self._last: DiagnosticStatus | None = None
         self._publisher = node.create_publisher(
@@ -56,13 +62,15 @@ class StatusPublisher:
             self._publisher.publish(status)
 
     def _status(self) -> DiagnosticStatus:
-        state, problems = self._state(), list(self._problems())
+        loading, problems = self._loading(), list(self._problems())
+        state = 'loading' if loading else self._state()
         values = {'state': state} | self._world() | self._counts()
-        if values['metric'] == 'false':
+        if values['metric'] == 'false' and not self._settings().wants_no_metres:
             problems.append('lengths are not metres')
         return DiagnosticStatus(
             level=DiagnosticStatus.WARN if problems else DiagnosticStatus.OK,
-            name=self._name, message='; '.join([state, *problems]), hardware_id='none',
+            name=self._name, hardware_id='none',
+            message='; '.join([f'{state} {loading}'.rstrip(), *problems]),
             values=[KeyValue(key=key, value=value) for key, value in values.items()])
 
     def _world(self) -> dict[str, str]:

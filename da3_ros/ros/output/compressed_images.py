@@ -13,7 +13,8 @@ import array
 import struct
 
 import cv2
-from da3_ros.ros.parameters.output_settings import CompressedSettings
+from da3_ros.mapping.picture import to_jpeg
+from da3_ros.ros.parameters.settings import CompressedSettings
 import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage
@@ -35,9 +36,8 @@ def to_jpeg_message(
     :param settings: quality.
     :param header: of the message.
     """
-    bgr = np.ascontiguousarray(image[..., ::-1])
-    _, data = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, settings.jpeg_quality])
-    return _to_message('rgb8; jpeg compressed bgr8', data.tobytes(), header)
+    jpeg = to_jpeg(image, settings.jpeg_quality)
+    return _to_message('rgb8; jpeg compressed bgr8', jpeg, header)
 
 
 def to_depth_message(

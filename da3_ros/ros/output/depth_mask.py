@@ -1,9 +1,9 @@
 # Copyright 2026 The da3_ros authors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Depth as it is published."""
+"""Which depth is published, and which is not to be believed."""
 
-from da3_ros.ros.parameters.output_settings import DepthSettings
+from da3_ros.ros.parameters.settings import DepthSettings
 import numpy as np
 from numpy.typing import NDArray
 

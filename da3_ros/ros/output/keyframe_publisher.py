@@ -3,32 +3,36 @@
 
 """Keyframes become messages and go out."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
-from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.keyframe import PosedKeyframe
-from da3_ros.mapping.loop_closure import LoopReport
-from da3_ros.mapping.update import PipelineUpdate
+from da3_ros.mapping.session_record import SessionRecord
+from da3_ros.mapping.update import WindowUpdate
 from da3_ros.ros import conversions
 from da3_ros.ros.insight.health import Health
-from da3_ros.ros.interface import Publishers
+from da3_ros.ros.interface import CameraPublishers, Publishers
 from da3_ros.ros.output.compressed_images import to_depth_message, to_jpeg_message
 from da3_ros.ros.output.depth_mask import mask_depth
 from da3_ros.ros.output.depth_preview import DepthPreview
-from da3_ros.ros.output.drift import Drift, unknown_covariance
 from da3_ros.ros.output.image_size import at_image_size
 from da3_ros.ros.output.map_broadcaster import MapBroadcaster
+from da3_ros.ros.output.map_publisher import MapPublisher
 from da3_ros.ros.output.path_history import PathHistory
 from da3_ros.ros.output.placement import KeyframePlacer, PlacedKeyframe
 from da3_ros.ros.output.point_cloud import to_point_cloud
 from da3_ros.ros.parameters.settings import NodeSettings
+from nav_msgs.msg import Path
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecyclePublisher
 from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Header
+
+# Nothing is known about the velocity.
+UNKNOWN_VARIANCE = 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,116 +40,124 @@ class KeyframeMessages:
     """
     Everything that goes out for one keyframe, with one stamp.
 
-    :param keyframe: what it was made from.
+    :param keyframe: what it was made from, with its depth as published.
+    :param map_T_odom: (4, 4) the pipeline's correction.
     :param placed: its poses, or None where there are none.
     :param outputs: messages with their publishers; only those that somebody listens to.
+    :param settings: that it was made with.
     """
 
     keyframe: PosedKeyframe
+    map_T_odom: NDArray[np.float64]
     placed: PlacedKeyframe | None
     outputs: tuple[tuple[LifecyclePublisher, Any], ...]
+    settings: NodeSettings
 
 
-class Follower(Protocol):
-    """Keep a record of the session; called by the worker's thread, so all must be quick."""
+class _Session:
+    """What is known of the session under way."""
 
-    def begin_session(self) -> None:
-        """Forget the world so far."""
-
-    def add(
-        self, keyframe: PosedKeyframe, map_T_odom: NDArray[np.float64], placed: PlacedKeyframe
+    def __init__(
+        self, placer: KeyframePlacer, record: SessionRecord, cameras: Iterable[str]
     ) -> None:
-        """
-        Take in a keyframe.
-
-        :param keyframe: that went out.
-        :param map_T_odom: (4, 4) the pipeline's correction of its ``odom``.
-        :param placed: its poses.
-        """
-
-    def correct(self, correction: MapCorrection, placed: PlacedKeyframe | None) -> None:
-        """
-        Move all keyframes so far.
-
-        :param correction: of the pipeline's ``map``.
-        :param placed: poses of the newest keyframe since then, or None where there are none.
-        """
+        self.number: int | None = None
+        self.placer = placer
+        self.path = PathHistory(record)
+        self.newest: PosedKeyframe | None = None
+        self.previews = {camera: DepthPreview() for camera in cameras}
 
 
 class KeyframePublisher:
-    """The worker's outlet; messages that nobody listens to are not made."""
+    """
+    The worker's outlet; messages that nobody listens to are not made.
+
+    ``begin_session`` may come from any thread, but not while a keyframe is sent.
+    """
 
     def __init__(
         self, publishers: Publishers, broadcaster: MapBroadcaster | None,
-        placer: KeyframePlacer, followers: Sequence[Follower], health: Health,
-        settings: Callable[[], NodeSettings],
+        new_placer: Callable[[], KeyframePlacer], record: SessionRecord,
+        fused: MapPublisher, health: Health,
     ) -> None:
         """
         Start a session.
 
         :param publishers: of the node.
         :param broadcaster: of the node; None publishes no transforms.
-        :param placer: tells where keyframes are.
-        :param followers: take in all keyframes that have a pose.
+        :param new_placer: gives what tells where the keyframes of a session are.
+        :param record: of the session, for whatever tells of its past.
+        :param fused: the map.
         :param health: is told what goes out.
-        :param settings: gives the newest snapshot.
         """
         self._publishers = publishers
         self._broadcaster = broadcaster
-        self._placer = placer
-        self._followers = followers
+        self._new_placer = new_placer
+        self._record = record
+        self._fused = fused
         self._health = health
-        self._settings = settings
-        self._drift = Drift()
-        self._map_T_odom = np.eye(4)
-        self._path = PathHistory()
-        self._newest: PosedKeyframe | None = None
-        self._previews = {camera: DepthPreview() for camera in publishers.cameras}
+        self._session = _Session(new_placer(), record, publishers.cameras)
 
     def begin_session(self) -> None:
-        """Forget the world so far."""
+        """Forget the world so far, and let nobody see it any more."""
         self._health.begin_session()
-        self._placer.begin_session()
         if self._broadcaster is not None:
             self._broadcaster.forget()
-        for follower in self._followers:
-            follower.begin_session()
-        self._drift = Drift()
-        self._path = PathHistory()
-        self._newest = None
-        self._previews = {camera: DepthPreview() for camera in self._publishers.cameras}
+        path = self._session.path.message()
+        self._record.begin_session()
+        self._fused.begin_session()
+        self._session = _Session(
+            self._new_placer(), self._record, self._publishers.cameras)
+        if path is not None:
+            self._publishers.path.publish(Path(header=path.header))
 
-    def note_update(self, update: PipelineUpdate) -> None:
+    def note(self, window: WindowUpdate) -> None:
         """
-        Take note of a window before its keyframes come.
+        Take note of a window before its keyframes come; quick.
 
-        :param update: that they are of.
+        :param window: that they are of.
         """
-        self._map_T_odom = update.map_T_odom
-        if update.window is not None:
-            self._drift.note_window(update.window)
-            self._health.note_window(update.window)
-            correction = update.window.placement.correction
-            if correction is not None:
-                self._correct(correction, None)
+        if window.session != self._session.number:
+            if self._session.number is not None:
+                self.begin_session()
+            self._session.number = window.session
+        if window.report is not None:
+            self._health.note_window(window.report)
+        if window.correction is not None:
+            self._record.correct(window.correction)
+            self._fused.correct(window.correction)
 
-    def prepare(self, keyframe: PosedKeyframe) -> KeyframeMessages:
+    def prepare(
+        self, keyframe: PosedKeyframe, window: WindowUpdate, settings: NodeSettings
+    ) -> KeyframeMessages:
         """
-        Make the messages of a keyframe; waits for the robot's transforms.
+        Make the messages of a keyframe; may take its time.
 
         :param keyframe: the keyframe.
+        :param window: that it is of.
+        :param settings: of the job.
         """
-        settings = self._settings()
-        placed = self._placer.place(keyframe, self._map_T_odom)
+        session = self._session
+        # If the world has ended meanwhile, the keyframe does not go out, nor begin the next one.
+        is_current = window.session == session.number
+        placed = session.placer.place(keyframe, window.map_T_odom) if is_current else None
+        masked = _masked(keyframe, settings)
+        # At the size at which images are published.
+        shown = cache(lambda: masked if settings.depth.size == 'network' else _masked(
+            at_image_size(keyframe, settings.preprocess), settings))
+        preview = cache(lambda: session.previews[keyframe.camera].draw(shown().depth))
         outputs = _Outputs()
-        self._add_images(outputs, keyframe, settings)
+        publishers = self._publishers.cameras[keyframe.camera]
+        header = conversions.to_header(keyframe.stamp_ns, keyframe.frame_id)
+        _add_images(outputs, publishers, shown, preview, header, settings)
+        if keyframe.confidence is not None:
+            outputs.add(publishers.confidence, lambda: conversions.to_float_message(
+                shown().confidence, header))
         if placed is not None and placed.leads:
-            self._add_odometry(outputs, keyframe, placed)
+            self._add_odometry(outputs, masked, placed)
         if placed is not None or settings.points.frame == 'camera':
-            outputs.add(
-                self._publishers.cameras[keyframe.camera].points,
-                lambda: _to_points(keyframe, placed, settings))
-        return KeyframeMessages(keyframe, placed, tuple(outputs.messages))
+            outputs.add(publishers.points, lambda: _to_points(masked, placed, settings))
+        return KeyframeMessages(
+            masked, window.map_T_odom, placed, tuple(outputs.messages), settings)
 
     def publish(self, messages: KeyframeMessages) -> None:
         """
@@ -159,73 +171,53 @@ class KeyframePublisher:
         for publisher, message in messages.outputs:
             publisher.publish(message)
         if placed is not None:
-            self._follow(messages.keyframe, placed)
+            self._remember(messages, placed)
         self._health.note_published(messages.keyframe)
 
-    def publish_loop(self, loop: LoopReport) -> None:
+    def publish_correction(self, window: WindowUpdate, settings: NodeSettings) -> None:
         """
-        Send the corrected map at once, and not only with the next keyframe.
+        Send a corrected map at once, and not only with the next keyframe.
 
-        :param loop: that was closed.
+        :param window: that has corrected it.
+        :param settings: of the job.
         """
-        placed = None if self._newest is None else self._placer.place(
-            self._newest, self._map_T_odom)
-        self._correct(loop.correction, placed)
+        session = self._session
+        if session.newest is None:
+            return
+        placed = session.placer.place(session.newest, window.map_T_odom)
         if placed is None:
             return
-        odom_frame = self._settings().tf.odom_frame
+        odom_frame = settings.tf.odom_frame
         corrections = [link for link in placed.transforms if link.child_frame_id == odom_frame]
         if corrections and self._broadcaster is not None:
             self._broadcaster.sendTransform(corrections)
-        self._path.show(placed)
-        self._publishers.path.publish(self._path.message())
+        self._record.show(placed.path_frame, placed.path_T_map)
+        self._publish_path()
 
-    def _correct(self, correction: MapCorrection, placed: PlacedKeyframe | None) -> None:
-        self._path.correct(correction)
-        for follower in self._followers:
-            follower.correct(correction, placed)
-
-    def _follow(self, keyframe: PosedKeyframe, placed: PlacedKeyframe) -> None:
+    def _remember(self, messages: KeyframeMessages, placed: PlacedKeyframe) -> None:
+        settings, keyframe = messages.settings, messages.keyframe
+        self._record.show(placed.path_frame, placed.path_T_map)
+        packed = self._record.add(
+            keyframe, messages.map_T_odom, max_keyframes=settings.save.max_keyframes,
+            max_poses=settings.path.max_size)
         if placed.leads:
-            self._newest = keyframe
-            self._path.extend(
-                keyframe, placed, self._map_T_odom, max_size=self._settings().path.max_size)
-            self._publishers.path.publish(self._path.message())
-        for follower in self._followers:
-            follower.add(keyframe, self._map_T_odom, placed)
+            self._session.newest = keyframe
+            self._session.path.extend(keyframe, placed, max_size=settings.path.max_size)
+            self._publish_path()
+        self._fused.add(packed, settings.map)
 
-    def _add_images(
-        self, outputs: '_Outputs', keyframe: PosedKeyframe, settings: NodeSettings
-    ) -> None:
-        header = conversions.to_header(keyframe.stamp_ns, keyframe.frame_id)
-        publishers = self._publishers.cameras[keyframe.camera]
-        shown = cache(lambda: _shown(keyframe, settings))
-        depth = cache(lambda: mask_depth(shown().depth, shown().confidence, settings.depth))
-        preview = cache(lambda: self._previews[keyframe.camera].draw(depth()))
-        for publisher in (publishers.camera_info, publishers.rgb_camera_info):
-            outputs.add(publisher, lambda: conversions.to_camera_info(
-                shown().intrinsics, width=shown().depth.shape[1], height=shown().depth.shape[0],
-                header=header))
-        outputs.add(publishers.depth, lambda: conversions.to_float_message(depth(), header))
-        outputs.add(publishers.compressed_depth, lambda: to_depth_message(
-            depth(), settings.compressed, header))
-        outputs.add(publishers.rgb, lambda: conversions.to_rgb_message(shown().image, header))
-        outputs.add(publishers.compressed_rgb, lambda: to_jpeg_message(
-            shown().image, settings.compressed, header))
-        outputs.add(publishers.preview, lambda: conversions.to_rgb_message(preview(), header))
-        outputs.add(publishers.compressed_preview, lambda: to_jpeg_message(
-            preview(), settings.compressed, header))
-        if keyframe.confidence is not None:
-            outputs.add(publishers.confidence, lambda: conversions.to_float_message(
-                shown().confidence, header))
+    def _publish_path(self) -> None:
+        path = self._session.path.message()
+        if path is not None:
+            self._publishers.path.publish(path)
 
     def _add_odometry(
         self, outputs: '_Outputs', keyframe: PosedKeyframe, placed: PlacedKeyframe
     ) -> None:
         outputs.add(self._publishers.odometry, lambda: conversions.to_odometry(
             placed.world_T_body,
-            pose_covariance=self._drift.covariance(keyframe),
-            twist_covariance=unknown_covariance(),
+            pose_covariance=_pose_covariance(keyframe, placed),
+            twist_covariance=UNKNOWN_VARIANCE * np.eye(6),
             header=conversions.to_header(keyframe.stamp_ns, placed.world_frame),
             child=placed.body_frame,
         ))
@@ -243,20 +235,48 @@ class _Outputs:
             self.messages.append((publisher, make()))
 
 
-def _shown(keyframe: PosedKeyframe, settings: NodeSettings) -> PosedKeyframe:
-    """Return the keyframe at the size at which its images are published."""
-    if settings.depth.size == 'network':
-        return keyframe
-    return at_image_size(keyframe, settings.preprocess)
+def _masked(keyframe: PosedKeyframe, settings: NodeSettings) -> PosedKeyframe:
+    """Return the keyframe with its depth as published."""
+    depth = mask_depth(keyframe.depth, keyframe.confidence, settings.depth)
+    return replace(keyframe, depth=depth)
+
+
+def _add_images(
+    outputs: _Outputs, publishers: CameraPublishers, shown: Callable[[], PosedKeyframe],
+    preview: Callable[[], NDArray[np.uint8]], header: Header, settings: NodeSettings,
+) -> None:
+    for publisher in (publishers.camera_info, publishers.rgb_camera_info):
+        outputs.add(publisher, lambda: conversions.to_camera_info(
+            shown().intrinsics, width=shown().depth.shape[1], height=shown().depth.shape[0],
+            header=header))
+    outputs.add(publishers.depth, lambda: conversions.to_float_message(shown().depth, header))
+    outputs.add(publishers.compressed_depth, lambda: to_depth_message(
+        shown().depth, settings.compressed, header))
+    outputs.add(publishers.rgb, lambda: conversions.to_rgb_message(shown().image, header))
+    outputs.add(publishers.compressed_rgb, lambda: to_jpeg_message(
+        shown().image, settings.compressed, header))
+    outputs.add(publishers.preview, lambda: conversions.to_rgb_message(preview(), header))
+    outputs.add(publishers.compressed_preview, lambda: to_jpeg_message(
+        preview(), settings.compressed, header))
+
+
+def _pose_covariance(
+    keyframe: PosedKeyframe, placed: PlacedKeyframe
+) -> NDArray[np.float64]:
+    """Turn the covariance of a keyframe's pose into the axes that the pose is published in."""
+    if keyframe.covariance is None:
+        return UNKNOWN_VARIANCE * np.eye(6)
+    turn = np.kron(np.eye(2), placed.world_T_camera[:3, :3] @ keyframe.odom_T_camera[:3, :3].T)
+    turned: NDArray[np.float64] = turn @ keyframe.covariance @ turn.T
+    return turned
 
 
 def _to_points(
     keyframe: PosedKeyframe, placed: PlacedKeyframe | None, settings: NodeSettings
 ) -> PointCloud2:
-    depth = mask_depth(keyframe.depth, keyframe.confidence, settings.depth)
     frame, frame_T_camera = keyframe.frame_id, None
     if settings.points.frame == 'world' and placed is not None:
         frame, frame_T_camera = placed.world_frame, placed.world_T_camera
     header = conversions.to_header(keyframe.stamp_ns, frame)
     return to_point_cloud(
-        keyframe, depth, settings.points, header, frame_T_camera=frame_T_camera)
+        keyframe, keyframe.depth, settings.points, header, frame_T_camera=frame_T_camera)

@@ -66,7 +66,7 @@ class _Fix:
 
 class KeyframePlacer:
     """
-    Place the keyframes of one session after the other.
+    Place the keyframes of one session.
 
     The robot has one pose at a time: the first keyframe of an instant that can be placed leads,
     and the other cameras follow it where the robot's tree says that they sit.
@@ -86,10 +86,6 @@ class KeyframePlacer:
         self._frames = frames
         self._counters = counters
         self._told: set[str] = set()
-        self.begin_session()
-
-    def begin_session(self) -> None:
-        """Forget where the first camera was."""
         self._world_T_start: Array | None = None
         self._instant: int | None = None
         self._leader: int | None = None
@@ -97,13 +93,12 @@ class KeyframePlacer:
         num_fixes = 1 if self._settings.mode == 'map_to_odom' else 2
         self._fixes: deque[_Fix] = deque(maxlen=num_fixes)
         self._sent: set[tuple[str, int]] = set()
-        self._told.clear()
 
     def place(self, keyframe: PosedKeyframe, map_T_odom: Array) -> PlacedKeyframe | None:
         """
         Place a keyframe.
 
-        :param keyframe: with a pose in the pipeline's ``odom``.
+        :param keyframe: with a pose in the pipeline's ``odom``, and what the robot says of it.
         :param map_T_odom: (4, 4) the pipeline's correction of its ``odom``.
         :returns: None where the network gave no pose or the robot no transform.
         """
@@ -141,7 +136,7 @@ class KeyframePlacer:
     ) -> PlacedKeyframe | None:
         """Publish ``odom -> base``; the base starts at the origin, as its wheels would say."""
         world, base = self._settings.odom_frame, self._settings.base_frame
-        base_T_camera = self._look_up(base, keyframe)
+        base_T_camera = keyframe.base_T_camera
         if base_T_camera is None:
             return None
         world_T_start = self._start(base_T_camera, keyframe.odom_T_camera)
@@ -161,8 +156,7 @@ class KeyframePlacer:
     ) -> PlacedKeyframe | None:
         """Publish ``map -> odom``: the correction of the robot's odometry, none at first."""
         world, odom, base = self._settings.frames
-        odom_T_camera = self._look_up(odom, keyframe)
-        base_T_camera = self._look_up(base, keyframe)
+        odom_T_camera, base_T_camera = keyframe.robot_T_camera, keyframe.base_T_camera
         if odom_T_camera is None or base_T_camera is None:
             return None
         world_T_start = self._start(odom_T_camera, map_T_camera)
@@ -218,19 +212,6 @@ class KeyframePlacer:
             return self._settings.map_frame, world_T_start
         return self._settings.odom_frame, world_T_start @ rigid.inverse(map_T_odom)
 
-    def _look_up(self, target: str, keyframe: PosedKeyframe) -> Array | None:
-        assert self._frames is not None
-        found = self._frames.look_up(
-            target, keyframe.frame_id, stamp_ns=keyframe.stamp_ns,
-            timeout_s=self._settings.timeout_s,
-        )
-        if not isinstance(found, str):
-            return found
-        self._counters.add(Event.TF_MISSING)
-        self._tell_once(f'no pose is published: {target} from {keyframe.frame_id}: {found}',
-                        key=target)
-        return None
-
     def _transforms(
         self, keyframe: PosedKeyframe, *links: tuple[Array, str, str]
     ) -> tuple[TransformStamped, ...]:
@@ -253,15 +234,29 @@ class KeyframePlacer:
         assert self._frames is not None
         others = self._frames.parents(child)
         if not others and parent != child:
-            self._frames.own(parent, child)
             return True
         self._counters.add(Event.TF_CONFLICT)
         reason = 'a frame is not its own parent' if parent == child else (
-            f'{child} has the parent {", ".join(sorted(others))} already, so odometry and path '
-            'are in a frame that TF does not have. Set tf.mode: odom_to_base if this node is the '
-            'odometry of the robot, map_to_odom if it has another, none if it needs none')
+            f'{child} has the parent {", ".join(sorted(others))} already'
+            f'{self._advice(parent, child)}')
         self._tell_once(f'{parent} -> {child} is not published: {reason}', key=child)
         return False
+
+    def _advice(self, parent: str, child: str) -> str:
+        """Say what to set where somebody else publishes a link."""
+        mode = self._settings.mode
+        if child == self._settings.odom_frame:
+            other = ', by another localisation: end one of the two, or set '
+            return other + ('tf.publish_map: false' if mode != 'map_to_odom' else 'tf.mode: none')
+        if mode == 'odom_to_base':
+            return (
+                ', by another odometry: end one of the two, or set tf.mode: map_to_odom, and this '
+                'node corrects the other')
+        return (
+            ', as on a robot with a URDF, which tf.mode: camera is not for: odometry and path are '
+            f'in {parent}, which TF does not connect to it. Set tf.mode: odom_to_base if this '
+            'node is the odometry of the robot, map_to_odom if it has another, none if it needs '
+            'none')
 
     def _is_finite(self, *poses: Array) -> bool:
         """Hold back what would spoil every tree of frames that hears of it."""

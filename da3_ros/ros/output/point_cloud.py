@@ -7,7 +7,7 @@ from da3_ros.geometry import camera
 from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.points import fuse, observe, WeightedPoints
-from da3_ros.ros.parameters.output_settings import PointSettings
+from da3_ros.ros.parameters.settings import PointSettings
 import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2, PointField

@@ -9,7 +9,7 @@ import threading
 
 from da3_ros.errors import SaveError
 from da3_ros.export.save import save_session
-from da3_ros.export.session import Session
+from da3_ros.mapping.session_record import Session
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.parameters.settings import NodeSettings
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -40,7 +40,7 @@ class SaveService:
         :param node: the node.
         :param counters: of the node.
         :param settings: gives the newest snapshot.
-        :param session: gives what is to be saved, or None while the node is not active.
+        :param session: gives what is to be saved, or None while the node is not configured.
         """
         self._node = node
         self._counters = counters
@@ -66,28 +66,28 @@ class SaveService:
     async def _save(
         self, _request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        session = self._session()
+        session, settings = self._session(), self._settings()
         if session is None:
-            response.message = 'the node is not active'
+            response.message = 'the node is not configured'
         elif self._is_saving:
             response.message = 'save: got a call while another is under way, expected its end'
-        elif self._settings().save.max_keyframes == 0:
+        elif settings.save.max_keyframes == 0:
             response.message = (
                 'save.max_keyframes: got 0, expected more: nothing is remembered that could be '
                 'saved')
         else:
             done: Future = Future()
             self._thread = threading.Thread(
-                target=self._run, args=(session, done), name='da3_save', daemon=True)
+                target=self._run, args=(session, settings, done), name='da3_save', daemon=True)
             self._thread.start()
             self._is_saving = True
             response.success, response.message = await done
             self._is_saving = False
         return response
 
-    def _run(self, session: Session, done: Future) -> None:
+    def _run(self, session: Session, settings: NodeSettings, done: Future) -> None:
         try:
-            answer = (True, self._written(session))
+            answer = (True, self._written(session, settings))
             self._counters.add(Event.SAVED)
             _logger.info(answer[1])
         except SaveError as error:
@@ -105,10 +105,9 @@ class SaveService:
             # It sleeps, and does not look at futures that other threads fulfil.
             executor.wake()
 
-    def _written(self, session: Session) -> str:
-        settings = self._settings()
+    def _written(self, session: Session, settings: NodeSettings) -> str:
         saved = save_session(
             session, settings.save.folder, frozenset(settings.save.formats), settings.map,
-            is_cancelled=self._is_ending.is_set)
+            settings.grid, is_cancelled=self._is_ending.is_set)
         return (f'{saved.num_keyframes} keyframes and {saved.num_poses} poses saved to '
                 f'{saved.path} ({saved.num_bytes / _MIB:.1f} MiB)')

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 import math
 import re
-from typing import get_args
+from typing import get_args, TYPE_CHECKING
 
 from da3_ros.inference.automatic_model import AUTOMATIC
 from da3_ros.inference.levels import Placement
@@ -21,7 +21,9 @@ from da3_ros.mapping.config import KEYFRAME_MODES, SCALE_SOURCES
 from da3_ros.model.config import MODELS
 from da3_ros.model.reference_view import ReferenceStrategy
 from da3_ros.ros.parameters.settings import NodeSettings
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+if TYPE_CHECKING:
+    from rcl_interfaces.msg import ParameterDescriptor
 
 Value = bool | int | float | str | list[str]
 
@@ -75,8 +77,10 @@ class ParameterSpec:
         assert isinstance(value, (bool, int, float, str))
         return value
 
-    def descriptor(self) -> ParameterDescriptor:
+    def descriptor(self) -> 'ParameterDescriptor':
         """Describe the parameter to ROS's tools."""
+        # Here, so that recordings are processed where there is no ROS.
+        from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
         unit = f' [{self.unit}]' if self.unit else ''
         descriptor = ParameterDescriptor(
             description=f'{self.description}{unit} Changes {self.change.value}.',
@@ -249,6 +253,12 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
           limits=(0.0, 1000.0)),
     _live('map.max_m', 'Leave points of a larger depth out of the map; 0 is no limit.', 'm',
           (0.0, 1e6)),
+    _live('grid.cell_m', 'Edge of a cell of the grid; in the unit of the world where that is not '
+          'metric.', 'm', (0.01, 1000.0)),
+    _live('grid.min_height_m', 'What is lower is not in the way: z of the map, where 0 is the '
+          'first camera in the tf modes camera and none, else the robot.', 'm', (-100.0, 100.0)),
+    _live('grid.max_height_m', 'What is higher is not in the way: z of the map.', 'm',
+          (-100.0, 100.0)),
     ParameterSpec('tf.mode', 'What is published on /tf.', choices=TF_MODES),
     ParameterSpec('tf.map_frame', 'Name of the map frame.'),
     ParameterSpec('tf.odom_frame', 'Name of the odometry frame.'),
@@ -264,7 +274,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
           limits=(1, 10**6)),
     _live('save.directory', 'Where the save service creates a folder per call; ~ is the home of '
           'the user.'),
-    _live('save.formats', 'What the save service writes: some of ply, tum, colmap and npz.'),
+    _live('save.formats', 'What the save service writes: some of ply, tum, colmap, npz and '
+          'grid.'),
     _live('save.max_keyframes', 'Keyframes that are remembered to be saved; beyond, they are '
           'thinned out evenly. 0 remembers none.', limits=(0, 10**5)),
 )

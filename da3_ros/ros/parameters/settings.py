@@ -8,30 +8,30 @@ Every default is here or in ``mapping.config``; the table beside it adds descrip
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from da3_ros.errors import SaveError
+from da3_ros.export.save import FORMATS
 from da3_ros.inference.automatic_model import PlanConfig
 from da3_ros.inference.levels import Placement
 from da3_ros.inference.memory_guard import MemoryLimits
 from da3_ros.mapping.config import (
     AlignmentConfig,
+    depth_limit,
+    GridConfig,
     KeyframeConfig,
     LoopConfig,
     MapConfig,
     PipelineConfig,
+    RigConfig,
     ScaleConfig,
     WindowConfig,
-)
-from da3_ros.ros.parameters.camera_settings import CameraSettings
-from da3_ros.ros.parameters.output_settings import (
-    CompressedSettings,
-    DepthSettings,
-    PathSettings,
-    PointSettings,
-    SaveSettings,
 )
 from da3_ros.ros.parameters.window_settings import WindowSettings
 
 RANDOM_WEIGHTS = 'random'
+# Smaller ones could not be numbered within the range of a camera.
+_MIN_VOXEL_M = 0.001
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,40 @@ class PreprocessSettings:
 
 
 @dataclass(frozen=True)
+class CameraSettings:
+    """
+    How images are received.
+
+    :param names: of the cameras; the empty name is that of a camera on the plain topics.
+    :param sync_tolerance_s: images of two cameras that are this close are of one instant.
+    :param transport: ``raw`` or ``compressed``.
+    :param rectify: undistort by the CameraInfo; False for images that are rectified already.
+    :param info_wait_s: images are dropped for this long if no CameraInfo came yet.
+    :param max_gap_s: a longer gap between two images begins a new session.
+    :param max_pixels: larger images are refused.
+    :param bits: that images of 16 bits use; 0 finds them.
+    """
+
+    names: tuple[str, ...] = RigConfig.cameras
+    sync_tolerance_s: float = RigConfig.sync_tolerance_s
+    transport: str = 'raw'
+    rectify: bool = True
+    info_wait_s: float = 1.0
+    max_gap_s: float = 10.0
+    max_pixels: int = 64_000_000
+    bits: int = 0
+
+    @property
+    def rig(self) -> RigConfig:
+        """
+        Return the settings of the mapping layer.
+
+        :raises ValueError: if names are missing or not different.
+        """
+        return RigConfig(self.names, self.sync_tolerance_s)
+
+
+@dataclass(frozen=True)
 class MemorySettings:
     """
     Memory of the device against time or precision.
@@ -101,6 +135,134 @@ class QueueSettings:
     """
 
     size: int = 16
+
+
+@dataclass(frozen=True)
+class DepthSettings:
+    """
+    Which depth is published.
+
+    :param size: ``network`` (as it was inferred) or ``image`` (that of the rectified image).
+    :param min_confidence: depth below it becomes NaN; confidence is in [1, inf), 1 = none.
+    :param max_m: depth beyond it becomes +Inf; 0 = no limit.
+    """
+
+    size: str = 'network'
+    min_confidence: float = 1.0
+    max_m: float = 0.0
+
+    @property
+    def limit_m(self) -> float:
+        """Return the largest finite depth."""
+        return depth_limit(self.max_m)
+
+
+@dataclass(frozen=True)
+class PointSettings:
+    """
+    How the point cloud is made from the published depth.
+
+    :param frame: ``camera`` (the image's optical frame) or ``world``.
+    :param organized: keep the shape of the image, with NaN where there is no point.
+    :param stride: take every n-th pixel in both directions.
+    :param min_confidence: points below it are left out, on top of ``depth.min_confidence``.
+    :param max_m: points whose depth is beyond it are left out; 0 = no limit.
+    :param voxel_m: edge of cubes of which each gives one point; 0 = off.
+    """
+
+    frame: str = 'camera'
+    organized: bool = False
+    stride: int = 1
+    min_confidence: float = 1.0
+    max_m: float = 0.0
+    voxel_m: float = 0.0
+
+    def __post_init__(self) -> None:
+        """
+        Check what the ranges cannot tell.
+
+        :raises ValueError: if a value cannot be used, or not with another.
+        """
+        if 0.0 < self.voxel_m < _MIN_VOXEL_M:
+            raise ValueError(
+                f'points.voxel_m: got {self.voxel_m}, expected 0 or at least {_MIN_VOXEL_M}')
+        if self.organized and self.voxel_m > 0.0:
+            raise ValueError(
+                f'points.voxel_m: got {self.voxel_m} with points.organized true, expected 0 '
+                'there: a cloud in the shape of the image cannot be thinned out')
+
+    @property
+    def limit_m(self) -> float:
+        """Return the largest depth of a point."""
+        return depth_limit(self.max_m)
+
+
+@dataclass(frozen=True)
+class CompressedSettings:
+    """
+    How images are compressed, for those who subscribe to compressed ones.
+
+    :param jpeg_quality: of the picture, 1 to 100.
+    :param depth_quantization: Z; depth is rounded to steps of about its square over Z(Z + 1).
+    :param depth_max_m: depth beyond it is lost.
+    """
+
+    jpeg_quality: int = 90
+    depth_quantization: float = 100.0
+    depth_max_m: float = 100.0
+
+
+@dataclass(frozen=True)
+class SaveSettings:
+    """
+    What ``~/save`` writes, and what is remembered for it.
+
+    :param directory: where a folder per call is created; ``~`` is the home of the user.
+    :param formats: some of ``export.save.FORMATS``.
+    :param max_keyframes: keyframes that are remembered; beyond, they are thinned out evenly.
+        0 remembers none, and nothing can be saved.
+    """
+
+    directory: str = '~/.ros/da3'
+    formats: tuple[str, ...] = FORMATS
+    max_keyframes: int = 200
+
+    def __post_init__(self) -> None:
+        """
+        Check what the ranges cannot tell.
+
+        :raises ValueError: if a value cannot be used.
+        """
+        if not self.directory or '\0' in self.directory:
+            raise ValueError(f'save.directory: got {self.directory!r}, expected a folder')
+        if not self.formats or not set(self.formats) <= set(FORMATS):
+            raise ValueError(
+                f'save.formats: got {self.formats}, expected some of {", ".join(FORMATS)}')
+
+    @property
+    def folder(self) -> Path:
+        """
+        Return the directory, from the root of the file system.
+
+        :raises SaveError: if it lies in the home of a user who has none.
+        """
+        try:
+            return Path(self.directory).expanduser().absolute()
+        except RuntimeError as error:
+            raise SaveError(
+                f'save.directory: got {self.directory!r} ({error}), expected a folder that can '
+                'be found') from error
+
+
+@dataclass(frozen=True)
+class PathSettings:
+    """
+    The path of past poses.
+
+    :param max_size: most poses; when full, the oldest is dropped.
+    """
+
+    max_size: int = 1000
 
 
 @dataclass(frozen=True)
@@ -128,6 +290,11 @@ class TfSettings:
     tolerance_s: float = 0.2
 
     @property
+    def is_of_a_robot(self) -> bool:
+        """Tell whether the poses are those of a robot, whose lengths are metres."""
+        return self.mode in ('odom_to_base', 'map_to_odom')
+
+    @property
     def has_map(self) -> bool:
         """Tell whether ``map -> odom`` is published."""
         return self.mode == 'map_to_odom' or (self.publish_map and self.mode != 'none')
@@ -144,8 +311,8 @@ class NodeSettings:
     A consistent snapshot of all parameters.
 
     A parameter ``group.field`` is the field of the same name here. ``plan`` is the inference
-    layer's own; ``keyframe``, ``alignment``, ``scale``, ``loop`` and ``map`` are the mapping
-    layer's.
+    layer's own; ``keyframe``, ``alignment``, ``scale``, ``loop``, ``map`` and ``grid`` are the
+    mapping layer's.
     """
 
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -163,6 +330,7 @@ class NodeSettings:
     points: PointSettings = field(default_factory=PointSettings)
     compressed: CompressedSettings = field(default_factory=CompressedSettings)
     map: MapConfig = field(default_factory=MapConfig)  # noqa: A003
+    grid: GridConfig = field(default_factory=GridConfig)
     tf: TfSettings = field(default_factory=TfSettings)
     path: PathSettings = field(default_factory=PathSettings)
     save: SaveSettings = field(default_factory=SaveSettings)
@@ -196,8 +364,13 @@ class NodeSettings:
 
     @property
     def needs_robot_poses(self) -> bool:
-        """Tell whether keyframes carry the pose of the camera in the robot's odometry."""
+        """Tell whether metres come from the robot's odometry."""
         return self.scale.source in ('tf', 'pose')
+
+    @property
+    def needs_odometry(self) -> bool:
+        """Tell whether keyframes carry the pose of the camera in the robot's odometry."""
+        return self.needs_robot_poses or self.tf.mode == 'map_to_odom'
 
     @property
     def expects_poses(self) -> bool:
@@ -207,16 +380,23 @@ class NodeSettings:
     @property
     def needs_mounts(self) -> bool:
         """Tell whether keyframes carry the pose of the camera on the robot."""
-        return self.scale.source == 'rig'
+        return self.scale.source == 'rig' or self.tf.is_of_a_robot
 
-    def pipeline(self, num_views: int) -> PipelineConfig:
+    @property
+    def wants_no_metres(self) -> bool:
+        """Tell whether lengths without a unit are chosen, and no robot needs one."""
+        return self.scale.source == 'none' and not self.tf.is_of_a_robot
+
+    def pipeline(self, num_views: int, *, most_views: int = 0) -> PipelineConfig:
         """
         Return the settings of the mapping layer.
 
-        :param num_views: most views in one inference.
+        :param num_views: of a window.
+        :param most_views: that it may become where windows take less time than was expected.
         :raises ValueError: if the window is too small for its other settings.
         """
-        window = self.window.config(num_views, len(self.camera.names))
+        window = self.window.config(
+            num_views, len(self.camera.names), most_views=most_views)
         self._check_window(window)
         return PipelineConfig(
             keyframe=self.keyframe, window=window,

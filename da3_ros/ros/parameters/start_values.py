@@ -6,6 +6,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import pairwise
+import os
 from pathlib import Path
 import sys
 
@@ -16,6 +17,9 @@ QOS_PREFIX = 'qos_overrides.'
 # Parameters of rclpy and diagnostic_updater, which declare them themselves, some of them later.
 _FOREIGN_PREFIXES = (
     'use_sim_time', QOS_PREFIX, 'diagnostic_updater.', 'start_type_description_service')
+# launch copies parameter files to such ones; its own launch files name the original.
+_COPY_OF_LAUNCH = 'launch_params_'
+_ORIGINAL = 'DA3_PARAMS_FILE'
 
 
 def start_values(node: Node) -> Mapping[str, object]:
@@ -39,7 +43,7 @@ def describe_unknown(
     :param known: names of the parameters.
     :param arguments: of the process.
     """
-    files = {path: _names_in(path) for path in _parameter_files(arguments)}
+    files = _names_by_file(arguments)
     return ', '.join(
         _describe(name, known, [path for path, inside in files.items() if name in inside])
         for name in sorted(names) if name not in known and not name.startswith(_FOREIGN_PREFIXES))
@@ -55,7 +59,7 @@ def describe_unused_qos(node: Node, arguments: Sequence[str] = ()) -> str:
     names = [name for name in start_values(node)
              if name.startswith(QOS_PREFIX) and not node.has_parameter(name)]
     known = [name for name in node._parameters if name.startswith(QOS_PREFIX)]
-    files = {path: _names_in(path) for path in _parameter_files(arguments or sys.argv)}
+    files = _names_by_file(arguments or sys.argv)
     return ', '.join(
         _describe(name, known, [path for path, inside in files.items() if name in inside])
         for name in sorted(names))
@@ -75,6 +79,16 @@ def _parameter_files(arguments: Sequence[str]) -> Iterator[Path]:
     for flag, value in pairwise(arguments):
         if flag == '--params-file':
             yield Path(value)
+
+
+def _names_by_file(arguments: Sequence[str]) -> dict[Path, set[str]]:
+    """Return the names of the parameters in every file, by the path that the user knows."""
+    original = os.environ.get(_ORIGINAL)
+    files: dict[Path, set[str]] = {}
+    for path in _parameter_files(arguments):
+        shown = Path(original) if original and path.name.startswith(_COPY_OF_LAUNCH) else path
+        files.setdefault(shown, set()).update(_names_in(path))
+    return files
 
 
 def _names_in(path: Path) -> set[str]:

@@ -5,6 +5,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+import math
 
 from da3_ros.inference.memory_planner import automatic_stride, DEFAULT_MAX_LATENCY_S
 from da3_ros.mapping.config import WindowConfig
@@ -41,14 +42,17 @@ class WindowSettings:
         """
         return max(self.min_views, 2 * num_cameras)
 
-    def config(self, num_views: int, num_cameras: int) -> WindowConfig:
+    def config(
+        self, num_views: int, num_cameras: int, *, most_views: int = 0
+    ) -> WindowConfig:
         """
         Return the settings of the mapping layer.
 
         Stride and first window are made to fit the size, see ``clamps``.
 
-        :param num_views: most views in one inference.
+        :param num_views: of a window.
         :param num_cameras: views of one instant.
+        :param most_views: that it may become where windows take less time than was expected.
         :raises ValueError: if not even one view of each camera fits in.
         """
         config = WindowConfig(
@@ -58,9 +62,14 @@ class WindowSettings:
             # Every instant is a window of its own, whatever the other settings say.
             return config
         instants = num_views // num_cameras
-        return replace(
+        config = replace(
             config, stride=min(self.stride or automatic_stride(instants), instants - 1),
             min_views=min(self.min_views, num_views))
+        if not self.is_automatic:
+            return config
+        return replace(
+            config, size=max(num_views, most_views), first_views=num_views,
+            max_latency_s=self.max_latency_s or math.inf)
 
     def clamps(self, config: WindowConfig) -> Iterator[str]:
         """
@@ -75,4 +84,4 @@ class WindowSettings:
         ):
             if wanted > got:
                 yield (f'window.{name}: got {wanted}, which is too much for windows of '
-                       f'{config.size} views: {got} instead')
+                       f'{config.planned_views} views: {got} instead')

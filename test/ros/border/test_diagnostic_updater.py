@@ -105,6 +105,14 @@ def test_parameters_set_the_period_and_the_full_name(context: rclpy.Context) -> 
     assert status.message == 'two frames lost'
 
 
+def test_the_name_of_the_node_can_be_set(context: rclpy.Context) -> None:
+    listener = Listener(context, use_fqn=True)
+    listener.updater.node_name = '/da3'
+    listener.updater.add('frames', fill)
+    listener.updater.force_update()
+    assert [status.name for status in listener.wait_for(2)] == ['/da3: frames'] * 2
+
+
 @pytest.mark.parametrize('first, second, expected', [
     ((OK, ''), (OK, 'fine'), (OK, 'fine')),
     ((OK, 'fine'), (WARN, 'slow'), (WARN, 'slow')),

@@ -3,17 +3,15 @@
 
 """Whatever the camera sends, the intake keeps what is good and counts what is not."""
 
-from da3_ros.mapping.config import KeyframeConfig
-from da3_ros.mapping.rig import RigSelector
-from da3_ros.mapping.rig_config import RigConfig
+from da3_ros.mapping.config import KeyframeConfig, PipelineConfig
+from da3_ros.mapping.frame_stream import FrameStream
 from da3_ros.ros.conversions import to_bytes, to_header
 from da3_ros.ros.input import calibrations
 from da3_ros.ros.input.camera_model import read_camera_model
 from da3_ros.ros.input.rig_intake import RigIntake
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.insight.health import Health
-from da3_ros.ros.parameters.camera_settings import CameraSettings
-from da3_ros.ros.parameters.settings import PreprocessSettings
+from da3_ros.ros.parameters.settings import CameraSettings, PreprocessSettings
 from hypothesis import given
 from hypothesis import strategies as st
 import numpy as np
@@ -26,8 +24,8 @@ WIDTH, HEIGHT = 64, 48
 MS = 1_000_000
 K = [60.0, 0.0, 31.5, 0.0, 60.0, 23.5, 0.0, 0.0, 1.0]
 DROPS = (
-    Event.BAD_IMAGE, Event.DUPLICATE, Event.LATE, Event.FOREIGN, Event.NO_CAMERA_INFO,
-    Event.PAUSED)
+    Event.BAD_IMAGE, Event.DUPLICATE, Event.LATE, Event.WRONG_STAMP, Event.FOREIGN,
+    Event.NO_CAMERA_INFO, Event.PAUSED)
 
 
 class Camera:
@@ -37,28 +35,20 @@ class Camera:
         """Create it."""
         self.offered = []
         self.counters = Counters()
-        self.frames = []
-        self._selector = RigSelector(
-            RigConfig(), KeyframeConfig(mode='time', min_interval_s=0.0))
+        self._stream = FrameStream(PipelineConfig(
+            keyframe=KeyframeConfig(mode='time', min_interval_s=0.0)))
         rig = RigIntake(
-            CameraSettings(**options), PreprocessSettings(size=process_size), selector=self,
-            offer=lambda instant, reason: self.offered.append((instant.keyframes[0], reason)),
-            counters={'': self.counters}, health=Health(lambda: 0), logger=get_logger('intake'),
+            CameraSettings(**options), PreprocessSettings(size=process_size), stream=self._stream,
+            offer=self.offered.append, counters={'': self.counters},
+            health=Health(lambda: 0), logger=get_logger('intake'),
             keeps_size=keeps_size)
         self.intake = rig.cameras['']
+        self.close = rig.close
 
-    def select(self, frame):
-        """Remember what comes through."""
-        self.frames.append(frame)
-        return self._selector.select(frame)
-
-    def ready(self):
-        """Have no more."""
-        return self._selector.ready()
-
-    def release(self):
-        """Wait for no one."""
-        return self._selector.release()
+    @property
+    def frames(self):
+        """Return what came through."""
+        return [instant.keyframes[0].frame for instant in self.offered]
 
     def send(self, stamp_ns, *, frame_id='camera', encoding='rgb8', width=WIDTH):
         """Send a sound image."""
@@ -81,16 +71,16 @@ def test_images_wait_for_the_first_camera_info():
     assert camera.offered == []
     camera.send_info()
     camera.send(66 * MS)
-    assert [keyframe.frame.stamp_ns for keyframe, _ in camera.offered] == [33 * MS, 66 * MS]
+    assert [frame.stamp_ns for frame in camera.frames] == [33 * MS, 66 * MS]
     assert camera.counters[Event.NO_CAMERA_INFO] == 1
-    assert all(keyframe.frame.intrinsics is not None for keyframe, _ in camera.offered)
+    assert all(frame.intrinsics is not None for frame in camera.frames)
 
 
 def test_without_camera_info_the_wait_ends():
     """The network then estimates the intrinsics."""
     camera = Camera(info_wait_s=0.0)
     camera.send(0)
-    assert camera.offered[0][0].frame.intrinsics is None
+    assert camera.frames[0].intrinsics is None
 
 
 def test_a_session_is_announced_with_its_first_keyframe():
@@ -99,7 +89,7 @@ def test_a_session_is_announced_with_its_first_keyframe():
     camera.send_info()
     for stamp_ns, frame_id in ((0, 'a'), (33 * MS, 'a'), (66 * MS, 'b'), (99 * MS, 'b')):
         camera.send(stamp_ns, frame_id=frame_id)
-    assert [reason for _, reason in camera.offered] == [
+    assert [instant.new_session for instant in camera.offered] == [
         'the first image', None, "frame_id changed from 'a' to 'b'", None]
     assert camera.counters[Event.SESSIONS] == 2
 
@@ -109,7 +99,7 @@ def test_bad_calibration_is_counted_and_the_image_kept():
     camera = Camera()
     camera.send_info(distortion_model='mystery', d=[1.0])
     camera.send(0)
-    assert camera.offered[0][0].frame.intrinsics is None
+    assert camera.frames[0].intrinsics is None
     assert camera.counters[Event.BAD_CAMERA_INFO] == 1
 
 
@@ -174,7 +164,8 @@ def test_a_usable_camera_info_does_not_hold_for_images_of_another_size():
     camera.send(0)
     camera.send_info(k=[0.0] * 9)
     camera.send(33 * MS, width=32)
-    assert [frame.intrinsics is None for frame in camera.frames] == [False, True]
+    camera.send(66 * MS, width=32)
+    assert [frame.intrinsics is None for frame in camera.frames] == [False, True, True]
 
 
 def test_an_image_of_12_bits_is_as_bright_as_one_of_8():
@@ -228,6 +219,7 @@ def test_any_stream_is_survived_and_accounted_for(rectify, messages):
             camera.intake.on_image(message)
         else:
             camera.intake.on_camera_info(message)
+    camera.close()
     num_dropped = sum(camera.counters[event] for event in DROPS)
     num_images = sum(isinstance(message, Image) for message in messages)
     assert num_images - 1 <= num_dropped + len(camera.frames) <= num_images

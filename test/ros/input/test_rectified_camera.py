@@ -136,6 +136,19 @@ def test_an_equidistant_lens_without_coefficients_bends_lines_all_the_same():
         assert rectified_intrinsics(model)[0, 0] < model.intrinsics[0, 0]
 
 
+@pytest.mark.parametrize('name', ['fisheye', 'Fisheye', 'kannala_brandt', 'Kannala Brandt4'])
+@pytest.mark.parametrize('factor', [1.0, 0.0])
+def test_a_fisheye_by_another_name_is_one(name, factor):
+    """Taken for a pinhole, its corners would be tens of pixels away, and nobody told."""
+    info = calibrations.camera_info('RealSense T265 a')
+    info.d = [factor * value for value in info.d]
+    expected = read_camera_model(info, width=848, height=800, is_rectified=False)
+    info.distortion_model = name
+    model = read_camera_model(info, width=848, height=800, is_rectified=False)
+    assert model.distortion_model == expected.distortion_model == 'equidistant'
+    assert model.distortion == expected.distortion and len(model.distortion) == 4
+
+
 @pytest.mark.parametrize(('model', 'sent', 'used'), [
     ('plumb_bob', 8, 8), ('rational_polynomial', 5, 5), ('plumb_bob', 14, 14),
     ('rational_polynomial', 12, 12), ('plumb_bob', 4, 4), ('plumb_bob', 6, 5),

@@ -3,15 +3,13 @@
 
 """One session and one size of view for all cameras of a rig, whatever one of them does."""
 
-from da3_ros.mapping.config import KeyframeConfig
-from da3_ros.mapping.rig import RigSelector
-from da3_ros.mapping.rig_config import RigConfig
+from da3_ros.mapping.config import KeyframeConfig, PipelineConfig, RigConfig
+from da3_ros.mapping.frame_stream import FrameStream
 from da3_ros.ros.conversions import to_bytes, to_header
 from da3_ros.ros.input.rig_intake import RigIntake
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.insight.health import Health
-from da3_ros.ros.parameters.camera_settings import CameraSettings
-from da3_ros.ros.parameters.settings import PreprocessSettings
+from da3_ros.ros.parameters.settings import CameraSettings, PreprocessSettings
 import numpy as np
 import pytest
 from rclpy.logging import get_logger
@@ -32,10 +30,13 @@ class Rig:
         self.offered = []
         self.intake = RigIntake(
             names, PreprocessSettings(size=56),
-            selector=RigSelector(
-                RigConfig(CAMERAS), KeyframeConfig(mode='time', min_interval_s=0.0)),
-            offer=lambda instant, reason: self.offered.append((instant, reason)),
-            counters=self.counters, health=Health(lambda: 0), logger=get_logger('rig'))
+            stream=FrameStream(
+                PipelineConfig(
+                    keyframe=KeyframeConfig(mode='time', min_interval_s=0.0),
+                    rig=RigConfig(CAMERAS)),
+                max_gap_s=names.max_gap_s),
+            offer=self.offered.append, counters=self.counters, health=Health(lambda: 0),
+            logger=get_logger('rig'))
 
     def send(self, camera, stamp_ms, *, size=(64, 48), encoding='rgb8', frame_id=None):
         """Send an image."""
@@ -55,12 +56,13 @@ class Rig:
     @property
     def sizes(self):
         """Return how many cameras each instant has."""
-        return [len(instant.keyframes) for instant, _ in self.offered]
+        return [len(instant.keyframes) for instant in self.offered]
 
     @property
     def reasons(self):
         """Return why sessions began."""
-        return [reason for _, reason in self.offered if reason is not None]
+        return [instant.new_session for instant in self.offered
+                if instant.new_session is not None]
 
 
 def test_the_second_camera_joins_the_session_of_the_first():
@@ -104,12 +106,14 @@ def test_a_camera_that_changes_begins_a_session(change):
     rig.send_both(0, 100)
     rig.send('front', 200)
     rig.send('left', 200, **change)
-    rig.send('front', 300)
-    rig.send('left', 300, **change)
+    for stamp_ms in (300, 400):
+        rig.send('front', stamp_ms)
+        rig.send('left', stamp_ms, **change)
     rig.intake.release()
     assert len(rig.reasons) == 2
     assert rig.reasons[1].startswith('camera left: ')
-    assert rig.sizes == [2, 2, 1, 1, 2]
+    assert rig.sizes == [2, 2, 1, 1, 1, 1, 2]
+    assert rig.total[Event.KEYFRAMES] == 10
 
 
 def test_a_camera_whose_views_have_another_size_is_refused():
@@ -133,7 +137,7 @@ def test_two_cameras_with_one_frame_are_not_told_apart():
     assert rig.sizes == [1]
     nameless = Rig()
     nameless.send_both(0, frame_id='')
-    (instant, _), = nameless.offered
+    (instant,) = nameless.offered
     assert [keyframe.frame.frame_id for keyframe in instant.keyframes] == [
         'front_camera_optical_frame', 'left_camera_optical_frame']
 
@@ -156,6 +160,17 @@ def test_what_waits_comes_out_when_the_images_stop():
     assert rig.offered == []
     rig.intake.release_if_idle()
     assert rig.sizes == [1]
+
+
+def test_an_image_that_nothing_confirms_is_counted_when_the_images_stop():
+    """It is nowhere else to be found."""
+    rig = Rig()
+    rig.send_both(1000, 1100)
+    rig.send('front', 900_000)
+    for _ in range(3):
+        rig.intake.release_if_idle()
+    assert rig.counters['front'][Event.WRONG_STAMP] == 1
+    assert rig.sizes == [2, 2]
 
 
 def test_a_pause_is_of_all_cameras():

@@ -1,19 +1,25 @@
 # Copyright 2026 The da3_ros authors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What /diagnostics says of the latency, and of an inference that does not end."""
+"""What /diagnostics says of latency, lengths, and an inference that does not end."""
 
+from dataclasses import replace
 import time
 
+from da3_ros.mapping.config import ScaleConfig
 from da3_ros.mapping.keyframe import PosedKeyframe, StageTimes
+from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.ros.engine_loading import ModelIdentity
 from da3_ros.ros.insight.counters import Counters
 from da3_ros.ros.insight.diagnostics import Diagnostics
 from da3_ros.ros.insight.health import Health
-from da3_ros.ros.parameters.settings import NodeSettings
+from da3_ros.ros.parameters.settings import NodeSettings, TfSettings
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from node_harness import eventually
 import numpy as np
+from paths import curve
+from perfect_engine import frames, PerfectEngine
+from pipeline_runs import EVERY_FRAME, reports, run
 import pytest
 from rclpy.node import Node
 from spun_graph import SpunGraph
@@ -28,14 +34,16 @@ class Bench(SpunGraph):
     def __init__(self, domain_id) -> None:
         """Spin it."""
         self.busy_s = 0.0
+        self.settings = NodeSettings()
         self.health = Health(time.time_ns)
         self._statuses = {}
         super().__init__(domain_id)
         self._node = Node('da3', context=self.context)
         self._node.create_subscription(DiagnosticArray, '/diagnostics', self._store, 10)
         Diagnostics(
-            self._node, Counters(), self.health, settings=NodeSettings, num_publishers=lambda: 1,
-            cameras=dict, identity=lambda: IDENTITY, busy_s=lambda: self.busy_s)
+            self._node, Counters(), self.health, settings=lambda: self.settings,
+            num_publishers=lambda: 1, cameras=dict, identity=lambda: IDENTITY,
+            busy_s=lambda: self.busy_s)
         self.spin(self._node)
 
     def _store(self, message) -> None:
@@ -67,6 +75,19 @@ def keyframe(age_s):
         np.ones((2, 2), np.float32), None, np.eye(3), np.eye(4), 0, True, times=times)
 
 
+def test_what_bounds_the_windows_is_told(bench):
+    """Twelve were planned and ten fit the memory; six leave time for the stream."""
+    pipeline = DepthPipeline(PerfectEngine(curve(3)), EVERY_FRAME)
+    report, *_ = reports(run(pipeline, frames(3)))
+    assert (report.max_views, report.paced_views) == (12, 12)
+    bench.health.note_window(replace(report, max_views=10, paced_views=6))
+    assert eventually(lambda: 'views that fit' in bench.values('model'))
+    values = bench.values('model')
+    assert [values[name] for name in (
+        'views of the last window', 'views that fit', 'views in time')] == ['3', '10', '6']
+    assert bench.status('model').message.endswith('memory is short: 10 views at most')
+
+
 def test_the_latency_is_told_stage_by_stage(bench):
     """In seconds; stages of which nothing is known are left out."""
     bench.health.note_published(keyframe(2.5))
@@ -95,3 +116,18 @@ def test_an_inference_that_does_not_end_is_a_warning(bench):
     assert 'an inference has not ended for 75 s' in bench.status('model').message
     bench.busy_s = 0.0
     assert eventually(lambda: bench.status('model').level == DiagnosticStatus.OK)
+
+
+@pytest.mark.parametrize(('source', 'mode', 'level', 'text'), [
+    ('none', 'camera', DiagnosticStatus.OK, 'not metres, as set (scale.source: none)'),
+    ('model', 'camera', DiagnosticStatus.WARN, 'not metric'),
+    ('none', 'odom_to_base', DiagnosticStatus.WARN,
+     'not metric: positions do not fit the robot in metres'),
+])
+def test_lengths_without_metres_are_a_warning_unless_they_are_chosen(
+        bench, source, mode, level, text):
+    """A robot needs metres all the same."""
+    bench.settings = NodeSettings(scale=ScaleConfig(source=source), tf=TfSettings(mode=mode))
+    bench.health.note_published(replace(keyframe(1.0), is_metric=False))
+    assert eventually(lambda: bench.status('world').message == text)
+    assert bench.status('world').level == level

@@ -132,7 +132,7 @@ def test_late_subscriber_gets_the_path(start_node, peer):
 
 def test_a_late_subscriber_gets_the_status(start_node, peer):
     """The state, in every state of the lifecycle, as docs/interface.md lists it."""
-    start_node({'autostart': False, 'scale.source': 'fixed'})
+    start_node({'autostart': False, 'scale.source': 'fixed'}, arguments=['--load-s', '3'])
     statuses = []
     peer.node.create_subscription(DiagnosticStatus, '/da3/status', statuses.append, QoSProfile(
         depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
@@ -143,7 +143,10 @@ def test_a_late_subscriber_gets_the_status(start_node, peer):
     assert eventually(lambda: values().get('state') == 'unconfigured', 60.0)
     assert (statuses[-1].name, statuses[-1].level) == ('/da3', DiagnosticStatus.OK)
     assert values()['metric'] == values()['segment'] == ''
-    assert peer.change_state(Transition.TRANSITION_CONFIGURE)
+    peer.begin_transition(Transition.TRANSITION_CONFIGURE)
+    assert eventually(lambda: values()['state'] == 'loading')
+    assert statuses[-1].message == 'loading da3-small'
+    assert eventually(lambda: values()['state'] == 'inactive')
     assert peer.change_state(Transition.TRANSITION_ACTIVATE)
     peer.wait_for_camera()
     sent = stream(peer, 6)

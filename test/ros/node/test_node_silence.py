@@ -6,6 +6,7 @@
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from node_harness import eventually
 from perfect_engine import frames
+from rclpy.qos import DurabilityPolicy, QoSProfile
 
 # The peer publishes on /image and /camera_info.
 WRONG_TOPICS = ['--ros-args', '-r', 'image:=/imagee', '-r', 'camera_info:=/info', '--']
@@ -40,7 +41,7 @@ def test_wrong_topics_are_named_with_the_right_ones(start_node, peer):
 
 
 def test_a_stream_without_metres_and_with_equal_stamps(start_node, peer):
-    """Both are told once, with what to do; neither is level OK."""
+    """Both are told once, with what to do; what was chosen is level OK."""
     node = start_node({'scale.source': 'none'})
     statuses = Statuses(peer)
     peer.wait_for_camera()
@@ -50,6 +51,13 @@ def test_a_stream_without_metres_and_with_equal_stamps(start_node, peer):
         peer.send(frame)
     node.wait_for_output(f'all stamps on /image are {frame.stamp_ns / 1e9:g} s')
     assert node.output.count('lengths are not metres (scale.source: none); for metres set') == 1
-    assert eventually(lambda: statuses['world'].level == DiagnosticStatus.WARN)
-    assert statuses['world'].message.startswith('not metric')
+    assert eventually(
+        lambda: statuses['world'].message == 'not metres, as set (scale.source: none)')
+    assert statuses['world'].level == DiagnosticStatus.OK
+    told = []
+    peer.node.create_subscription(DiagnosticStatus, '/da3/status', told.append, QoSProfile(
+        depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+    assert eventually(lambda: told)
+    assert [value.value for value in told[0].values if value.key == 'metric'] == ['false']
+    assert 'lengths are not metres' not in told[0].message
     assert eventually(lambda: statuses['stream'].level == DiagnosticStatus.WARN)

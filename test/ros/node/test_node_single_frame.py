@@ -3,7 +3,7 @@
 
 """Windows of one view: depth and points of every keyframe at once, and nothing about poses."""
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from engine_node import poses
 from nav_msgs.msg import Path
 from node_harness import eventually, OUTPUTS
@@ -18,7 +18,8 @@ def test_every_frame_comes_out_before_the_next_one(start_node, peer):
     """No overlap to wait for, no world to join: no odometry, no path, no transforms."""
     node = start_node({'window.size': 1, 'window.max_age_s': 60.0})
     counts = Counts(peer)
-    worlds, paths = [], []
+    worlds, paths, told = [], [], []
+    peer.node.create_subscription(DiagnosticStatus, '/da3/status', told.append, 10)
     peer.node.create_subscription(
         DiagnosticArray, '/diagnostics',
         lambda message: worlds.extend(s for s in message.status if s.name.endswith('world')), 10)
@@ -38,6 +39,8 @@ def test_every_frame_comes_out_before_the_next_one(start_node, peer):
     assert (peer.stamps('odometry'), peer.transforms, paths) == ([], [], [])
     # Each has a unit of its own, and the diagnostics do not call it a metre.
     assert np.ptp(units) > 0.1
+    assert worlds[-1].level == DiagnosticStatus.WARN
+    assert eventually(lambda: told and told[-1].message.endswith('; lengths are not metres'))
     assert worlds[-1].message == (
         'not metric: every window has a unit of its own; without poses')
     assert 'segment' not in node.output

@@ -79,6 +79,18 @@ def test_misspelt_parameters_are_named(start_node, tmp_path):
         f'window.sise ({path}; did you mean window.size?)\n' in node.output
 
 
+def test_the_users_file_is_named_and_not_the_copy_that_launch_makes(
+        start_node, tmp_path, monkeypatch):
+    """As da3.launch.py tells it."""
+    copy = tmp_path / 'launch_params_x1y2z3'
+    copy.write_text('/**:\n  ros__parameters:\n    window: {sise: 20}\n')
+    monkeypatch.setenv('DA3_PARAMS_FILE', '/etc/robot/mine.yaml')
+    node = start_node(
+        {'autostart': False}, arguments=['--ros-args', '--params-file', str(copy), '--'])
+    node.wait_for_output('waiting for configure')
+    assert 'window.sise (/etc/robot/mine.yaml; did you mean window.size?)' in node.output
+
+
 def test_misspelt_and_needless_qos_overrides_are_named(start_node):
     """When all topics exist; those that a topic takes are not."""
     node = start_node({

@@ -108,7 +108,11 @@ def test_a_camera_of_the_robot_gets_no_second_parent(start_node, peer, parent):
     sent = stream(peer, NUM_FRAMES)
     assert eventually(lambda: len(peer.stamps('odometry')) == len(sent))
     assert children(peer) == set()
-    text = f'odom -> {FRAME_ID} is not published: {FRAME_ID} has the parent {parent} already'
+    text = (
+        f'odom -> {FRAME_ID} is not published: {FRAME_ID} has the parent {parent} already, as on '
+        'a robot with a URDF, which tf.mode: camera is not for: odometry and path are in odom, '
+        'which TF does not connect to it. Set tf.mode: odom_to_base if this node is the odometry '
+        'of the robot, map_to_odom if it has another, none if it needs none')
     assert node.output.count(text) == 1
     del broadcaster
 

@@ -8,7 +8,7 @@ import struct
 import cv2
 from da3_ros.ros.conversions import stamp_ns, to_header
 from da3_ros.ros.output.compressed_images import to_depth_message, to_jpeg_message
-from da3_ros.ros.parameters.output_settings import CompressedSettings
+from da3_ros.ros.parameters.settings import CompressedSettings
 from hypothesis import given
 from hypothesis import strategies as st
 import numpy as np

@@ -8,6 +8,7 @@ import time
 from da3_ros.ros.conversions import stamp_ns, to_stamp, to_transform
 from da3_ros.ros.output.map_broadcaster import MapBroadcaster
 from da3_ros.ros.parameters.settings import TfSettings
+from da3_ros.ros.robot_frames import RobotFrames
 from node_harness import eventually
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
 from spun_graph import SpunGraph
 from tf2_msgs.msg import TFMessage
+from tf2_ros import TransformBroadcaster
 
 HOUR_NS = 3600 * 10**9
 
@@ -32,14 +34,21 @@ class Bench(SpunGraph):
         self._clock = self._node.create_publisher(Clock, '/clock', 10)
         self._node.create_subscription(
             TFMessage, '/tf', lambda message: self.links.extend(message.transforms), 100)
+        self.frames = RobotFrames(self._node)
         self.spin(self._node)
         self.broadcaster = None
 
     def create(self, **settings):
         """Create the broadcaster and wait until it is heard."""
-        self.broadcaster = MapBroadcaster(self._node, TfSettings(**settings))
+        self.broadcaster = MapBroadcaster(
+            self._node, TfSettings(**settings), self.frames)
         assert eventually(lambda: self.broadcaster.pub_tf.get_subscription_count() > 0)
         return self.broadcaster
+
+    def create_node(self):
+        """Create another node."""
+        self._other = Node('other', context=self.context)
+        return self._other
 
     def replay(self, first_s, last_s):
         """Let simulated time pass, ten times as fast as real."""
@@ -56,6 +65,8 @@ class Bench(SpunGraph):
 
     def close(self) -> None:
         """End everything."""
+        self.stop()
+        self.frames.close()
         if self.broadcaster is not None:
             self.broadcaster.close()
         super().close()
@@ -153,3 +164,32 @@ def test_in_a_replay_the_present_is_that_of_the_recording(simulated_bench):
     bench.replay(50.0, 52.0)
     time.sleep(0.2)
     assert not [found for found in bench.links if stamp_ns(found.header.stamp) < 60 * 10**9]
+
+
+def test_what_listeners_have_forgotten_is_not_sent(bench):
+    """A window that took twelve seconds: its correction is repeated, but not dated back."""
+    broadcaster = bench.create(mode='map_to_odom', rate_hz=20.0)
+    now_ns = time.time_ns()
+    broadcaster.sendTransform(link('map', 'odom', time_ns=now_ns - 2 * 10**9))
+    assert eventually(lambda: len(bench.links) > 3)
+    broadcaster.sendTransform(link('map', 'odom', time_ns=now_ns - 12 * 10**9))
+    assert bench.num_repeated() > 2
+    assert min(stamp_ns(each.header.stamp) for each in bench.links) == now_ns - 2 * 10**9
+    broadcaster.forget()
+    broadcaster.sendTransform(link('map', 'odom', time_ns=now_ns - 12 * 10**9))
+    assert eventually(lambda: min(
+        stamp_ns(each.header.stamp) for each in bench.links) == now_ns - 12 * 10**9)
+
+
+def test_own_transforms_come_back_unnoticed_and_those_of_others_do_not(bench):
+    """Also of the same link, and although the node was there first."""
+    broadcaster = bench.create(mode='camera', publish_map=True, rate_hz=50.0)
+    for _ in range(20):
+        broadcaster.sendTransform([link(*CAMERA), link(*MAP)])
+        time.sleep(0.01)
+    assert eventually(lambda: len(bench.links) > 40)
+    time.sleep(0.2)
+    assert not bench.frames.parents('camera') and not bench.frames.parents('odom')
+    other = TransformBroadcaster(bench.create_node())
+    other.sendTransform(link('odom', 'camera', time_ns=time.time_ns()))
+    assert eventually(lambda: bench.frames.parents('camera') == {'odom'})

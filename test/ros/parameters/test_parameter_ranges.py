@@ -5,6 +5,7 @@
 
 import math
 
+from da3_ros.mapping.frame_stream import FrameStream
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.ros.parameters.parameter_table import PARAMETERS
 from da3_ros.ros.parameters.snapshot import build_settings, NodeParameters
@@ -22,7 +23,8 @@ CHOICES = [spec for spec in PARAMETERS if spec.choices]
 # Values that others must follow, set beforehand so that each range can be used to its ends.
 ROOM = {
     'window.size': 4096, 'tf.mode': 'none', 'keyframe.min_interval_s': 0.0,
-    'keyframe.max_interval_s': 86400.0, 'camera.names': ['left', 'right']}
+    'keyframe.max_interval_s': 86400.0, 'camera.names': ['left', 'right'],
+    'grid.min_height_m': -100.0, 'grid.max_height_m': 100.0}
 # rclpy lets in what lies past a limit by less than a millionth.
 TOLERANCE = 1e-5
 
@@ -56,7 +58,7 @@ def ends(spec):
     low, high = (type(spec.default)(limit) for limit in spec.limits)
     if isinstance(spec.default, int):
         return (low, high), (low - 1, high + 1)
-    return (low, high), (low - TOLERANCE * (low or 1.0), high * (1.0 + TOLERANCE))
+    return (low, high), (low - TOLERANCE * (abs(low) or 1.0), high * (1.0 + TOLERANCE))
 
 
 @pytest.mark.parametrize('spec', NUMBERS, ids=lambda spec: spec.name)
@@ -143,10 +145,9 @@ def test_whatever_is_let_in_runs(values):
     except ValueError as error:
         assert any(spec.name in str(error) for spec in PARAMETERS), error
         return
-    pipeline = DepthPipeline(PerfectEngine(curve(6)), config)
-    instants = [instant for frame in STREAM if (instant := pipeline.select(frame)) is not None]
-    while (instant := pipeline.release()) is not None:
-        instants.append(instant)
+    pipeline, stream = DepthPipeline(PerfectEngine(curve(6)), config), FrameStream(config)
+    instants = [instant for frame in STREAM for instant in stream.take(frame).instants]
+    instants += stream.release()
     updates = [pipeline.add(instant) for instant in instants] + [pipeline.flush()]
     if chosen.loop.enabled:
         updates.append(pipeline.close_loops())

@@ -6,6 +6,7 @@
 import json
 import re
 
+from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.model import build_network
 import limit_trials
 import limits
@@ -26,7 +27,7 @@ def run_limits(monkeypatch, tmp_path, capsys):
         monkeypatch.setattr(limits, 'choose_device', lambda: gpu.device)
         monkeypatch.setattr(limits, 'reduce_fragmentation', lambda: None)
         monkeypatch.setattr(limits, 'make_guard', lambda name, _, cache: gpu.make_guard(
-            build_network(name, device='meta'), cache))
+            build_network(name, device='meta'), cache, options=ExecutorOptions(small_window=0)))
         for module in (limit_trials, memory_stress):
             monkeypatch.setattr(module, 'take', gpu.take)
         limits.main([*arguments, '--out', str(tmp_path)])

@@ -3,9 +3,11 @@
 
 """A session in a room whose truth is known."""
 
-from da3_ros.export.session import Session
+from dataclasses import replace
+
 from da3_ros.geometry.sim3 import Sim3
-from da3_ros.mapping.archive import Archive, pack
+from da3_ros.mapping.correction import MapCorrection
+from da3_ros.mapping.session_record import SessionRecord
 import numpy as np
 from perfect_engine import level_camera
 import pytest
@@ -22,11 +24,14 @@ def true_poses():
 def session(true_poses):
     """Give a session; its frame is the room's, its map lies elsewhere, and is twice as large."""
     frame_T_map = level_camera((1.0, -2.0, 0.5), 0.7)
-    archive = Archive()
+    record, moves = SessionRecord(), []
     for index, pose in enumerate(true_poses):
         seen = keyframe(index, pose)
         # Published at half the size, and corrected since then.
         map_T_camera = np.linalg.inv(frame_T_map) @ pose
-        half = seen.depth / 2.0
-        archive.add(pack(seen, half, Sim3.from_rigid(map_T_camera, scale=2.0)), max_keyframes=100)
-    return Session(archive.keyframes, archive.poses, 'map', frame_T_map)
+        half = replace(seen, depth=seen.depth / 2.0, odom_T_camera=map_T_camera)
+        record.add(half, np.eye(4), max_keyframes=100)
+        moves.append((index, Sim3.about(map_T_camera[:3, 3], 2.0)))
+    record.correct(MapCorrection.of(moves))
+    record.show('map', frame_T_map)
+    return record.session()

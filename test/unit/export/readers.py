@@ -8,12 +8,29 @@ from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation
+import yaml
 
 PLY_TYPES = {'float': '<f4', 'uchar': 'u1'}
 
 Camera = namedtuple('Camera', 'model width height fx fy cx cy')
 Image = namedtuple('Image', 'camera_T_world camera_id name pixels point_ids')
+Grid = namedtuple('Grid', 'cells cell_m origin')
 Point = namedtuple('Point', 'position colour error track')
+
+
+def read_floor_map(path):
+    """Read a map of map_server in its mode trinary, as its loader does."""
+    page = yaml.safe_load(path.read_text())
+    assert (page['mode'], page['negate'], page['origin'][2]) == ('trinary', 0, 0.0)
+    magic, size, white, pixels = (path.parent / page['image']).read_bytes().split(b'\n', 3)
+    assert (magic, white) == (b'P5', b'255')
+    columns, rows = map(int, size.split())
+    shade = np.frombuffer(pixels, np.uint8).reshape(rows, columns)[::-1] / 255.0
+    occupied = 1.0 - shade
+    cells = np.full((rows, columns), -1)
+    cells[occupied < page['free_thresh']] = 0
+    cells[occupied > page['occupied_thresh']] = 100
+    return Grid(cells, page['resolution'], np.array(page['origin'][:2]))
 
 
 def read_ply(path):

@@ -12,7 +12,7 @@ from da3_ros.errors import SaveError
 from da3_ros.export import atomic_folder
 from da3_ros.export.atomic_folder import AtomicFolder
 from da3_ros.export.save import FORMATS, save_session
-from da3_ros.mapping.config import MapConfig
+from da3_ros.mapping.config import GridConfig, MapConfig
 import pytest
 
 ALL = frozenset(FORMATS)
@@ -20,7 +20,7 @@ ALL = frozenset(FORMATS)
 
 def save(session, directory, **options):
     """Save everything."""
-    return save_session(session, directory, ALL, MapConfig(), **options)
+    return save_session(session, directory, ALL, MapConfig(), GridConfig(), **options)
 
 
 class FailingWrites:

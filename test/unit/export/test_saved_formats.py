@@ -8,15 +8,17 @@ from dataclasses import replace
 import cv2
 from da3_ros.export.save import FORMATS, save_session
 from da3_ros.geometry.sim3 import Sim3
-from da3_ros.mapping.archive import Archive, pack
-from da3_ros.mapping.config import MapConfig
+from da3_ros.mapping.config import GridConfig, MapConfig
+from da3_ros.mapping.session_record import RecordedKeyframe, RecordedPose, SessionRecord
 import numpy as np
 from perfect_engine import HEIGHT, INTRINSICS, Room, WIDTH
 import pytest
-from readers import ColmapModel, read_ply, read_tum
+from readers import ColmapModel, read_floor_map, read_ply, read_tum
 from walk import FIRST_STAMP_NS, keyframe, NUM_KEYFRAMES
 
 CONFIG = MapConfig(voxel_m=0.05)
+# The cameras are at z = 0, the floor is at -1.2.
+GRID_CONFIG = GridConfig(cell_m=0.1, min_height_m=-1.0, max_height_m=1.5)
 # Of a float16 depth.
 DEPTH_RTOL = 2.0**-10
 
@@ -24,7 +26,7 @@ DEPTH_RTOL = 2.0**-10
 @pytest.fixture
 def saved(session, tmp_path):
     """Save everything."""
-    return save_session(session, tmp_path, frozenset(FORMATS), CONFIG)
+    return save_session(session, tmp_path, frozenset(FORMATS), CONFIG, GRID_CONFIG)
 
 
 def distance_to_walls(positions):
@@ -37,7 +39,8 @@ def test_the_folder_is_named_after_the_first_stamp(saved, tmp_path):
     """And holds what was asked for; the count of bytes is right."""
     assert saved.path == tmp_path / '20231114T221320.123456789'
     assert {path.name for path in saved.path.iterdir()} == {
-        'cloud.ply', 'trajectory.txt', 'keyframes.npz', 'colmap'}
+        'cloud.ply', 'trajectory.txt', 'keyframes.npz', 'colmap',
+        'grid.pgm', 'grid.yaml'}
     assert (saved.num_keyframes, saved.num_poses) == (NUM_KEYFRAMES, NUM_KEYFRAMES)
     assert saved.num_bytes == sum(
         path.stat().st_size for path in saved.path.rglob('*') if path.is_file())
@@ -55,6 +58,23 @@ def test_the_cloud_lies_on_the_walls(saved):
     np.testing.assert_allclose(vertices['red'].astype(int), vertices['blue'], atol=3)
     assert vertices['green'].std() > 10
     assert comments == ['comment in map, metres']
+
+
+def test_the_grid_is_read_by_the_rules_of_map_server(saved, true_poses):
+    """Walls are occupied, where the cameras went is free, and the unknown stays unknown."""
+    grid = read_floor_map(saved.path / 'grid.yaml')
+    row, column = np.nonzero(grid.cells == 100)
+    centres = grid.origin + (np.stack([column, row], axis=1) + 0.5) * grid.cell_m
+    walls = np.concatenate([centres - Room().lower[:2], centres - Room().upper[:2]], axis=1)
+    assert len(centres) > 100
+    assert np.quantile(np.abs(walls).min(axis=1), 0.9) < 0.06
+    # Where the second camera was, and half a metre ahead of it.
+    for ahead in (0.1, 0.5):
+        place = (true_poses[1] @ (0.0, 0.0, ahead, 1.0))[:2]
+        column, row = np.floor((place - grid.origin) / grid.cell_m).astype(int)
+        assert grid.cells[row, column] == 0
+    assert set(np.unique(grid.cells)) == {-1, 0, 100}
+    assert grid.cells[0, 0] == -1
 
 
 def test_the_trajectory_is_exact(saved, true_poses):
@@ -126,9 +146,11 @@ def test_the_images_of_a_colmap_model_see_each_other(saved):
 
 def test_a_quarter_metre_voxel_gives_a_coarse_cloud(session, tmp_path):
     """The map's parameters hold for the saved cloud."""
-    fine = save_session(session, tmp_path, frozenset({'ply'}), CONFIG)
-    coarse = save_session(session, tmp_path, frozenset({'ply'}), MapConfig(voxel_m=0.25))
-    none = save_session(session, tmp_path, frozenset({'ply'}), MapConfig(min_confidence=5.0))
+    fine = save_session(session, tmp_path, frozenset({'ply'}), CONFIG, GRID_CONFIG)
+    coarse = save_session(
+        session, tmp_path, frozenset({'ply'}), MapConfig(voxel_m=0.25), GRID_CONFIG)
+    none = save_session(
+        session, tmp_path, frozenset({'ply'}), MapConfig(min_confidence=5.0), GRID_CONFIG)
     counts = [len(read_ply(saved.path / 'cloud.ply')[0]) for saved in (fine, coarse, none)]
     assert counts[0] > 3 * counts[1] > 3 * counts[2] == 0
     assert [path.name for path in fine.path.iterdir()] == ['cloud.ply']
@@ -138,10 +160,11 @@ def test_several_cameras_have_files_and_intrinsics_of_their_own(tmp_path, sessio
     """And networks without confidence write none."""
     other = keyframe(9, true_poses[0], frame_id='rear', confidence=None)
     other = replace(other, intrinsics=INTRINSICS + np.diag([5.0, 5.0, 0.0]))
-    packed = pack(other, other.depth, Sim3.from_rigid(true_poses[0]))
-    both = replace(session, keyframes=(*session.keyframes, packed),
-                   poses=(*session.poses, packed.pose))
-    saved = save_session(both, tmp_path, frozenset({'npz', 'colmap', 'tum'}), CONFIG)
+    both = replace(
+        session, keyframes=(*session.keyframes, RecordedKeyframe.of(other)),
+        poses=(*session.poses, RecordedPose(
+            other.id, other.stamp_ns, other.frame_id, Sim3.from_rigid(true_poses[0]))))
+    saved = save_session(both, tmp_path, frozenset({'npz', 'colmap', 'tum'}), CONFIG, GRID_CONFIG)
     counts = [len(read_tum(saved.path / name)[0]) for name in (
         'trajectory.txt', 'trajectory_2.txt')]
     assert counts == [NUM_KEYFRAMES, 1]
@@ -154,16 +177,14 @@ def test_several_cameras_have_files_and_intrinsics_of_their_own(tmp_path, sessio
     assert [image.camera_id for image in model.images.values()] == [1] * NUM_KEYFRAMES + [2]
 
 
-def test_the_archive_thins_out_and_keeps_the_ends(true_poses):
+def test_the_record_thins_out_and_keeps_the_ends(true_poses):
     """Bounded at all times; poses outlive pictures."""
-    archive = Archive()
+    record = SessionRecord()
     for index in range(100):
-        packed = pack(keyframe(index, true_poses[0]), np.ones((HEIGHT, WIDTH), np.float32),
-                      Sim3.identity())
-        archive.add(packed, max_keyframes=10)
-        ids = [kept.pose.id for kept in archive.keyframes]
+        record.add(keyframe(index, true_poses[0]), np.eye(4), max_keyframes=10)
+        ids = [kept.id for kept in record.session().keyframes]
         assert len(ids) == min(index + 1, 10)
         assert (ids[0], ids[-1]) == (0, index)
-    assert [pose.id for pose in archive.poses] == list(range(100))
+    assert [pose.id for pose in record.session().poses] == list(range(100))
     gaps = np.diff(ids)
     assert gaps.max() <= 2 * gaps[:-1].min()

@@ -63,7 +63,8 @@ class Machine:
         """Choose within some memory; None: without a GPU."""
         return choose_model(
             PlanConfig(**config), Demand() if demand is None else demand, 504, fetch=self.fetch,
-            cost=None if gib is None else self.cost, budget_bytes=(gib or 0.0) * GIB)
+            cost=self.cost, budget_bytes=(16.0 if gib is None else gib) * GIB,
+            takes_smallest=gib is None)
 
 
 @pytest.mark.parametrize(('gib', 'allow_non_commercial', 'expected'), [
@@ -172,4 +173,17 @@ def test_without_a_gpu_the_smallest_published_one_is_taken():
     choice = Machine().choose(None)
     assert choice.model == 'da3-small' and 'without a GPU' in choice.reason
     # The next best is better than what is in the package.
-    assert Machine(missing=('da3-small',)).choose(None).model == 'da3-base'
+    machine = Machine(missing=('da3-small',))
+    assert machine.choose(None).model == 'da3-base'
+    # What cannot be had costs no probe.
+    assert machine.probed == [('da3-base', 504)]
+
+
+def test_without_a_gpu_the_resolution_is_planned():
+    demand = Demand(min_views=40, max_latency_s=0.06)
+    choice = Machine().choose(None, demand)
+    assert (choice.model, choice.size) == ('da3-small', 378)
+    assert Machine(too_large=('da3-small',)).choose(None).is_fallback
+    # One view at any resolution, since none is in time: the fastest.
+    late = Demand(min_views=40, max_latency_s=1e-6, floor_views=1)
+    assert Machine().choose(None, late).size == 280

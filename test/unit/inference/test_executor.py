@@ -156,7 +156,8 @@ def test_global_attention_sees_every_token(networks, monkeypatch):
     num_global = sum(network.config.is_global(i) for i in range(network.config.depth))
     num_local = network.config.depth - num_global
     assert sum(queries[2] for queries, _ in across) == num_global * num_views * tokens
-    assert sum(queries[0] for queries, _ in within) == num_local * num_views
+    # The reference view passes through the block that gives cameras once more.
+    assert sum(queries[0] for queries, _ in within) == num_local * num_views + 1
 
 
 def test_the_backbone_runs_once_for_a_window(networks, monkeypatch):
@@ -171,13 +172,13 @@ def test_the_backbone_runs_once_for_a_window(networks, monkeypatch):
 
     monkeypatch.setattr(network.backbone.pretrained, 'embed', spy)
     selections = []
-    select = Backbone.learnt_camera_tokens
+    select = Backbone.select_reference
 
     def spy_selection(self, class_tokens, strategy):
         selections.append(class_tokens.shape[:2])
         return select(self, class_tokens, strategy)
 
-    monkeypatch.setattr(Backbone, 'learnt_camera_tokens', spy_selection)
+    monkeypatch.setattr(Backbone, 'select_reference', spy_selection)
     run(network, random_window(7), chunks=Chunks(3, 2, 2))
     assert sum(embedded) == 7
     assert selections == [(1, 7)]

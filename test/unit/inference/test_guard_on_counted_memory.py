@@ -11,6 +11,7 @@ from da3_ros.errors import MemoryBudgetError
 from da3_ros.inference import InferenceEngine, memory_guard
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.mapping.config import KeyframeConfig, PipelineConfig, WindowConfig
+from da3_ros.mapping.frame_stream import FrameStream
 from da3_ros.mapping.keyframe import Frame
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.model.camera_head import Cameras
@@ -175,6 +176,32 @@ def test_a_formula_that_promises_too_much_never_reaches_the_caller(
     assert guard.run(random_window(2), None).depth.shape[1] == 2
 
 
+def test_memory_that_makes_windows_fast_is_given_back_where_it_is_short(gpu, guard):
+    window = random_window(6)
+    expected = guard.run(window)
+    assert guard._fast.held_bytes > 0
+    others = leave(gpu, guard, 8)
+    found = guard.run(window)
+    assert guard._fast.held_bytes == guard.num_shortages == 0
+    assert torch.allclose(found.depth, expected.depth, rtol=1e-5)
+    del others
+    guard.run(window)
+    assert guard._fast.held_bytes > 0
+
+
+def test_a_fast_window_that_runs_out_of_memory_runs_plainly(monkeypatch, guard):
+    window = random_window(6)
+    expected = guard.run(window)
+
+    def fail(*_, **__):
+        raise torch.cuda.OutOfMemoryError('CUDA out of memory (injected)')
+
+    monkeypatch.setattr(guard._fast, 'submit', fail)
+    found = guard.run(window)
+    assert guard._fast.held_bytes == 0 and guard.num_shortages == 1
+    assert torch.allclose(found.depth, expected.depth, rtol=1e-5)
+
+
 def test_refusals_keep_nothing_alive(gpu, guard):
     """A cycle through a traceback would hold the caller's tensors until the next collection."""
     def refused():
@@ -212,20 +239,19 @@ def test_a_stream_keeps_every_keyframe_while_memory_comes_and_goes(gpu, guard, n
         keyframe=KeyframeConfig(mode='time', min_interval_s=0.0, min_sharpness=0.0),
         window=WindowConfig(size=12, stride=3, min_views=2),
     )
-    pipeline = DepthPipeline(engine, config)
+    pipeline, stream = DepthPipeline(engine, config), FrameStream(config)
     kept, posed, sizes, others = [], [], [], None
     for i, image in enumerate(random_window(84, 28, 28, seed=3)):
         if i == 30:
             others = leave(gpu, guard, 5, (28, 28))
         if i == 45:
             others = None
-        instant = pipeline.select(Frame(stamp_ns=i * 10**8, image=image))
+        (instant,) = stream.take(Frame(stamp_ns=i * 10**8, image=image)).instants
         kept += [keyframe.id for keyframe in instant.keyframes]
         update = pipeline.add(instant)
         assert not update.dropped
         posed += [result.id for result in update.keyframes]
-        if update.window is not None:
-            sizes.append((i, update.window.num_views))
+        sizes += [(i, window.report.num_views) for window in update.windows]
     posed += [result.id for result in pipeline.flush().keyframes]
     assert others is None
     assert posed == kept and len(set(posed)) == len(posed)

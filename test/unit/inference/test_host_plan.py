@@ -4,6 +4,7 @@
 """What a machine without a GPU can hold and finish."""
 
 from dataclasses import replace
+import sys
 import time
 
 from da3_ros.errors import MemoryBudgetError, PredictionError
@@ -73,6 +74,22 @@ def test_tensors_are_counted_once_and_while_they_live():
     assert memory.held_bytes == 0
 
 
+def test_counting_does_not_bring_in_the_compiler(monkeypatch):
+    """It takes seconds and a hundred MiB of what is counted here."""
+    monkeypatch.setitem(sys.modules, 'torch._dynamo', None)
+
+    class Counted(CountedMemory):
+        """Has what torch makes of a class of this kind made anew."""
+
+        def __torch_dispatch__(self, *arguments):
+            """Pass it on."""
+            return super().__torch_dispatch__(*arguments)
+
+    with Counted() as memory:
+        kept = torch.zeros(1000)
+        assert memory.held_bytes == kept.nbytes
+
+
 def test_the_probe_predicts_what_a_window_holds():
     """Weights were there before; all that a larger window makes is counted."""
     torch.manual_seed(0)
@@ -92,12 +109,14 @@ def test_times_grow_with_the_views_and_with_their_pairs(monkeypatch):
     network = build_network('da3-tiny')
     executor = WindowExecutor(network)
     now = [0.0]
+    sizes = []
 
     def cost(num_views):
         return num_views * (3e-3 + num_views * 1e-3)
 
     def run(pixels):
         now[0] += cost(len(pixels))
+        sizes.append(len(pixels))
         raise PredictionError('black images may be all sky')
 
     executor.run = run
@@ -105,6 +124,8 @@ def test_times_grow_with_the_views_and_with_their_pairs(monkeypatch):
     monkeypatch.setattr(time, 'perf_counter', lambda: now[0])
     found = calibrate_on_host(network, executor, SIZE)
     assert found.seconds(12) == pytest.approx(cost(12))
+    # The node waits for it: nothing but what was counted warms it up.
+    assert sizes == [1]
 
 
 @pytest.mark.parametrize(('chunk', 'num_views'), [(20, 20), (5, 20), (5, 40)])

@@ -157,3 +157,13 @@ def test_an_image_in_the_place_of_one_that_is_gone_is_another_image():
         assert np.array_equal(found, preprocess([image], size=28).images)
         del image
     assert len(ids) < 50, 'no id came again: nothing is tested'
+
+
+def test_images_that_are_prepared_for_no_window_are_forgotten():
+    preprocessor = Preprocessor(size=28)
+    images = random_images(65, 30, 40)
+    gone = weakref.ref(images[0])
+    for image in images:
+        preprocessor.prepare(image)
+    del image, images[0]
+    assert gone() is None

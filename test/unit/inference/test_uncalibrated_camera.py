@@ -7,10 +7,10 @@ import logging
 
 from da3_ros.geometry import camera
 from da3_ros.inference import InferenceEngine
-from da3_ros.mapping.config import KeyframeConfig, PipelineConfig, WindowConfig
+from da3_ros.mapping.config import KeyframeConfig, PipelineConfig, RigConfig, WindowConfig
+from da3_ros.mapping.frame_stream import FrameStream
 from da3_ros.mapping.keyframe import Frame
 from da3_ros.mapping.pipeline import DepthPipeline
-from da3_ros.mapping.rig_config import RigConfig
 from da3_ros.mapping.update import DropReason
 import numpy as np
 import pytest
@@ -35,17 +35,13 @@ def run(name, calibrated, size):
     """Return what came out and what was dropped, by camera."""
     engine = InferenceEngine(build_reduced(name), device='cpu', size=56)
     window = WindowConfig(size=size, stride=1, min_views=2, num_cameras=2)
-    pipeline = DepthPipeline(engine, PipelineConfig(
+    config = PipelineConfig(
         keyframe=KeyframeConfig(mode='time', min_interval_s=0.0, min_sharpness=0.0),
-        rig=RigConfig(CAMERAS), window=window))
-    stream, updates = rig_frames(calibrated), []
-    for frame in stream:
-        instant = pipeline.select(frame)
-        while instant is not None:
-            updates.append(pipeline.add(instant))
-            instant = pipeline.ready()
-    while (instant := pipeline.release()) is not None:
-        updates.append(pipeline.add(instant))
+        rig=RigConfig(CAMERAS), window=window)
+    stream, pipeline, updates = FrameStream(config), DepthPipeline(engine, config), []
+    for frame in rig_frames(calibrated):
+        updates += [pipeline.add(instant) for instant in stream.take(frame).instants]
+    updates += [pipeline.add(instant) for instant in stream.release()]
     updates.append(pipeline.flush())
     return (
         [keyframe for update in updates for keyframe in update.keyframes],

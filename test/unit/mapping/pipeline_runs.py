@@ -5,22 +5,20 @@
 
 from da3_ros.geometry import robust
 from da3_ros.mapping.config import KeyframeConfig, PipelineConfig
+from da3_ros.mapping.frame_stream import FrameStream
 import numpy as np
 from perfect_engine import index_of
 
 EVERY_FRAME = PipelineConfig(keyframe=KeyframeConfig(mode='time', min_interval_s=0.0))
 
 
-def run(pipeline, stream):
+def run(pipeline, frames):
     """Feed every frame, then flush; return the updates."""
+    stream = FrameStream(pipeline.config)
     updates = []
-    for frame in stream:
-        instant = pipeline.select(frame)
-        while instant is not None:
-            updates.append(pipeline.add(instant))
-            instant = pipeline.ready()
-    while (instant := pipeline.release()) is not None:
-        updates.append(pipeline.add(instant))
+    for frame in frames:
+        updates += [pipeline.add(instant) for instant in stream.take(frame).instants]
+    updates += [pipeline.add(instant) for instant in stream.release()]
     updates.append(pipeline.flush())
     return updates
 
@@ -37,7 +35,17 @@ def dropped_keyframes(updates):
 
 def reports(updates):
     """Return the reports of the windows."""
-    return [update.window for update in updates if update.window is not None]
+    return [window.report for window in windows(updates) if window.report is not None]
+
+
+def windows(updates):
+    """Return what windows changed, in order."""
+    return [window for update in updates for window in update.windows]
+
+
+def loops(updates):
+    """Return the loops that were closed."""
+    return [window.loop for window in windows(updates) if window.loop is not None]
 
 
 def indices(keyframes):

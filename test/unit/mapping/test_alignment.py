@@ -114,6 +114,19 @@ def test_one_wrong_camera_does_not_move_the_others():
     np.testing.assert_allclose(found.rotation, expected.rotation, atol=2e-3)
 
 
+def test_pixels_that_contradict_the_scale_say_nothing_about_the_cameras():
+    """Those that one window sees right before the lens would leave only the centres to fit."""
+    reference, window = two_windows(MOTIONS['forward'])
+    expected = true_sim3(reference, window)
+    random = np.random.default_rng(8)
+    spread = np.linalg.norm(window[-1].world_T_camera[:3, 3] - window[0].world_T_camera[:3, 3])
+    for view in window:
+        view.world_T_camera[:3, 3] += 0.1 * spread * random.standard_normal(3)
+        view.depth[::3] *= 1e-3
+    found = align(reference, window, CONFIG).reference_S_window
+    np.testing.assert_allclose(found.rotation, expected.rotation, atol=0.02)
+
+
 def test_unknown_and_untrusted_pixels_do_not_count():
     reference, window = two_windows(MOTIONS['sideways'])
     expected = true_sim3(reference, window)

@@ -10,11 +10,13 @@ from da3_ros.errors import MemoryBudgetError
 from da3_ros.geometry import rigid
 from da3_ros.geometry.sim3 import fit_sim3
 from da3_ros.mapping.config import LoopConfig
+from da3_ros.mapping.frame_stream import FrameStream
 from da3_ros.mapping.pipeline import DepthPipeline
 import numpy as np
 from paths import length, trajectory_error
 from perfect_engine import frames, index_of, level_camera, PerfectEngine
-from pipeline_runs import EVERY_FRAME, published_scale
+from pipeline_runs import EVERY_FRAME, published_scale, reports
+from pipeline_runs import loops as loops_of
 import pytest
 
 LOOPS = replace(EVERY_FRAME, loop=LoopConfig(enabled=True, min_gap=40))
@@ -30,10 +32,12 @@ def two_laps(count):
 def run_updates(engine, config, truth):
     """Return the updates in pairs: of a keyframe, and of the look for loops that follows it."""
     pipeline = DepthPipeline(engine, config)
+    stream = FrameStream(config)
     pictures = [engine.room.image(pose) for pose in truth]
     updates = []
     for frame in frames(len(truth), pictures=pictures):
-        updates += [pipeline.add(pipeline.select(frame)), pipeline.close_loops()]
+        (instant,) = stream.take(frame).instants
+        updates += [pipeline.add(instant), pipeline.close_loops()]
         assert not updates[-1].keyframes
     return updates
 
@@ -45,7 +49,7 @@ def run(engine, config, truth):
     for update, closed in zip(updates[::2], updates[1::2], strict=True):
         in_odom += [keyframe.odom_T_camera for keyframe in update.keyframes]
         in_map += [closed.map_T_odom @ keyframe.odom_T_camera for keyframe in update.keyframes]
-    return in_odom, in_map, [update.loop for update in updates if update.loop is not None]
+    return in_odom, in_map, loops_of(updates)
 
 
 @pytest.fixture(scope='module')
@@ -86,7 +90,7 @@ def test_no_step_in_odom_is_off_by_a_centimetre_when_a_loop_closes(seed):
     truth = two_laps(NUM_FRAMES)
     engine = PerfectEngine(truth, drift=0.02, noise=0.01, outliers=0.2, seed=seed)
     updates = run_updates(engine, LOOPS, truth)
-    assert sum(update.loop is not None for update in updates) > 1
+    assert len(loops_of(updates)) > 1
     posed = [keyframe for update in updates for keyframe in update.keyframes]
     unit = published_scale(posed[0], engine)
     for last, new in pairwise(posed):
@@ -125,12 +129,12 @@ def test_a_stretch_that_was_lost_is_joined_when_the_camera_comes_back():
 
     truth = two_laps(NUM_FRAMES)
     updates = run_updates(Blinded(truth, noise=0.01), LOOPS, truth)
-    placements = [update.window.placement for update in updates if update.window is not None]
+    placements = [report.placement for report in reports(updates)]
     assert placements[-1].segment > 1
     assert all(placement.tied_segment is None for placement in placements)
     posed = [keyframe for update in updates for keyframe in update.keyframes]
     in_odom = {keyframe.id: keyframe.odom_T_camera for keyframe in posed}
-    path = [update.loop.path for update in updates if update.loop is not None][-1]
+    path = loops_of(updates)[-1].path
     in_map = {pose.id: pose.map_T_camera for pose in path}
     good = [i for i in sorted(in_map) if i not in range(30, 56)]
     true = [truth[i] for i in good]
@@ -159,13 +163,14 @@ def test_places_that_look_alike_but_are_elsewhere_close_no_loop():
 
     engine = Deceived(truth, camera_noise=0.002)
     pictures = [engine.room.image(truth[i % 75]) for i in range(150)]
-    pipeline = DepthPipeline(engine, LOOPS)
-    loops = []
+    pipeline, stream = DepthPipeline(engine, LOOPS), FrameStream(LOOPS)
+    closed = []
     for frame in frames(150, pictures=pictures):
-        pipeline.add(pipeline.select(frame))
-        loops.append(pipeline.close_loops().loop)
+        (instant,) = stream.take(frame).instants
+        pipeline.add(instant)
+        closed.append(pipeline.close_loops())
     assert engine.num_joint > 0
-    assert not any(loops)
+    assert not loops_of(closed)
 
 
 def test_off_by_default_and_then_nothing_is_inferred_twice():

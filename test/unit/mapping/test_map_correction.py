@@ -8,12 +8,13 @@ from dataclasses import replace
 from da3_ros.geometry.sim3 import fit_sim3, Sim3
 from da3_ros.mapping.config import WindowConfig
 from da3_ros.mapping.correction import MapCorrection
+from da3_ros.mapping.frame_stream import FrameStream
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.mapping.points import observe, WeightedPoints
 import numpy as np
 from paths import curve, trajectory_error
 from perfect_engine import frames, PerfectEngine, Room
-from pipeline_runs import EVERY_FRAME, posed_keyframes, reports, run
+from pipeline_runs import EVERY_FRAME, loops, posed_keyframes, reports, run, windows
 import pytest
 from test_loop_closure import LOOPS, two_laps
 
@@ -26,14 +27,15 @@ class Recorder:
     def __init__(self, config, truth) -> None:
         """Drive."""
         engine = PerfectEngine(truth, camera_noise=0.004, drift=0.02, noise=0.01, seed=3)
-        pipeline = DepthPipeline(engine, config)
+        pipeline, stream = DepthPipeline(engine, config), FrameStream(config)
         self.poses, self.paths = {}, []
         self.points = []
         for frame in frames(len(truth), pictures=[engine.room.image(pose) for pose in truth]):
-            self._add(pipeline.add(pipeline.select(frame)))
+            (instant,) = stream.take(frame).instants
+            self._add(pipeline.add(instant))
             closed = pipeline.close_loops()
-            if closed.loop is not None:
-                self._correct(closed.loop)
+            for loop in loops([closed]):
+                self._correct(loop)
                 newest = closed.map_T_odom @ self._newest.odom_T_camera
                 np.testing.assert_allclose(
                     self.poses[self._newest.id].rigid_part(), newest, atol=1e-6)
@@ -100,11 +102,11 @@ def test_a_lost_segment_that_is_tied_again_takes_its_keyframes_along():
     nonsense = {keyframe.id for keyframe in posed_keyframes(updates) if keyframe.segment == 1}
     assert len(nonsense) == config.window.stride
     before, after = {}, {}
-    for update in updates:
-        if update.window is not None and update.window.placement.correction is not None:
-            after = {id_: ties[0].move_of(id_) @ pose for id_, pose in after.items()}
-        for keyframe in update.keyframes:
-            pose = Sim3.from_rigid(update.map_T_odom @ keyframe.odom_T_camera)
+    for window in windows(updates):
+        if window.correction is not None:
+            after = {id_: window.correction.move_of(id_) @ pose for id_, pose in after.items()}
+        for keyframe in window.keyframes:
+            pose = Sim3.from_rigid(window.map_T_odom @ keyframe.odom_T_camera)
             before[keyframe.id] = after[keyframe.id] = pose
 
     def error(poses):

@@ -9,6 +9,7 @@ import tracemalloc
 
 from da3_ros.geometry import camera, rigid
 from da3_ros.mapping.config import WindowConfig
+from da3_ros.mapping.frame_stream import FrameStream
 from da3_ros.mapping.pipeline import DepthPipeline
 import numpy as np
 from paths import curve, length, PATHS, trajectory_error
@@ -134,14 +135,16 @@ def test_a_network_without_cameras_gives_depth_alone():
 def test_windows_of_one_view_give_depth_at_once_and_claim_no_poses(is_metric):
     engine = PerfectEngine(curve(9), random_gauge=not is_metric, is_metric=is_metric)
     window = WindowConfig(size=1, stride=1, min_views=1)
-    pipeline = DepthPipeline(engine, replace(EVERY_FRAME, window=window))
+    config = replace(EVERY_FRAME, window=window)
+    pipeline, stream = DepthPipeline(engine, config), FrameStream(config)
     units = set()
     for index, frame in enumerate(frames(9)):
-        update = pipeline.add(pipeline.select(frame))
+        (instant,) = stream.take(frame).instants
+        update = pipeline.add(instant)
         (keyframe,) = update.keyframes
         assert keyframe.stamp_ns == frame.stamp_ns
         assert (keyframe.has_pose, keyframe.is_metric) == (False, is_metric)
-        assert update.window.placement.rejection is None
+        assert update.windows[0].report.placement.rejection is None
         np.testing.assert_array_equal(keyframe.odom_T_camera[:3, 3], 0.0)
         ratio = keyframe.depth / engine.room.depth(engine.poses[index])
         np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-5)
@@ -152,14 +155,15 @@ def test_windows_of_one_view_give_depth_at_once_and_claim_no_poses(is_metric):
 
 def test_memory_stays_flat():
     engine = PerfectEngine(curve(160, step_m=0.01))
-    pipeline = DepthPipeline(engine, EVERY_FRAME)
-    stream = frames(160)
+    pipeline, stream = DepthPipeline(engine, EVERY_FRAME), FrameStream(EVERY_FRAME)
+    images = frames(160)
     tracemalloc.start()
     try:
         held = []
         for _ in range(2):
-            for frame in islice(stream, 80):
-                pipeline.add(pipeline.select(frame))
+            for frame in islice(images, 80):
+                (instant,) = stream.take(frame).instants
+                pipeline.add(instant)
             engine.windows.clear()
             held.append(tracemalloc.get_traced_memory()[0])
     finally:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from da3_ros.errors import MemoryBudgetError, PredictionError
+from da3_ros.mapping.config import WindowConfig
+from da3_ros.mapping.frame_stream import FrameStream
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.mapping.update import DropReason
 import numpy as np
@@ -49,7 +51,7 @@ def test_a_window_that_does_not_fit_is_retried_smaller_and_nothing_is_lost():
     posed = posed_keyframes(updates)
     assert indices(posed) == list(range(40))
     assert {keyframe.segment for keyframe in posed} == {0}
-    assert updates[-1].window.max_views <= 4
+    assert reports(updates)[-1].max_views <= 4
     error = trajectory_error([keyframe.odom_T_camera for keyframe in posed], truth)
     assert error < 1e-4 * length(truth)
 
@@ -96,10 +98,11 @@ def test_a_programming_error_comes_through_once():
     def bug(call, _):
         return TypeError('bug') if call == 2 else None
 
-    pipeline = DepthPipeline(FailingEngine(curve(12), bug), EVERY_FRAME)
-    stream = [pipeline.select(frame) for frame in frames(12)]
+    pipeline, stream = DepthPipeline(FailingEngine(curve(12), bug), EVERY_FRAME), FrameStream(
+        EVERY_FRAME)
+    instants = [instant for frame in frames(12) for instant in stream.take(frame).instants]
     posed, dropped, num_raised = [], [], 0
-    for instant in stream:
+    for instant in instants:
         try:
             update = pipeline.add(instant)
         except TypeError:
@@ -110,6 +113,58 @@ def test_a_programming_error_comes_through_once():
     posed += pipeline.flush().keyframes
     assert num_raised == 1
     assert sorted([k.id for k in posed] + [k.id for k in dropped]) == list(range(12))
+
+
+def test_a_fault_in_the_last_windows_of_a_session_costs_one_of_them():
+    """Memory is short, so that there are several; and the next session begins all the same."""
+    def bug(call, num_views):
+        return TypeError('bug') if call == 4 else (
+            MemoryBudgetError('full') if num_views > 2 else None)
+
+    window = WindowConfig(size=8, stride=7, min_views=8)
+    config = replace(EVERY_FRAME, window=window)
+    pipeline, stream = DepthPipeline(FailingEngine(curve(12), bug), config), FrameStream(config)
+    instants = [instant for frame in frames(7) for instant in stream.take(frame).instants]
+    for instant in instants[:6]:
+        assert not pipeline.add(instant).windows
+    with pytest.raises(TypeError):
+        pipeline.add(replace(instants[6], new_session='test'))
+    update = pipeline.take_update()
+    num_lost = len(update.dropped)
+    assert 0 < num_lost <= 2
+    assert {each.reason for each in update.dropped} == {DropReason.INFERENCE_FAILED}
+    assert len(update.keyframes) == 6 - num_lost
+    assert [keyframe.id for keyframe in pipeline.flush().keyframes] == [6]
+
+
+def test_a_fault_after_a_window_was_placed_loses_nothing(monkeypatch):
+    """While places are remembered, say: its keyframes are told once, the next ones come out."""
+    class Forgetful:
+        """Fail to remember a window once."""
+
+        num_calls = 0
+
+        def note(self, _placement, _new_views):
+            self.num_calls += 1
+            if self.num_calls == 2:
+                raise TypeError('bug')
+
+    pipeline, stream = DepthPipeline(PerfectEngine(curve(12)), EVERY_FRAME), FrameStream(
+        EVERY_FRAME)
+    monkeypatch.setattr(pipeline, '_loops', Forgetful())
+    instants = [instant for frame in frames(12) for instant in stream.take(frame).instants]
+    # A session that begins would make another closer of loops.
+    updates, num_raised = [], 0
+    for instant in (replace(instant, new_session=None) for instant in instants):
+        try:
+            updates.append(pipeline.add(instant))
+        except TypeError:
+            num_raised += 1
+            updates.append(pipeline.take_update())
+    updates.append(pipeline.flush())
+    assert num_raised == 1
+    assert [keyframe.id for keyframe in posed_keyframes(updates)] == list(range(12))
+    assert not dropped_keyframes(updates)
 
 
 @pytest.mark.parametrize('name', ['depth', 'confidence', 'intrinsics', 'poses'])
@@ -129,15 +184,17 @@ def test_a_prediction_without_finite_numbers_is_a_failed_window(name, value):
 
 
 def test_reset_starts_at_the_origin_and_tells_what_it_dropped():
-    pipeline = DepthPipeline(PerfectEngine(curve(40)), EVERY_FRAME)
-    stream = list(frames(40))
-    for frame in stream[:8]:
-        pipeline.add(pipeline.select(frame))
+    pipeline, stream = DepthPipeline(PerfectEngine(curve(40)), EVERY_FRAME), FrameStream(
+        EVERY_FRAME)
+    instants = [instant for frame in frames(40) for instant in stream.take(frame).instants]
+    for instant in instants[:8]:
+        pipeline.add(instant)
     waiting = [keyframe.id for keyframe in pipeline.waiting]
     assert waiting
-    pipeline.reset('test')
-    updates = run(pipeline, stream[8:])
-    assert [keyframe.id for keyframe in dropped_keyframes(updates)] == waiting
+    dropped = pipeline.reset('test').dropped
+    assert [keyframe.id for keyframe in dropped] == waiting
+    assert {keyframe.reason for keyframe in dropped} == {DropReason.RESET}
+    updates = [pipeline.add(instant) for instant in instants[8:]]
     first = posed_keyframes(updates)[0]
     assert first.segment == 1
     np.testing.assert_allclose(first.odom_T_camera[:3, 3], 0.0, atol=1e-9)

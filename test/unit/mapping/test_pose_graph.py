@@ -115,3 +115,29 @@ def test_priors_set_the_unit_of_everything(random):
     ratio = [solved[number].scale / truth[number].scale for number in numbers]
     assert ratio == pytest.approx(np.ones(20), abs=0.03)
     assert optimise(start, edges).nodes[0].scale == pytest.approx(start[0].scale)
+
+
+def test_one_prior_that_is_wrong_altogether_moves_little(random):
+    truth = ring(20)
+    numbers = list(truth)
+    edges = [edge(truth, a, b) for a, b in pairwise(numbers)]
+    priors = [
+        ScalePrior(number, np.log(node.scale) + 0.02 * random.standard_normal(), 0.02)
+        for number, node in truth.items()
+    ]
+    priors[7] = ScalePrior(numbers[7], np.log(truth[numbers[7]].scale) + 3.0, 0.02)
+    solved = optimise(truth, edges, priors).nodes
+    ratio = [solved[number].scale / truth[number].scale for number in numbers]
+    assert ratio == pytest.approx(np.ones(20), abs=0.03)
+
+
+def test_an_edge_is_the_same_from_both_ends(random):
+    truth = ring(5)
+    link = edge(truth, 0, 10, small_sim3(random, 0.1))
+    start = {0: truth[0], 10: truth[10]}
+    other = {10: truth[10], 0: truth[0]}
+    assert optimise(other, [link.reversed()]).cost == pytest.approx(0.0, abs=1e-6)
+    there, back = optimise(start, [link]).nodes, optimise(other, [link.reversed()]).nodes
+    np.testing.assert_allclose(
+        (there[0].inverse() @ there[10]).translation, (back[0].inverse() @ back[10]).translation,
+        atol=1e-6)

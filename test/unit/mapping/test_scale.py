@@ -10,7 +10,6 @@ import math
 from da3_ros.geometry import rigid
 from da3_ros.mapping.config import ScaleConfig
 from da3_ros.mapping.pipeline import DepthPipeline
-from da3_ros.mapping.scale import ScaleFilter, ScaleMeasurement
 import numpy as np
 from paths import length, PATHS, trajectory_error
 from perfect_engine import frames, level_camera, PerfectEngine
@@ -186,27 +185,3 @@ def test_given_poses_condition_the_network_and_give_metres():
     assert conditioned[0] and not all(conditioned)
     assert all(keyframe.is_metric for keyframe in posed)
     assert trajectory_error([k.odom_T_camera for k in posed], truth) < 1e-4 * length(truth)
-
-
-def test_the_filter_weighs_by_uncertainty_and_refuses_outliers_but_not_for_ever():
-    scale = ScaleFilter(ScaleConfig(source='tf'))
-    scale.update(ScaleMeasurement(math.log(2.0), 0.1), chain_scale=1.0)
-    scale.update(ScaleMeasurement(math.log(3.0), 0.01), chain_scale=1.5)
-    assert scale.estimate.metres_per_unit == pytest.approx(2.0)
-    assert scale.estimate.sigma == pytest.approx(0.01, rel=0.01)
-    for _ in range(4):
-        scale.update(ScaleMeasurement(math.log(5.0), 0.01), chain_scale=1.0)
-        assert scale.estimate.metres_per_unit == pytest.approx(2.0)
-    for _ in range(2):
-        scale.update(ScaleMeasurement(math.log(5.0), 0.01), chain_scale=1.0)
-    assert scale.estimate.metres_per_unit == pytest.approx(5.0)
-
-
-def test_a_lost_unit_is_not_metric_until_it_is_regained():
-    scale = ScaleFilter(ScaleConfig(source='fixed', fixed_factor=2.0))
-    assert scale.estimate.is_metric
-    scale.lose_unit()
-    assert not scale.estimate.is_metric
-    scale.regain_unit(1.3)
-    assert scale.estimate.is_metric
-    assert scale.estimate.metres_per_unit == pytest.approx(2.0)

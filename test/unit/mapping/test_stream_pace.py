@@ -125,6 +125,16 @@ def test_what_waits_no_longer_than_its_age_makes_windows_more_frequent():
     assert stream.run(2.0, num_windows=60)[-1][0] in range(10, 17)
 
 
+def test_a_large_window_has_half_of_the_greatest_age():
+    """What was planned by its latency alone is not had before keyframes may wait for it."""
+    plan = WindowConfig(size=60, stride=20, max_age_s=1.0, is_paced=True, max_latency_s=1.0)
+    for max_age_s, expected in ((1.0, range(24, 43)), (FOR_EVER_S, (60,))):
+        stream = Stream(
+            StreamPace(replace(plan, max_age_s=max_age_s)), view_s=1 / 120, pair_s=1 / 7200)
+        size, _ = stream.run(2.0, num_windows=60)[-1]
+        assert size in expected
+
+
 def test_windows_are_not_more_frequent_than_keyframes():
     """One in five seconds, whatever their greatest age."""
     stream = Stream(StreamPace(replace(PLAN, max_age_s=1.0)), view_s=0.08)
@@ -191,6 +201,42 @@ def test_a_new_session_has_a_rate_of_its_own():
     assert pace.rate_hz is None
 
 
+# As a node has it that started while its processor was busy: four views, where 24 fit.
+BUSY_START = replace(PLAN, stride=1, first_views=4, max_latency_s=1.0)
+
+
+def test_windows_grow_that_were_planned_while_the_machine_was_busy():
+    stream = Stream(StreamPace(BUSY_START), view_s=0.05)
+    sizes = stream.run(0.5, num_windows=60)
+    assert sizes[0] == (4, 1) and 12 <= sizes[-1][0] <= 20
+    # Overlaps keep their share.
+    assert sizes[-1][1] == sizes[-1][0] // 4
+    assert stream.cost(sizes[-1][0]) <= 1.0
+    assert len(set(sizes[40:])) == 1
+
+
+def test_windows_that_take_no_time_grow_to_what_fits_and_no_further():
+    sizes = Stream(StreamPace(BUSY_START), view_s=1e-3).run(1.0, num_windows=60)
+    assert sizes[-1] == (24, 6)
+
+
+@pytest.mark.parametrize('view_s', [0.24, 0.36])
+def test_windows_that_take_what_was_planned_or_little_more_stay(view_s):
+    assert set(Stream(StreamPace(BUSY_START), view_s=view_s).run(0.1, num_windows=30)) == {(4, 1)}
+
+
+def test_windows_that_take_much_longer_than_they_may_become_smaller_and_come_back():
+    """Other work on the processor makes all of it three times as slow for a while."""
+    plan = replace(PLAN, size=12, stride=4, max_latency_s=1.0)
+    stream = Stream(StreamPace(plan), view_s=0.08)
+    assert set(stream.run(0.1, num_windows=12)) == {(12, 4)}
+    stream.view_s *= 3.0
+    sizes = stream.run(0.1, num_windows=30)
+    assert sizes[-1][0] == 6 and stream.cost(6) <= 1.5 and len(set(sizes[12:])) == 1
+    stream.view_s /= 3.0
+    assert stream.run(0.1, num_windows=40)[-1] == (12, 4)
+
+
 def test_sizes_that_were_asked_for_stay():
     pace = StreamPace(replace(PLAN, is_paced=False))
     assert set(Stream(pace, view_s=10.0).run(10.0, num_windows=20)) == {(24, 8)}
@@ -210,17 +256,18 @@ def test_the_pipeline_runs_smaller_windows_and_loses_nothing():
     plan = replace(PLAN, size=12, stride=4)
     config = PipelineConfig(KeyframeConfig(mode='time', min_interval_s=0.0), plan)
     pipeline = DepthPipeline(SlowEngine(curve(num_frames)), config)
-    posed, sizes, news, waits = [], [], [], []
+    posed, sizes, paced, news, waits = [], [], [], [], []
     for i, image in enumerate(frames(num_frames)):
         # A thousand in a second.
         keyframe = Keyframe(i, image, selected_s=100.0 + 0.001 * i)
         update = pipeline.add(Instant((keyframe,)))
         posed += [result.id for result in update.keyframes]
+        sizes += [window.report.num_views for window in update.windows]
+        paced += [window.report.paced_views for window in update.windows]
+        news += [window.report.num_new for window in update.windows]
         waits.append(len(pipeline.waiting))
-        if update.window is not None:
-            sizes.append(update.window.num_views)
-            news.append(update.window.num_new)
     posed += [result.id for result in pipeline.flush().keyframes]
     assert posed == list(range(num_frames))
     assert max(sizes) == 12 and sizes[-2] == 4
+    assert (paced[0], paced[-2]) == (12, 4)
     assert news[-2] == 2 and max(waits[-6:]) == 1

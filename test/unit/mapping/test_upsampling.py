@@ -47,6 +47,8 @@ def test_edges_lie_where_the_large_image_has_them(unit):
         return (np.abs(candidate - truth) > 0.1 * truth).mean()
 
     assert wrong(found) < wrong(blurred) / 4
+    repeated = cv2.resize(depth, LARGE[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    assert wrong(found) < wrong(repeated) / 3
     between = (found > 1.6 * unit) & (found < 3.5 * unit)
     assert not between.any()
 

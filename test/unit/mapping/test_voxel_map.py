@@ -220,3 +220,102 @@ def test_a_closed_loop_brings_two_copies_of_a_wall_together():
     assert doubled > 1.6 * alone
     fused.correct(MapCorrection.of([(0, Sim3.identity()), (100, drift.inverse())]))
     assert len(fused.points(CONFIG)) < 1.15 * alone
+
+
+def see(fused, view, depth, map_S_camera, config):
+    """Add what a keyframe sees, and note what it looks through."""
+    fused.add(observe(view, depth, frame_S_camera=map_S_camera, min_confidence=1.0, limit=np.inf),
+              map_S_camera.translation, config)
+    fused.look(view, depth, map_S_camera, config)
+
+
+def look_around(fused, numbers, *, box_m=None, noise=0.0, wrong=(), config=CONFIG):
+    """See a room from a place that moves a little; a box may stand before the camera."""
+    room, random = Room(), np.random.default_rng(0)
+    for number in numbers:
+        pose = level_camera((0.02 * (number % 10), 0.0, 0.0), 0.05 * (number % 4))
+        view = keyframe(number, pose, room)
+        depth = view.depth * (1.0 + noise * random.standard_normal(view.depth.shape))
+        if box_m is not None:
+            depth[16:32, 20:44] = box_m - pose[0, 3]
+        if number in wrong:
+            depth[:] = 50.0
+        see(fused, view, depth.astype(np.float32), Sim3.from_rigid(pose), config)
+    return fused.points(config)
+
+
+def in_the_way(points):
+    """Return which points are of the box, between the camera and the wall ahead."""
+    return (points.positions[:, 0] > 1.0) & (points.positions[:, 0] < 4.0) & (
+        np.abs(points.positions[:, 1]) < 1.5) & (points.positions[:, 2] > -1.0) & (
+        points.positions[:, 2] < 1.0)
+
+
+@pytest.mark.parametrize('ask_between', [False, True])
+def test_what_went_away_is_forgotten_and_the_walls_stay(ask_between):
+    """A box before the camera, which others look through afterwards; all merged at once or not."""
+    fused = VoxelMap()
+    with_box = look_around(fused, range(5), box_m=2.5)
+    assert in_the_way(with_box).sum() > 100
+    steps = [range(5, 9), range(9, 40)] if ask_between else [range(5, 40)]
+    for numbers in steps:
+        after = look_around(fused, numbers)
+    assert in_the_way(after).sum() == 0
+    never = VoxelMap()
+    without = look_around(never, range(40))
+    assert len(after) > 0.98 * len(without)
+
+
+def test_one_wrong_keyframe_carves_nothing_and_neither_do_a_few_far_apart():
+    fused = VoxelMap()
+    before = len(look_around(fused, range(20)))
+    for number in range(20, 60, 5):
+        look_around(fused, range(number, number + 5), wrong=[number])
+    seen = fused.points(CONFIG)
+    assert (seen.positions[:, 0] < 10.0).sum() > 0.98 * before
+
+
+def test_noise_does_not_carve_walls():
+    """Three percent of noise leaves what a map without carving has, but for single points."""
+    fused, kept = VoxelMap(), VoxelMap()
+    room, random = Room(), np.random.default_rng(1)
+    for number in range(30):
+        pose = level_camera((0.02 * number, 0.0, 0.0), 0.0)
+        view = keyframe(number, pose, room)
+        depth = (view.depth * (1.0 + 0.03 * random.standard_normal(view.depth.shape))).astype(
+            np.float32)
+        see(fused, view, depth, Sim3.from_rigid(pose), CONFIG)
+        kept.add(observe(view, depth, frame_S_camera=Sim3.from_rigid(pose), min_confidence=1.0,
+                         limit=np.inf), pose[:3, 3], CONFIG)
+    assert len(fused.points(CONFIG)) > 0.97 * len(kept.points(CONFIG))
+
+
+@pytest.mark.parametrize('ahead, stays', [(np.nan, True), (np.inf, False), (2.6, True)])
+def test_only_what_is_known_to_be_free_is_carved(ahead, stays):
+    """Unknown depth carves nothing, the sky all, and what is just behind a point nothing."""
+    fused, room = VoxelMap(), Room()
+    look_around(fused, range(3), box_m=2.5)
+    pose = level_camera((0.0, 0.0, 0.0), 0.0)
+    for number in range(3, 9):
+        view = keyframe(number, pose, room)
+        see(fused, view, np.full_like(view.depth, ahead), Sim3.from_rigid(pose), CONFIG)
+    boxed = fused.points(CONFIG)
+    assert ((in_the_way(boxed) & (boxed.seen_by < 3)).sum() > 50) == stays
+
+
+def test_a_correction_moves_what_keyframes_look_through():
+    """Looks that wait to be merged move with their keyframe, and change their unit with it."""
+    fused, room = VoxelMap(), Room()
+    move = Sim3(2.0, Rotation.from_euler('z', 1.0).as_matrix(), np.array([3.0, 0.0, 0.0]))
+    look_around(fused, range(3), box_m=2.5)
+    pose = level_camera((0.0, 0.0, 0.0), 0.0)
+    for number in range(3, 8):
+        see(fused, keyframe(number, pose, room), room.depth(pose).astype(np.float32),
+            Sim3.from_rigid(pose), CONFIG)
+    fused.correct(MapCorrection.of([(0, move)]))
+    points = fused.points(CONFIG)
+    back = WeightedPoints(
+        move.inverse().transform_points(points.positions.astype(np.float64)).astype(np.float32),
+        points.colours, points.weights, points.counts, points.seen_by)
+    assert in_the_way(back).sum() == 0
+    assert len(points) > 1000

@@ -5,6 +5,7 @@
 
 from dataclasses import replace
 import hashlib
+import json
 import logging
 
 from da3_ros.errors import WeightsError
@@ -160,6 +161,15 @@ def test_a_config_that_is_broken_or_of_others(tmp_path, weights):
         load_weights(build(), tmp_path)
 
 
+@pytest.mark.parametrize('spelling', [
+    'DA3-Large', 'da3_large', ' da3-large\n', 'depth-anything/DA3-LARGE-1.1'])
+def test_a_config_names_its_variant_in_more_than_one_spelling(tmp_path, weights, spelling):
+    save_file(weights, tmp_path / 'model.safetensors')
+    (tmp_path / 'config.json').write_text(json.dumps({'model_name': spelling}))
+    with pytest.raises(WeightsError, match=r'config\.json says da3-large'):
+        load_weights(build(), tmp_path)
+
+
 def test_the_hub_s_id_of_another_variant_is_refused(tmp_path, monkeypatch):
     cached_repository(tmp_path, monkeypatch, 'depth-anything--DA3MONO-LARGE')
     with pytest.raises(WeightsError, match='weights of da3metric-large: the hub says da3mono'):
@@ -224,7 +234,9 @@ def test_files_of_other_kinds(tmp_path):
         load_weights(build('meta'), tmp_path / 'other.pt')
 
 
-@pytest.mark.parametrize('source', ['a.safetensors', 'weights/a.pt', '/nowhere/at/all'])
+@pytest.mark.parametrize('source', [
+    'a.safetensors', 'weights/a.pt', '/nowhere/at/all', '~nobody-of-this-name/a.pt', 'a' * 5000,
+])
 def test_missing_files(tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(WeightsError, match=f'{source}: no such file'):

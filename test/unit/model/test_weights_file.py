@@ -102,7 +102,8 @@ def test_shards(index):
     ('{"weight_map": {"a": "../0.safetensors"}}', 'beside it'),
     ('{"weight_map": {"a": "/etc/passwd"}}', 'beside it'),
     ('{"weight_map": {"a": "2.safetensors"}}', r'shard 2\.safetensors is not there'),
-], ids=range(11))
+    ('{"weight_map": {"a": ""}}', 'beside it'), ('{"weight_map": {"a": ".."}}', 'is not there'),
+], ids=range(13))
 def test_indices_that_cannot_be_followed(index, content, message):
     index.write_text(content, encoding='latin-1')
     with pytest.raises(WeightsError, match=rf'index\.json: .*{message}'):
@@ -125,6 +126,7 @@ def test_two_shards_with_one_name_are_refused(index):
     ({'a': torch.eye(3).to_sparse_csr()}, 'a is no plain tensor: got torch.sparse_csr'),
     ({'a': torch.ones(2, device='meta')}, 'a is no plain tensor: got meta'),
     ({'a': torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)}, 'no plain tensor'),
+    ({'a': torch.nested.nested_tensor([torch.ones(2)])}, 'no plain tensor'),
     ({'a': torch.ones(2, dtype=torch.int64)}, r'a is of torch\.int64, expected floating point'),
     ({'a': torch.ones(2, dtype=torch.complex64)}, r'a is of torch\.complex64'),
     ({'a': torch.ones(2, dtype=torch.bool)}, r'a is of torch\.bool'),

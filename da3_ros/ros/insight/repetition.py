@@ -1,0 +1,71 @@
+# Copyright 2026 The da3_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What happens again and again is told ever more seldom, with how often it happened."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+import time
+
+THROTTLE_S = 60.0
+"""What a camera does wrong with every image is told so often at most."""
+
+_BURST = 2
+_PAUSE_S = 60.0
+
+
+@dataclass
+class _Kind:
+    """
+    One kind of line.
+
+    :param told_s: when the last one was told.
+    :param num_told: of them in a row.
+    :param pause_s: so long the next one is held back.
+    :param num_held: held back since the last one.
+    """
+
+    told_s: float
+    num_told: int = 0
+    pause_s: float = 0.0
+    num_held: int = 0
+
+
+class Repetition:
+    """
+    Decide which lines of a kind are told.
+
+    The first two are, then one after a minute, two minutes, four and so on. What was quiet for a
+    whole pause is news again.
+    """
+
+    def __init__(self, *, now_s: Callable[[], float] = time.monotonic) -> None:
+        """
+        Know nothing yet.
+
+        :param now_s: tells real time.
+        """
+        self._now_s = now_s
+        self._kinds: dict[Hashable, _Kind] = {}
+
+    def num_held(self, kind: Hashable) -> int | None:
+        """
+        Take note of a line.
+
+        :param kind: that it is of.
+        :returns: how many were held back since the last one, or None to hold this one back too.
+        """
+        now_s = self._now_s()
+        known = self._kinds.setdefault(kind, _Kind(now_s))
+        waited_s = now_s - known.told_s
+        if waited_s < known.pause_s:
+            known.num_held += 1
+            return None
+        num_held = known.num_held
+        if known.pause_s > 0.0 and not num_held:
+            known.num_told, known.pause_s = 0, 0.0
+        known.told_s, known.num_held = now_s, 0
+        known.num_told += 1
+        if known.num_told >= _BURST:
+            known.pause_s = max(2.0 * known.pause_s, _PAUSE_S)
+        return num_held

@@ -1,0 +1,153 @@
+# Copyright 2026 The da3_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Which loops the graph of places takes, with priors in it and after many were forgotten."""
+
+from itertools import pairwise
+import math
+
+from da3_ros.geometry import rigid
+from da3_ros.geometry.sim3 import Sim3
+from da3_ros.mapping.alignment import Alignment, Constraint
+from da3_ros.mapping.correction import MapCorrection
+from da3_ros.mapping.metres import ScaleMeasurement
+from da3_ros.mapping.place import Place, PlaceView
+from da3_ros.mapping.place_graph import PlaceGraph
+from da3_ros.mapping.samples import ViewSamples
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+SIGMA = 0.01
+FIT = Alignment(Sim3.identity(), 0.01, 1.0, SIGMA, SIGMA, 4)
+
+
+def place(number):
+    """Remember a window whose only keyframe has the same number."""
+    samples = ViewSamples(
+        number, np.ones(1), np.ones(1), np.array([[0.0, 0.0, 1.0]]), np.eye(4))
+    view = PlaceView(number, b'', np.eye(3), samples)
+    return Place(number, Sim3.identity(), (view,), np.zeros((1, 2), np.float32), 1.0)
+
+
+def circle(count):
+    """Return true poses on a circle."""
+    return [Sim3.from_rigid(rigid.from_rotation_translation(
+        Rotation.from_euler('z', angle).as_matrix(),
+        np.array([3.0 * np.cos(angle), 3.0 * np.sin(angle), 0.0])))
+        for angle in np.linspace(0.0, 2.0 * np.pi, count)]
+
+
+def noisy(relation, random):
+    """Measure a relation."""
+    turn = Rotation.from_rotvec(SIGMA * random.standard_normal(3)).as_matrix()
+    error = Sim3(math.exp(SIGMA * random.standard_normal()), turn,
+                 SIGMA * random.standard_normal(3))
+    return relation @ error
+
+
+def grown(truth, random, *, prior_sigma=None, max_places=1000, unit=1.0):
+    """Add places one after the other, each where the last one says."""
+    graph = PlaceGraph(max_places)
+    lies = Sim3.about(truth[0].translation, unit) @ truth[0]
+    graph.add(place(0), lies, (), None)
+    for number, (before, after) in enumerate(pairwise(truth), start=1):
+        step = noisy(before.inverse() @ after, random)
+        lies = lies @ step
+        said = None if prior_sigma is None else ScaleMeasurement(
+            prior_sigma * random.standard_normal(), prior_sigma)
+        graph.add(place(number), lies, (Constraint(number - 1, step, FIT),), said)
+    return graph
+
+
+def close(graph, truth, *, wrong=None):
+    """Tell that the newest place is near the first one, or somewhere else."""
+    old, new = graph.places[0], graph.places[-1]
+    relation = truth[old.window].inverse() @ truth[new.window]
+    return graph.close_loop(old, new, relation if wrong is None else relation @ wrong, FIT)
+
+
+WRONG = Sim3(1.0, Rotation.from_euler('z', 2.0).as_matrix(), np.array([2.5, 0.0, 0.0]))
+
+
+@pytest.mark.parametrize('max_places', [1000, 24])
+@pytest.mark.parametrize('prior_sigma', [None, 0.05])
+@pytest.mark.parametrize('seed', range(3))
+def test_right_loops_close_and_wrong_ones_do_not(seed, prior_sigma, max_places):
+    """However many priors came since the last one, and whatever was forgotten."""
+    random = np.random.default_rng(seed)
+    truth = circle(160)
+    graph = grown(truth, random, prior_sigma=prior_sigma, max_places=max_places)
+    assert not close(graph, truth, wrong=WRONG)
+    assert close(graph, truth)
+    assert not close(graph, truth, wrong=WRONG)
+
+
+def test_a_wrong_loop_that_was_refused_moves_nothing():
+    random = np.random.default_rng(0)
+    truth = circle(40)
+    graph = grown(truth, random, prior_sigma=0.05)
+    before = [graph.map_S_place(each).translation for each in graph.places]
+    assert not close(graph, truth, wrong=WRONG)
+    np.testing.assert_array_equal(
+        before, [graph.map_S_place(each).translation for each in graph.places])
+
+
+@pytest.mark.parametrize('is_guess_first', [True, False])
+def test_a_tie_is_kept_when_places_are_forgotten(is_guess_first):
+    """A place that a guess and a tie hold stays where the tie has it."""
+    random = np.random.default_rng(1)
+    truth = circle(120)
+    graph = PlaceGraph(16)
+    for number, lies in enumerate(truth):
+        constraints = () if number == 0 else (Constraint(
+            number - 1, truth[number - 1].inverse() @ lies, FIT),)
+        if number in (3, 4):
+            # The third window is a bad one: nothing is known about how it lies.
+            guess = Constraint(number - 1, noisy(Sim3.identity(), random), None)
+            tie = Constraint(2, truth[2].inverse() @ lies, FIT)
+            both = (guess, tie) if is_guess_first else (tie, guess)
+            constraints = (guess,) if number == 3 else both
+        graph.add(place(number), lies, constraints, None)
+    assert len(graph.places) <= 16
+    assert not close(graph, truth, wrong=WRONG)
+    assert close(graph, truth)
+
+
+def test_loops_are_kept_when_places_are_forgotten():
+    """What closed once holds the map together for ever."""
+    random = np.random.default_rng(2)
+    truth = circle(60) + circle(60)[1:]
+    graph = PlaceGraph(24)
+    lies = truth[0]
+    graph.add(place(0), lies, (), None)
+    for number in range(1, len(truth)):
+        step = noisy(truth[number - 1].inverse() @ truth[number], random)
+        lies = graph.map_S_place(graph.places[-1]) @ step
+        graph.add(place(number), lies, (Constraint(number - 1, step, FIT),), None)
+        if number == 59:
+            assert close(graph, truth)
+    first = truth[0].inverse() @ graph.map_S_place(graph.places[0])
+    near = min(graph.places[1:], key=lambda each: abs(each.window - 59))
+    expected = truth[near.window]
+    found = graph.map_S_place(near) @ first.inverse()
+    assert np.linalg.norm(found.translation - expected.translation) < 0.3
+
+
+def test_places_move_with_a_tie():
+    """Those of the segment that was tied, and no others."""
+    truth = circle(10)
+    graph = grown(truth, np.random.default_rng(3))
+    before = [graph.map_S_place(each).translation for each in graph.places]
+    graph.move(MapCorrection.of(
+        [(5, Sim3.identity()), (6, Sim3(1.0, np.eye(3), np.array([0.0, 0.0, 1.0])))]))
+    moved = np.subtract([graph.map_S_place(each).translation for each in graph.places], before)
+    np.testing.assert_allclose(moved[:, 2], [0.0] * 6 + [1.0] * 4, atol=1e-12)
+
+
+def test_what_is_known_of_metres_sets_the_unit_of_the_map():
+    truth = circle(40)
+    graph = grown(truth, np.random.default_rng(4), prior_sigma=0.05, unit=1.3)
+    assert close(graph, truth)
+    scales = [graph.map_S_place(each).scale for each in graph.places]
+    assert np.median(scales) == pytest.approx(1.0, abs=0.05)
