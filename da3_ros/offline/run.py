@@ -217,7 +217,8 @@ class _Sessions:
         session = self._session()
         if session.keyframes:
             saved = save_session(
-                session, self._output.folder, self._output.formats, self._settings.map)
+                session, self._output.folder, self._output.formats, self._settings.map,
+                self._settings.grid)
             self._output.show(saved.path.name, session)
         self._counts.num_segments += len(self._segments)
         self._segments.clear()

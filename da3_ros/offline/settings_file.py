@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from da3_ros.ros.parameters.build_settings import build_settings
 from da3_ros.ros.parameters.parameter_table import PARAMETERS, ParameterSpec
 from da3_ros.ros.parameters.settings import NodeSettings
-from da3_ros.ros.parameters.snapshot import build_settings
 import yaml
 
 _PARAMETERS = 'ros__parameters'

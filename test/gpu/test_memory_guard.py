@@ -40,8 +40,9 @@ sys.stdin.readline()
 def cache_folder(tmp_path, monkeypatch):
     """Calibrate anew, and give all memory back."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
-    # Engines of earlier tests.
+    # Engines of earlier tests, and what cuBLAS holds for the streams of those without an engine.
     gc.collect()
+    torch._C._cuda_clearCublasWorkspaces()
     torch.cuda.empty_cache()
     yield
     torch.cuda.set_per_process_memory_fraction(1.0)

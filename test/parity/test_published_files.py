@@ -37,7 +37,7 @@ def random_images():
 
 @torch.inference_mode()
 def assert_equal_outputs(ours, theirs, *, use_ray_pose):
-    """Compare bit by bit; cameras from rays draw random numbers."""
+    """Compare; cameras from rays draw random numbers."""
     images = random_images()
     torch.manual_seed(0)
     own = ours(images, use_ray_pose=use_ray_pose)
@@ -45,7 +45,10 @@ def assert_equal_outputs(ours, theirs, *, use_ray_pose):
     other = theirs(images, use_ray_pose=use_ray_pose)
     for name in ('depth', 'extrinsics', 'intrinsics'):
         if getattr(own, name) is not None:
-            assert float((getattr(own, name) - other[name]).abs().max()) == 0.0, name
+            # Equal to the last bit where both take the same kernels, which is the processor's
+            # to say; one wrong norm in the head makes a difference of 3e-2.
+            error = float((getattr(own, name) - other[name]).abs().max())
+            assert error <= 1e-6 * float(other[name].abs().max()), name
 
 
 @pytest.fixture(scope='module', params=FULL_SIZE)

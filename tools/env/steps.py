@@ -136,7 +136,7 @@ def missing_requirements(text: str) -> list[str]:
         requirement, _, comment = (part.strip() for part in line.partition('#'))
         if not requirement:
             continue
-        name = re.split(r'[\[<>=~! ]', requirement)[0]
+        name = re.split(r'[\[<>=~!; ]', requirement)[0]
         module = comment.removeprefix('import ') if comment.startswith('import ') else name
         if not has_module(module.replace('-', '_')):
             missing.append(requirement)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 import math
 import re
-from typing import get_args
+from typing import get_args, TYPE_CHECKING
 
 from da3_ros.inference.automatic_model import AUTOMATIC
 from da3_ros.inference.levels import Placement
@@ -21,7 +21,9 @@ from da3_ros.mapping.config import KEYFRAME_MODES, SCALE_SOURCES
 from da3_ros.model.config import MODELS
 from da3_ros.model.reference_view import ReferenceStrategy
 from da3_ros.ros.parameters.settings import NodeSettings
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+if TYPE_CHECKING:
+    from rcl_interfaces.msg import ParameterDescriptor
 
 Value = bool | int | float | str | list[str]
 
@@ -76,8 +78,10 @@ class ParameterSpec:
         assert isinstance(value, (bool, int, float, str))
         return value
 
-    def descriptor(self) -> ParameterDescriptor:
+    def descriptor(self) -> 'ParameterDescriptor':
         """Describe the parameter to ROS's tools."""
+        # Here, so that recordings are processed where there is no ROS.
+        from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
         unit = f' [{self.unit}]' if self.unit else ''
         descriptor = ParameterDescriptor(
             description=f'{self.description}{unit} Changes {self.change.value}.',

@@ -3,11 +3,10 @@
 
 """Keep the node's parameters and its immutable settings in step."""
 
-from collections.abc import Callable, Mapping, Sequence
-import dataclasses
+from collections.abc import Callable, Sequence
 import sys
-from typing import Any
 
+from da3_ros.ros.parameters.build_settings import build_settings
 from da3_ros.ros.parameters.parameter_table import Change, PARAMETERS, ParameterSpec, Value
 from da3_ros.ros.parameters.settings import NodeSettings
 from da3_ros.ros.parameters.start_values import describe_unknown, start_values
@@ -15,30 +14,6 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-
-
-def build_settings(values: Mapping[str, Value]) -> NodeSettings:
-    """
-    Turn values into settings.
-
-    :param values: by parameter name; what is missing gets its default.
-    :raises ValueError: if a value, or a combination of values, is not allowed.
-    """
-    groups: dict[str, dict[str, Any]] = {}
-    for spec in PARAMETERS:
-        if spec.name not in values:
-            continue
-        complaint = spec.complaint(values[spec.name])
-        if complaint is not None:
-            raise ValueError(complaint)
-        group, _, field = spec.name.rpartition('.')
-        value = values[spec.name]
-        groups.setdefault(group, {})[field] = tuple(value) if isinstance(value, list) else value
-    defaults = NodeSettings()
-    built: dict[str, Any] = dict(groups.pop('', {}))
-    for group, fields in groups.items():
-        built[group] = dataclasses.replace(getattr(defaults, group), **fields)
-    return dataclasses.replace(defaults, **built)
 
 
 class NodeParameters:
