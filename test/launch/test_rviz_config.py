@@ -6,6 +6,7 @@
 from pathlib import Path
 
 from da3_ros.ros.parameters.settings import TfSettings
+from nav_msgs.msg import OccupancyGrid
 import pytest
 from sensor_msgs.msg import CameraInfo, CompressedImage
 import yaml
@@ -16,12 +17,16 @@ DISPLAYS = {
     display['Topic']['Value']: display
     for display in MANAGER['Displays'] if 'Topic' in display}
 
+# Where the plugin is not called as the message is.
+PLUGINS = {OccupancyGrid: 'Map'}
+
 
 @pytest.mark.parametrize('name', DISPLAYS)
 def test_a_display_understands_its_topic(name, published):
     publisher = published[name]
     display = DISPLAYS[name]
-    assert display['Class'] == f'rviz_default_plugins/{publisher.msg_type.__name__}'
+    plugin = PLUGINS.get(publisher.msg_type, publisher.msg_type.__name__)
+    assert display['Class'] == f'rviz_default_plugins/{plugin}'
     for policy in ('Reliability', 'Durability'):
         offered = getattr(publisher.qos_profile, policy.lower()).name
         assert display['Topic'][f'{policy} Policy'].upper().replace(' ', '_') == offered
