@@ -18,6 +18,7 @@ from da3_ros.ros.insight.health import Health
 from da3_ros.ros.insight.log_bridge import LogBridge
 from da3_ros.ros.insight.status import StatusPublisher
 from da3_ros.ros.loading import Loading
+from da3_ros.ros.output.session_saver import SessionSaver
 from da3_ros.ros.parameters.settings import NodeSettings
 from da3_ros.ros.parameters.snapshot import NodeParameters
 from da3_ros.ros.parameters.start_values import describe_unused_qos
@@ -31,8 +32,11 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 _SUCCESS = TransitionCallbackReturn.SUCCESS
 _FAILURE = TransitionCallbackReturn.FAILURE
 _CLEANUP_TIMEOUT_S = 60.0
-# Twice at most; five seconds after a SIGINT launch sends a SIGTERM.
+# Five seconds after a SIGINT launch sends a SIGTERM: this for what is computed, and meanwhile a
+# session may be saved; then what is left of it is taken away.
 _EXIT_TIMEOUT_S = 2.0
+_EXIT_SAVE_S = 3.0
+_EXIT_TIDY_S = 1.0
 _CLOSING_STEP_S = 0.2
 
 Transition = Callable[['Da3Node', LifecycleState], TransitionCallbackReturn]
@@ -95,8 +99,8 @@ class Da3Node(LifecycleNode):
             self, self._counters, self._health, state=lambda: self._transitions.state,
             problems=self._problems, settings=lambda: self._params.settings,
             loading=self._loading_text)
-        self._own_services = Services(
-            self, lambda: self._line, self._counters, lambda: self._params.settings)
+        self._saver = SessionSaver(self._counters, lambda: self._params.settings)
+        Services(self, lambda: self._line, self._saver, lambda: self._params.settings)
         if self.get_parameter('autostart').value:
             # The steady clock: simulated time may not have begun.
             self._autostart_timer = self.create_timer(
@@ -118,7 +122,7 @@ class Da3Node(LifecycleNode):
             return _FAILURE
         self._line = ProcessingLine(
             self, loaded, settings=lambda: self._params.settings, counters=self._counters,
-            health=self._health,
+            health=self._health, on_session_end=self._saver.session_ended,
         )
         identity = loaded.identity
         self.get_logger().info(f'configured: {identity.name} on {identity.device}')
@@ -187,10 +191,13 @@ class Da3Node(LifecycleNode):
         """
         Give everything back before the node is destroyed.
 
-        :returns: False if an engine is still being loaded, or an inference is under way.
+        :returns: False if an engine is still being loaded, an inference is under way, or a
+            session is still being written.
         """
-        self._own_services.close(_EXIT_TIMEOUT_S)
+        deadline_s = time.monotonic() + _EXIT_SAVE_S + _EXIT_TIDY_S
+        self._saver.end(_EXIT_SAVE_S)
         is_done = self._close_line(_EXIT_TIMEOUT_S) == _SUCCESS
+        is_done = self._saver.close(max(deadline_s - time.monotonic(), 0.0)) and is_done
         is_done = is_done and not (self._loading is not None and self._loading.is_alive)
         self._log_bridge.detach()
         return is_done

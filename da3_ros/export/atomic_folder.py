@@ -90,11 +90,14 @@ class AtomicFolder:
         """
         Give the folder its name, or take everything away.
 
-        :raises SaveError: if the disk does not take it.
+        :raises SaveError: if the disk does not take it, or the writing is to be given up.
         """
         try:
             if error is None:
                 self._publish()
+        except SaveError:
+            self._remove()
+            raise
         except OSError as late:
             error = late
         if error is not None:
@@ -132,6 +135,7 @@ class AtomicFolder:
         # Files that were written in several passes are smaller than what was written.
         self.num_bytes = sum(path.stat().st_size for path in paths if path.is_file())
         for path in [*paths, self._partial]:
+            self.check()
             _sync(path)
         suffixes = (f'_{number}' if number > 1 else '' for number in itertools.count(1))
         candidates = (self._directory / f'{self._name}{suffix}' for suffix in suffixes)

@@ -3,7 +3,7 @@
 
 """The one record of a session's past: bounded, packed, and corrected in one place."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 import functools
 import threading
@@ -153,8 +153,13 @@ class SessionRecord:
     its pose stays for longer.
     """
 
-    def __init__(self) -> None:
-        """Start empty."""
+    def __init__(self, on_end: Callable[[Session], None] = lambda _session: None) -> None:
+        """
+        Start empty.
+
+        :param on_end: gets every session that ends with keyframes in it; quick.
+        """
+        self._on_end = on_end
         self._lock = threading.Lock()
         self._last: Session | None = None
         self._keyframes: list[RecordedKeyframe] = []
@@ -166,10 +171,12 @@ class SessionRecord:
     def begin_session(self) -> None:
         """Forget the world so far, but not how often the map was corrected."""
         with self._lock:
-            if self._keyframes:
-                self._last = self._session()
+            ended = self._session() if self._keyframes else None
+            self._last = ended or self._last
             self._keyframes = []
             self._poses = {}
+        if ended is not None:
+            self._on_end(ended)
 
     def add(
         self, keyframe: PosedKeyframe, map_T_odom: NDArray[np.float64], *, max_keyframes: int,

@@ -51,6 +51,7 @@ class ProcessingLine:
     def __init__(
         self, node: LifecycleNode, loaded: LoadedEngine, *,
         settings: Callable[[], NodeSettings], counters: Counters, health: Health,
+        on_session_end: Callable[[Session], None],
     ) -> None:
         """
         Create everything but the subscriptions, or leave nothing behind.
@@ -60,6 +61,8 @@ class ProcessingLine:
         :param settings: gives the newest snapshot.
         :param counters: of the node.
         :param health: of the node.
+        :param on_session_end: gets every session that ends with something in it; quick, from
+            any thread.
         :raises ValueError: if the settings do not suit the engine.
         """
         self.identity: ModelIdentity = loaded.identity
@@ -67,6 +70,7 @@ class ProcessingLine:
         self._counters = counters
         self._health = health
         self._settings = settings()
+        self._record = SessionRecord(on_end=on_session_end)
         self._pipeline_config = self._settings.pipeline(
             loaded.identity.num_views, most_views=loaded.identity.most_views)
         for clamp in self._settings.window.clamps(self._pipeline_config.window):
@@ -112,7 +116,6 @@ class ProcessingLine:
             assert frames is not None
             broadcaster = MapBroadcaster(node, tf, frames)
             created.callback(broadcaster.close)
-        self._record = SessionRecord()
         self._map = MapPublisher(
             publishers.map, self._counters, self._record, self._settings.map,
             GridOutput(publishers.grid, self._record, lambda: settings().grid))

@@ -6,8 +6,8 @@
 from collections.abc import Callable
 
 from da3_ros.mapping.session_record import Session
-from da3_ros.ros.insight.counters import Counters
 from da3_ros.ros.output.save_service import SaveService
+from da3_ros.ros.output.session_saver import SessionSaver
 from da3_ros.ros.parameters.settings import NodeSettings
 from da3_ros.ros.processing_line import ProcessingLine
 from rclpy.node import Node
@@ -24,7 +24,7 @@ class Services:
     """
 
     def __init__(
-        self, node: Node, line: Callable[[], ProcessingLine | None], counters: Counters,
+        self, node: Node, line: Callable[[], ProcessingLine | None], saver: SessionSaver,
         settings: Callable[[], NodeSettings],
     ) -> None:
         """
@@ -32,22 +32,14 @@ class Services:
 
         :param node: the node.
         :param line: gives what they act on, or None while the node is not configured.
-        :param counters: of the node.
+        :param saver: of sessions.
         :param settings: gives the newest snapshot.
         """
         self._line = line
         node.create_service(Trigger, '~/reset', self._reset)
         node.create_service(Trigger, '~/flush', self._flush)
         node.create_service(SetBool, '~/set_paused', self._set_paused)
-        self._saving = SaveService(node, counters, settings=settings, session=self._session)
-
-    def close(self, timeout_s: float) -> None:
-        """
-        Give up what is under way.
-
-        :param timeout_s: longest wait for that.
-        """
-        self._saving.close(timeout_s)
+        SaveService(node, saver, settings=settings, session=self._session)
 
     def _active_line(self) -> ProcessingLine | None:
         line = self._line()

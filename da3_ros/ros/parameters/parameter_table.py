@@ -283,4 +283,5 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
           'grid.'),
     _live('save.max_keyframes', 'Keyframes that are remembered to be saved; beyond, they are '
           'thinned out evenly. 0 remembers none.', limits=(0, 10**5)),
+    _live('save.on_end', 'Save a session that ends and that nobody saved, by itself.'),
 )

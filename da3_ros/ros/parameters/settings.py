@@ -221,11 +221,13 @@ class SaveSettings:
     :param formats: some of ``export.save.FORMATS``.
     :param max_keyframes: keyframes that are remembered; beyond, they are thinned out evenly.
         0 remembers none, and nothing can be saved.
+    :param on_end: save a session that ends and that nobody saved.
     """
 
     directory: str = '~/.ros/da3'
     formats: tuple[str, ...] = FORMATS
     max_keyframes: int = 200
+    on_end: bool = False
 
     def __post_init__(self) -> None:
         """
@@ -238,6 +240,10 @@ class SaveSettings:
         if not self.formats or not set(self.formats) <= set(FORMATS):
             raise ValueError(
                 f'save.formats: got {self.formats}, expected some of {", ".join(FORMATS)}')
+        if self.on_end and self.max_keyframes == 0:
+            raise ValueError(
+                'save.on_end: got true with save.max_keyframes 0, expected more: nothing is '
+                'remembered that could be saved')
 
     @property
     def folder(self) -> Path:

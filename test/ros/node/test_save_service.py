@@ -10,8 +10,9 @@ from da3_ros.export.save import Saved
 from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.session_record import RecordedPose, Session
 from da3_ros.ros.insight.counters import Counters, Event
-from da3_ros.ros.output import save_service
+from da3_ros.ros.output import session_saver
 from da3_ros.ros.output.save_service import SaveService
+from da3_ros.ros.output.session_saver import SessionSaver
 from da3_ros.ros.parameters.settings import NodeSettings, SaveSettings
 from lifecycle_msgs.msg import Transition
 from node_harness import eventually
@@ -38,9 +39,9 @@ class Side(SpunGraph):
         self.settings = NodeSettings(save=SaveSettings(directory=str(folder)))
         pose = RecordedPose(0, 1, 'camera', Sim3.identity())
         self.session = Session((None,), (pose,), 'odom', np.eye(4))
-        self.service = SaveService(
-            self.node, self.counters, settings=lambda: self.settings,
-            session=lambda: self.session)
+        self.saver = SessionSaver(self.counters, lambda: self.settings)
+        SaveService(
+            self.node, self.saver, settings=lambda: self.settings, session=lambda: self.session)
         self._client = self.node.create_client(Trigger, '~/save')
         self.num_ticks = 0
         self.node.create_timer(0.01, self._tick)
@@ -62,7 +63,8 @@ class Side(SpunGraph):
 
     def close(self) -> None:
         """End."""
-        self.service.close(TIMEOUT_S)
+        self.saver.end(0.0)
+        assert self.saver.close(TIMEOUT_S)
         super().close()
 
 
@@ -81,7 +83,7 @@ class Gate:
         """Take the place of the real one."""
         self.started, self.go = threading.Event(), threading.Event()
         self.given_up = False
-        monkeypatch.setattr(save_service, 'save_session', self._save)
+        monkeypatch.setattr(session_saver, 'save_session', self._save)
 
     def _save(self, session, directory, formats, config, grid_config, *, is_cancelled):
         del formats, config, grid_config
@@ -146,7 +148,7 @@ def test_a_failure_is_answered_and_counted(side, monkeypatch):
         def fail(*_args, error=error, **_options):
             raise error
 
-        monkeypatch.setattr(save_service, 'save_session', fail)
+        monkeypatch.setattr(session_saver, 'save_session', fail)
         response = side.answer()
         assert not response.success
         assert text in response.message
@@ -158,7 +160,8 @@ def test_an_end_of_the_node_gives_a_saving_up(side, monkeypatch):
     gate = Gate(monkeypatch)
     side.call()
     assert gate.started.wait(TIMEOUT_S)
-    side.service.close(TIMEOUT_S)
+    side.saver.end(TIMEOUT_S)
+    assert side.saver.close(TIMEOUT_S / 2)
     assert gate.given_up
 
 
@@ -222,6 +225,42 @@ def test_a_run_is_saved_as_it_was_published(start_node, peer, tmp_path):
     for folder in folders[1:]:
         assert np.load(folder / 'keyframes.npz')['stamp_ns'].tolist() == after
     assert not [path for path in (tmp_path / 'sessions').iterdir() if path.name.startswith('.')]
+
+
+def test_sessions_that_end_are_saved_by_themselves(start_node, peer, tmp_path):
+    """On reset, gap, deactivation and a signal; but not again what somebody saved."""
+    folder = tmp_path / 'sessions'
+    node = start_node({
+        'save.directory': str(folder), 'save.on_end': True, 'camera.max_gap_s': 10.0})
+    peer.wait_for_camera()
+    stamps = []
+
+    def map_session(first: int) -> None:
+        stamps.append(stream(peer, 8, first=first))
+        assert eventually(lambda: set(stamps[-1]) <= set(peer.stamps('odometry')))
+
+    def saved() -> list:
+        return [np.load(path / 'keyframes.npz')['stamp_ns'].tolist()
+                for path in sorted(folder.glob('[!.]*'))]
+
+    map_session(0)
+    assert peer.call(Trigger, '/da3/reset', Trigger.Request()).success
+    assert eventually(lambda: saved() == stamps)
+    map_session(10)
+    map_session(1000)
+    assert eventually(lambda: saved() == stamps[:2])
+    assert peer.change_state(Transition.TRANSITION_DEACTIVATE)
+    assert eventually(lambda: saved() == stamps)
+    assert peer.change_state(Transition.TRANSITION_ACTIVATE)
+    peer.wait_for_camera()
+    map_session(2000)
+    assert peer.call(Trigger, '/da3/save', Trigger.Request()).success
+    assert peer.call(Trigger, '/da3/reset', Trigger.Request()).success
+    map_session(2010)
+    assert node.interrupt() == 0
+    assert saved() == stamps
+    assert 'Traceback' not in node.output
+    assert f'8 keyframes and 8 poses saved to {sorted(folder.iterdir())[-1]}' in node.output
 
 
 def test_refused_savings_leave_a_living_node(start_node, peer, tmp_path):

@@ -145,6 +145,17 @@ def test_a_saving_that_is_given_up_leaves_nothing(session, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_saving_is_given_up_while_it_is_flushed(tmp_path):
+    """A slow disk takes its time when all is written."""
+    is_late = []
+    with pytest.raises(SaveError, match='given up'), AtomicFolder(
+            tmp_path / 'sessions', 'session', is_cancelled=lambda: bool(is_late)) as folder:
+        with folder.open('file') as file:
+            file.write(b'something')
+        is_late.append(True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_any_other_fault_leaves_nothing_either(tmp_path):
     """It is passed on."""
     with pytest.raises(ZeroDivisionError), AtomicFolder(tmp_path, 'session') as folder:

@@ -123,3 +123,20 @@ def test_the_last_session_stays_until_the_next_has_something():
     record.add(keyframe(1), np.eye(4), max_keyframes=10)
     record.begin_session()
     assert [kept.id for kept in record.last_session().keyframes] == [1]
+
+
+def test_a_session_that_ends_is_handed_over():
+    """As it was then, corrected; but not where nothing of it could be saved."""
+    ended = []
+    record = SessionRecord(on_end=ended.append)
+    record.begin_session()
+    record.add(keyframe(0), np.eye(4), max_keyframes=0)
+    record.begin_session()
+    assert not ended
+    record.add(keyframe(1), np.eye(4), max_keyframes=10)
+    expected = record.session()
+    record.begin_session()
+    record.begin_session()
+    session, = ended
+    assert session.keyframes == expected.keyframes
+    assert session.poses == expected.poses
