@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from da3_ros.export.atomic_folder import AtomicFolder
 from da3_ros.geometry import camera, rigid
 from da3_ros.mapping.keyframe import PosedKeyframe
-from da3_ros.mapping.session_record import Session
+from da3_ros.mapping.session_record import CameraImage, RecordedKeyframe, Session
 import numpy as np
 from numpy.typing import NDArray
 
@@ -55,10 +55,11 @@ def write_model(folder: AtomicFolder, session: Session, *, min_confidence: float
         points.write(b'# POINT3D_ID X Y Z R G B ERROR TRACK[] as (IMAGE_ID, POINT2D_IDX)\n')
         for image_id, keyframe in enumerate(session.restored(), 1):
             name = f'{image_id:06d}.jpg'
+            shown = _shown(session.keyframes[image_id - 1])
             with folder.open(f'colmap/images/{name}') as file:
-                file.write(session.keyframes[image_id - 1].jpeg)
-            camera_id = cameras.setdefault(_camera(keyframe), len(cameras) + 1)
-            samples = _sample(keyframe, per_image, min_confidence)
+                file.write(shown.jpeg)
+            camera_id = cameras.setdefault(_camera(shown), len(cameras) + 1)
+            samples = _sample(keyframe, shown, per_image, min_confidence)
             ids = range(num_points + 1, num_points + 1 + len(samples.pixels))
             num_points += len(ids)
             images.write(_image(keyframe, image_id, camera_id, name).encode())
@@ -69,10 +70,18 @@ def write_model(folder: AtomicFolder, session: Session, *, min_confidence: float
         file.write(''.join(f'{id_} {text}\n' for text, id_ in cameras.items()).encode())
 
 
-def _camera(keyframe: PosedKeyframe) -> str:
+def _shown(keyframe: RecordedKeyframe) -> CameraImage:
+    """Return the image at the camera's size where that is kept, else as the network saw it."""
+    if keyframe.camera_image is not None:
+        return keyframe.camera_image
     height, width = keyframe.depth.shape
-    k = camera.to_network(keyframe.intrinsics)
-    return f'PINHOLE {width} {height} ' + _numbers([k[0, 0], k[1, 1], k[0, 2], k[1, 2]])
+    return CameraImage(keyframe.jpeg, width, height, keyframe.intrinsics)
+
+
+def _camera(image: CameraImage) -> str:
+    k = camera.to_network(image.intrinsics)
+    return f'PINHOLE {image.width} {image.height} ' + _numbers(
+        [k[0, 0], k[1, 1], k[0, 2], k[1, 2]])
 
 
 def _image(keyframe: PosedKeyframe, image_id: int, camera_id: int, name: str) -> str:
@@ -82,8 +91,10 @@ def _image(keyframe: PosedKeyframe, image_id: int, camera_id: int, name: str) ->
     return f'{image_id} {pose} {camera_id} {name}\n'
 
 
-def _sample(keyframe: PosedKeyframe, count: int, min_confidence: float) -> _Samples:
-    """Take pixels of a regular grid."""
+def _sample(
+    keyframe: PosedKeyframe, shown: CameraImage, count: int, min_confidence: float
+) -> _Samples:
+    """Take pixels of a regular grid, and say where they lie in the image that is shown."""
     height, width = keyframe.depth.shape
     step = max(1, int(np.ceil(np.sqrt(height * width / count))))
     rows, columns = np.mgrid[step // 2:height:step, step // 2:width:step].reshape(2, -1)
@@ -95,12 +106,13 @@ def _sample(keyframe: PosedKeyframe, count: int, min_confidence: float) -> _Samp
     pixels = np.stack([columns, rows], axis=1).astype(np.float64)
     rays = camera.rays_of(pixels, keyframe.intrinsics)
     positions = rigid.transform_points(keyframe.odom_T_camera, rays * depth[:, None])
-    return _Samples(pixels + 0.5, positions, keyframe.image[rows, columns])
+    shown_pixels = camera.project(rays, camera.to_network(shown.intrinsics))
+    return _Samples(shown_pixels, positions, keyframe.image[rows, columns])
 
 
 def _observations(samples: _Samples, ids: Sequence[int]) -> str:
     return ' '.join(
-        f'{x:.1f} {y:.1f} {id_}'
+        f'{x:.3f} {y:.3f} {id_}'
         for (x, y), id_ in zip(samples.pixels.tolist(), ids, strict=True)) + '\n'
 
 

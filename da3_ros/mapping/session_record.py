@@ -39,6 +39,23 @@ class RecordedPose:
 
 
 @dataclass(frozen=True, eq=False)
+class CameraImage:
+    """
+    A keyframe's image at the size at which the camera sent it, rectified.
+
+    :param jpeg: the image.
+    :param width: of it.
+    :param height: of it.
+    :param intrinsics: (3, 3) float64 [px] of it.
+    """
+
+    jpeg: bytes
+    width: int
+    height: int
+    intrinsics: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
 class RecordedKeyframe:
     """
     One keyframe, packed: four bytes per pixel and a JPEG image. Where it was, its pose tells.
@@ -52,6 +69,7 @@ class RecordedKeyframe:
     :param jpeg: the image at the depth's size.
     :param depth: (h, w) float16 as published.
     :param confidence: (h, w) float16, or None.
+    :param camera_image: the image at the camera's size, or None where it is not kept.
     """
 
     id: int  # noqa: A003
@@ -63,13 +81,17 @@ class RecordedKeyframe:
     jpeg: bytes
     depth: NDArray[np.float16]
     confidence: NDArray[np.float16] | None
+    camera_image: CameraImage | None = None
 
     @staticmethod
-    def of(keyframe: PosedKeyframe) -> 'RecordedKeyframe':
+    def of(
+        keyframe: PosedKeyframe, camera_image: CameraImage | None = None
+    ) -> 'RecordedKeyframe':
         """
         Pack a keyframe.
 
         :param keyframe: with the depth as published.
+        :param camera_image: its image at the camera's size, if that is to be kept.
         """
         confidence = keyframe.confidence
         with np.errstate(over='ignore'):
@@ -77,7 +99,7 @@ class RecordedKeyframe:
                 keyframe.id, keyframe.stamp_ns, keyframe.frame_id, keyframe.segment,
                 keyframe.is_metric, keyframe.intrinsics, keyframe.jpeg,
                 keyframe.depth.astype(np.float16),
-                None if confidence is None else confidence.astype(np.float16))
+                None if confidence is None else confidence.astype(np.float16), camera_image)
 
     def restored(self, frame_S_camera: Sim3) -> PosedKeyframe:
         """
@@ -180,7 +202,7 @@ class SessionRecord:
 
     def add(
         self, keyframe: PosedKeyframe, map_T_odom: NDArray[np.float64], *, max_keyframes: int,
-        max_poses: int = _MIN_POSES,
+        max_poses: int = _MIN_POSES, camera_image: CameraImage | None = None,
     ) -> RecordedKeyframe:
         """
         Remember a keyframe.
@@ -189,9 +211,10 @@ class SessionRecord:
         :param map_T_odom: (4, 4) the pipeline's correction of its ``odom``.
         :param max_keyframes: bound of their number; 0 remembers the pose alone.
         :param max_poses: bound of the number of poses, if it is more than that of any session.
+        :param camera_image: the keyframe's at the camera's size, if that is to be kept.
         :returns: the keyframe as it is kept, or would be.
         """
-        packed = RecordedKeyframe.of(keyframe)
+        packed = RecordedKeyframe.of(keyframe, camera_image)
         pose = RecordedPose(
             keyframe.id, keyframe.stamp_ns, keyframe.frame_id,
             Sim3.from_rigid(map_T_odom @ keyframe.odom_T_camera))

@@ -21,6 +21,7 @@ from da3_ros.offline.journal import Interrupted
 from da3_ros.offline.reading_ahead import read_ahead
 from da3_ros.offline.source import Source
 from da3_ros.ros.output.depth_mask import mask_depth
+from da3_ros.ros.output.image_size import camera_image
 from da3_ros.ros.parameters.settings import NodeSettings
 import numpy as np
 
@@ -227,9 +228,11 @@ class _Sessions:
     def _add(self, keyframe: PosedKeyframe, window: WindowUpdate) -> None:
         self._segments.add(keyframe.segment)
         depth = mask_depth(keyframe.depth, keyframe.confidence, self._settings.depth)
+        is_large = self._settings.depth.size == 'image' and 'colmap' in self._output.formats
         self._record.add(
             replace(keyframe, depth=depth), window.map_T_odom, max_keyframes=MAX_KEYFRAMES,
-            max_poses=_MAX_POSES)
+            max_poses=_MAX_POSES,
+            camera_image=camera_image(keyframe, self._settings.preprocess) if is_large else None)
 
     def _session(self) -> Session:
         self._record.show(self._settings.tf.map_frame, np.eye(4))

@@ -96,6 +96,26 @@ def test_depth_pose_and_stamps_are_those_of_the_pipeline(processed, short_bag):
     assert np.isfinite(saved['depth']).mean() > 0.5
 
 
+@pytest.mark.parametrize(('wanted', 'size'), [('network', (28, 14)), ('image', (84, 56))])
+@pytest.mark.usefixtures('steady')
+def test_colmap_images_have_the_size_that_is_wanted(
+    wanted, size, short_bag, tmp_path, arguments
+):
+    """With the camera that fits them; depth stays as the network gave it."""
+    out = tmp_path / 'out'
+    assert main([str(short_bag), '--out', str(out), *arguments,
+                 '-p', f'depth.size:={wanted}']) == ExitCode.WRITTEN
+    folder = next(out.glob('*/colmap'))
+    _, camera = (folder / 'sparse/0/cameras.txt').read_text().splitlines()
+    width, height, _, _, *centre = map(float, camera.split()[2:])
+    assert (width, height) == size
+    assert centre == pytest.approx([width / 2, height / 2])
+    pictures = sorted((folder / 'images').iterdir())
+    assert len(pictures) == NUM_FRAMES
+    assert {cv2.imread(str(path)).shape for path in pictures} == {(*size[::-1], 3)}
+    assert np.load(folder.parent / 'keyframes.npz')['depth'].shape[1:] == (14, 28)
+
+
 @pytest.mark.parametrize('kind', ['film', 'folder'])
 @pytest.mark.usefixtures('steady')
 def test_a_film_and_a_folder_of_images(kind, short_bag, tmp_path, arguments):

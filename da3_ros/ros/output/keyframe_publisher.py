@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from da3_ros.mapping.keyframe import PosedKeyframe
-from da3_ros.mapping.session_record import SessionRecord
+from da3_ros.mapping.session_record import CameraImage, SessionRecord
 from da3_ros.mapping.update import WindowUpdate
 from da3_ros.ros import conversions
 from da3_ros.ros.insight.health import Health
@@ -17,7 +17,7 @@ from da3_ros.ros.interface import CameraPublishers, Publishers
 from da3_ros.ros.output.compressed_images import to_depth_message, to_jpeg_message
 from da3_ros.ros.output.depth_mask import mask_depth
 from da3_ros.ros.output.depth_preview import DepthPreview
-from da3_ros.ros.output.image_size import at_image_size
+from da3_ros.ros.output.image_size import at_image_size, camera_image
 from da3_ros.ros.output.map_broadcaster import MapBroadcaster
 from da3_ros.ros.output.map_publisher import MapPublisher
 from da3_ros.ros.output.path_history import PathHistory
@@ -45,6 +45,7 @@ class KeyframeMessages:
     :param placed: its poses, or None where there are none.
     :param outputs: messages with their publishers; only those that somebody listens to.
     :param settings: that it was made with.
+    :param camera_image: its image at the camera's size, where that is kept to be saved.
     """
 
     keyframe: PosedKeyframe
@@ -52,6 +53,7 @@ class KeyframeMessages:
     placed: PlacedKeyframe | None
     outputs: tuple[tuple[LifecyclePublisher, Any], ...]
     settings: NodeSettings
+    camera_image: CameraImage | None
 
 
 class _Session:
@@ -158,8 +160,10 @@ class KeyframePublisher:
             self._add_odometry(outputs, masked, placed)
         if placed is not None or settings.points.frame == 'camera':
             outputs.add(publishers.points, lambda: _to_points(masked, placed, settings))
+        is_kept = placed is not None and settings.keeps_camera_images
         return KeyframeMessages(
-            masked, window.map_T_odom, placed, tuple(outputs.messages), settings)
+            masked, window.map_T_odom, placed, tuple(outputs.messages), settings,
+            camera_image(masked, settings.preprocess) if is_kept else None)
 
     def publish(self, messages: KeyframeMessages) -> None:
         """
@@ -201,7 +205,7 @@ class KeyframePublisher:
         self._record.show(placed.path_frame, placed.path_T_map)
         packed = self._record.add(
             keyframe, messages.map_T_odom, max_keyframes=settings.save.max_keyframes,
-            max_poses=settings.path.max_size)
+            max_poses=settings.path.max_size, camera_image=messages.camera_image)
         if placed.leads:
             self._session.newest = keyframe
             self._session.path.extend(keyframe, placed, max_size=settings.path.max_size)

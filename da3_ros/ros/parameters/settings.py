@@ -381,6 +381,12 @@ class NodeSettings:
                 'map_to_odom or none')
 
     @property
+    def keeps_camera_images(self) -> bool:
+        """Tell whether images are to be saved at the size of the camera's."""
+        return self.depth.size == 'image' and 'colmap' in self.save.formats and (
+            self.save.max_keyframes > 0)
+
+    @property
     def needs_robot_poses(self) -> bool:
         """Tell whether metres come from the robot's odometry."""
         return self.scale.source in ('tf', 'pose')

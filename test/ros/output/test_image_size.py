@@ -3,11 +3,13 @@
 
 """A keyframe at the size of the camera's image has depth and intrinsics that fit that image."""
 
+from dataclasses import replace
+
 import cv2
 from da3_ros.geometry import camera
 from da3_ros.inference.preprocessing import plan_processing, Preprocessor
 from da3_ros.mapping.keyframe import PosedKeyframe
-from da3_ros.ros.output.image_size import at_image_size
+from da3_ros.ros.output.image_size import at_image_size, camera_image
 from da3_ros.ros.parameters.settings import PreprocessSettings
 import numpy as np
 import pytest
@@ -69,3 +71,20 @@ def test_nothing_is_made_of_nothing():
     settings = PreprocessSettings(size=112)
     without = keyframe(settings, with_source=False)
     assert at_image_size(without, settings) is without
+    assert camera_image(without, settings) is None
+    seen = replace(without, source=without.image)
+    assert at_image_size(seen, settings) is seen
+    assert camera_image(seen, settings) is None
+
+
+@pytest.mark.parametrize('method', ['upper_bound_resize', 'lower_bound_crop'])
+def test_the_image_of_the_camera_is_kept_with_its_intrinsics(method):
+    """Compressed, and however it became a view."""
+    settings = PreprocessSettings(size=112, method=method)
+    coarse = keyframe(settings)
+    kept = camera_image(coarse, settings)
+    assert (kept.height, kept.width) == SIZE
+    np.testing.assert_allclose(kept.intrinsics, K, atol=1e-9)
+    picture = cv2.imdecode(np.frombuffer(kept.jpeg, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    assert picture.shape == coarse.source.shape
+    assert np.abs(picture.astype(int) - coarse.source).mean() < 3.0

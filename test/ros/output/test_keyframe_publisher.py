@@ -17,7 +17,12 @@ from da3_ros.ros.output.grid_output import GridOutput
 from da3_ros.ros.output.keyframe_publisher import KeyframePublisher
 from da3_ros.ros.output.map_publisher import MapPublisher
 from da3_ros.ros.output.placement import KeyframePlacer
-from da3_ros.ros.parameters.settings import DepthSettings, NodeSettings, TfSettings
+from da3_ros.ros.parameters.settings import (
+    DepthSettings,
+    NodeSettings,
+    SaveSettings,
+    TfSettings,
+)
 from nav_msgs.msg import Path
 from node_harness import eventually
 import numpy as np
@@ -57,10 +62,15 @@ def node(domain_id):
 
 
 @pytest.fixture
-def publisher(node):
+def record():
+    """Give a record of the session."""
+    return SessionRecord()
+
+
+@pytest.fixture
+def publisher(node, record):
     """Give a publisher of keyframes without transforms."""
     publishers = create_publishers(node, [''])
-    record = SessionRecord()
     fused = MapPublisher(
         publishers.map, Counters(), record, SETTINGS.map,
         GridOutput(publishers.grid, record, lambda: SETTINGS.grid))
@@ -133,6 +143,22 @@ def test_images_are_of_the_size_that_is_wanted(publisher, node, wanted, size):
     assert {(message.width, message.height) for message in messages} == {size}
     (info,) = (message for message in messages if isinstance(message, CameraInfo))
     assert info.k[0] == pytest.approx(size[0] / 2)
+
+
+@pytest.mark.parametrize(('depth', 'save', 'is_kept'), [
+    ({'size': 'image'}, {}, True), ({}, {}, False),
+    ({'size': 'image'}, {'max_keyframes': 0}, False),
+    ({'size': 'image'}, {'formats': ('ply', 'npz')}, False)])
+def test_images_of_the_camera_are_kept_for_colmap_alone(publisher, record, depth, save, is_kept):
+    """At the size that is wanted; what the network saw is kept in any case."""
+    large = keyframe(source=np.zeros((6, 4, 3), np.uint8))
+    settings = replace(SETTINGS, depth=DepthSettings(**depth), save=SaveSettings(**save))
+    publisher.publish(publisher.prepare(large, WINDOW, settings))
+    kept = record.session().keyframes
+    assert len(kept) == (0 if save.get('max_keyframes') == 0 else 1)
+    sizes = [(seen.camera_image.width, seen.camera_image.height) for seen in kept
+             if seen.camera_image is not None]
+    assert sizes == ([(4, 6)] if is_kept else [])
 
 
 def test_no_pose_no_confidence(publisher, node):

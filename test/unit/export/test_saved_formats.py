@@ -7,9 +7,15 @@ from dataclasses import replace
 
 import cv2
 from da3_ros.export.save import FORMATS, save_session
+from da3_ros.geometry import camera
 from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.config import GridConfig, MapConfig
-from da3_ros.mapping.session_record import RecordedKeyframe, RecordedPose, SessionRecord
+from da3_ros.mapping.session_record import (
+    CameraImage,
+    RecordedKeyframe,
+    RecordedPose,
+    SessionRecord,
+)
 import numpy as np
 from perfect_engine import HEIGHT, INTRINSICS, Room, WIDTH
 import pytest
@@ -125,6 +131,32 @@ def test_the_colmap_model_projects_onto_itself(saved):
         tracks = np.stack([point.track[0] for point in points])
         assert set(tracks[:, 0]) == {image_id}
         np.testing.assert_array_equal(tracks[:, 1], np.arange(len(points)))
+
+
+def test_a_colmap_model_has_the_size_of_the_images_that_are_kept(session, tmp_path):
+    """Where that of the camera is, pixels and camera fit it; elsewhere what the network saw."""
+    scale = 2.5
+    width, height = round(scale * WIDTH), round(scale * HEIGHT)
+    _, jpeg = cv2.imencode('.jpg', np.full((height, width, 3), 100, np.uint8))
+    kept = CameraImage(
+        bytes(jpeg), width, height, camera.rescale(INTRINSICS, scale_x=scale, scale_y=scale))
+    large = replace(session, keyframes=(
+        *(replace(seen, camera_image=kept) for seen in session.keyframes[:-1]),
+        session.keyframes[-1]))
+    saved = save_session(large, tmp_path, frozenset({'colmap'}), CONFIG, GRID_CONFIG)
+    model = ColmapModel(saved.path / 'colmap/sparse/0')
+    assert model.cameras == {
+        1: ('PINHOLE', width, height, 125.0, 125.0, 80.0, 60.0),
+        2: ('PINHOLE', WIDTH, HEIGHT, 50.0, 50.0, 32.0, 24.0)}
+    for image_id, image in model.images.items():
+        picture = cv2.imread(str(saved.path / 'colmap/images' / image.name))
+        size = (HEIGHT, WIDTH) if image_id == NUM_KEYFRAMES else (height, width)
+        assert picture.shape[:2] == size
+        positions = np.stack([model.points[id_].position for id_ in image.point_ids])
+        pixels, _ = model.project(image, positions)
+        np.testing.assert_allclose(pixels, image.pixels, atol=0.01)
+        assert image.pixels.max(axis=0) == pytest.approx([size[1], size[0]], rel=0.05)
+        assert np.quantile(distance_to_walls(positions), 0.9) < 0.01
 
 
 def test_the_images_of_a_colmap_model_see_each_other(saved):
