@@ -88,7 +88,7 @@ class SessionSaver:
         if not settings.save.on_end:
             return
         with self._lock:
-            num_waiting = sum(job.answer is None for job in self._jobs)
+            num_waiting = len(self._jobs)
             if num_waiting < _MAX_ENDED:
                 self._begin(_Job(session, settings, None))
                 return
