@@ -5,6 +5,7 @@
 
 from collections.abc import Callable
 from functools import partial
+import re
 import time
 
 from da3_ros.errors import MessageError
@@ -18,7 +19,7 @@ from da3_ros.ros.input.rectification import Rectifier
 from da3_ros.ros.input.value_range import ValueRange
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.insight.health import Health
-from da3_ros.ros.insight.repetition import THROTTLE_S
+from da3_ros.ros.insight.repetition import Repetition
 from da3_ros.ros.parameters.settings import CameraSettings, PreprocessSettings
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -41,6 +42,9 @@ def plan_view(settings: PreprocessSettings, width: int, height: int) -> ProcessP
         return plan_processing(height, width, size=settings.size, method=settings.method)
     except ValueError as error:
         raise MessageError(f'image size: {error}') from error
+
+# What differs from image to image in the name of a fault.
+_VALUES = re.compile(r"'.*'|\d+")
 
 
 class ImageIntake:
@@ -80,6 +84,7 @@ class ImageIntake:
         self._range = ValueRange(
             settings.bits, max_gap_s=settings.max_gap_s, warn=logger.warning)
         self._deadline_s: float | None = None
+        self._told = Repetition()
         self._held: Image | CompressedImage | None = None
         self.is_paused = False
 
@@ -123,7 +128,12 @@ class ImageIntake:
             self._pass_on(message, self._decode(message), received_s)
         except MessageError as error:
             self._counters.add(Event.BAD_IMAGE)
-            self._logger.error(f'image dropped: {error}', throttle_duration_sec=THROTTLE_S)
+            # Its first words name what is wrong: of another fault nobody has heard yet.
+            name = str(error).partition(':')[0]
+            num_held = self._told.num_held(_VALUES.sub('', name))
+            if num_held is not None:
+                like_it = f' (and {num_held} like this)' if num_held else ''
+                self._logger.error(f'image dropped: {error}{like_it}')
 
     def _decode(self, message: Image | CompressedImage) -> RgbImage:
         header, most = message.header, self._settings.max_pixels

@@ -3,6 +3,8 @@
 
 """Whatever the camera sends, the intake keeps what is good and counts what is not."""
 
+from types import SimpleNamespace
+
 from da3_ros.mapping.config import KeyframeConfig, PipelineConfig
 from da3_ros.mapping.frame_stream import FrameStream
 from da3_ros.ros.conversions import to_bytes, to_header
@@ -61,6 +63,19 @@ class Camera:
         """Send a sound calibration."""
         self.intake.on_camera_info(CameraInfo(
             **{'width': WIDTH, 'height': HEIGHT, 'k': K} | fields))
+
+
+def test_every_kind_of_fault_is_told_and_none_without_end(monkeypatch):
+    told = []
+    camera = Camera(info_wait_s=0.0)
+    monkeypatch.setattr(camera.intake, '_logger', SimpleNamespace(
+        error=told.append, warning=lambda *_, **__: None))
+    for number in range(30):
+        camera.send(number + 1, encoding=f'rgb{number}x')
+        camera.intake.on_image(Image(encoding='rgb8', width=8, height=8, step=24))
+    assert camera.counters[Event.BAD_IMAGE] == 60
+    assert len(told) == 4 and all(line.startswith('image dropped: ') for line in told)
+    assert sum('encoding' in line for line in told) == 2
 
 
 def test_images_wait_for_the_first_camera_info():
