@@ -82,7 +82,7 @@ def test_memory_comes_and_windows_become_smaller(run_limits):
 
 def test_a_planner_that_promises_too_much_is_found_out(run_limits):
     out, records = run_limits(
-        '--models', 'da3-small', '--limits', '2', '--draws', '5', '--stress', '30', miss=1.2)
+        '--models', 'da3-small', '--limits', '2', '--draws', '5', '--stress', '150', miss=1.2)
     assert '0 from -2% to +5%' in out
     assert ' 0 failed' not in out and '!' in out
     assert sum(record.get('num_caught', 0) for record in records) > 0
