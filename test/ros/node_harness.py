@@ -43,7 +43,7 @@ OUTPUTS = {
 """Everything that goes out once per keyframe."""
 
 
-def eventually(condition: Callable[[], bool], timeout_s: float = 20.0) -> bool:
+def eventually(condition: Callable[[], bool], timeout_s: float = 60.0) -> bool:
     """Wait until a condition holds; tell whether it did."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

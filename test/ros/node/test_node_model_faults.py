@@ -86,7 +86,8 @@ def test_nan_of_the_network_is_never_published(start_node, peer):
     sent = stream(peer, 30, pace_s=0.03)
     assert eventually(lambda: counts['dropped keyframes: inference failed'] == len(kinds))
     assert eventually(lambda: len(peer.stamps('depth')) == len(sent) - len(kinds))
-    for kind in kinds:
+    # What comes again is told twice, and then counted for a minute.
+    for kind in kinds[:2]:
         assert re.search(f'window of . views dropped: .*{kind}.* not finite', node.output), kind
     assert counts['sessions'] == 1
     for transform in list(peer.transforms):
