@@ -28,6 +28,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 _SPARE = 2
 _DEFAULT_FRAME_ID = 'camera_optical_frame'
 
+# What differs from image to image in the name of a fault.
+_VALUES = re.compile(r"'.*'|\d+")
+
 
 def plan_view(settings: PreprocessSettings, width: int, height: int) -> ProcessPlan:
     """
@@ -42,9 +45,6 @@ def plan_view(settings: PreprocessSettings, width: int, height: int) -> ProcessP
         return plan_processing(height, width, size=settings.size, method=settings.method)
     except ValueError as error:
         raise MessageError(f'image size: {error}') from error
-
-# What differs from image to image in the name of a fault.
-_VALUES = re.compile(r"'.*'|\d+")
 
 
 class ImageIntake:
