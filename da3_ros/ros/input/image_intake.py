@@ -19,7 +19,7 @@ from da3_ros.ros.input.rectification import Rectifier
 from da3_ros.ros.input.value_range import ValueRange
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.insight.health import Health
-from da3_ros.ros.insight.repetition import Repetition
+from da3_ros.ros.insight.repetition import Repetition, with_count
 from da3_ros.ros.parameters.settings import CameraSettings, PreprocessSettings
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -132,8 +132,7 @@ class ImageIntake:
             name = str(error).partition(':')[0]
             num_held = self._told.num_held(_VALUES.sub('', name))
             if num_held is not None:
-                like_it = f' (and {num_held} like this)' if num_held else ''
-                self._logger.error(f'image dropped: {error}{like_it}')
+                self._logger.error(with_count(f'image dropped: {error}', num_held))
 
     def _decode(self, message: Image | CompressedImage) -> RgbImage:
         header, most = message.header, self._settings.max_pixels

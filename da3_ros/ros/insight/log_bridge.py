@@ -5,7 +5,7 @@
 
 import logging
 
-from da3_ros.ros.insight.repetition import Repetition
+from da3_ros.ros.insight.repetition import Repetition, with_count
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 _PACKAGE = 'da3_ros'
@@ -54,8 +54,7 @@ class LogBridge(logging.Handler):
         if num_held is None:
             self._ros_logger.debug(text)
             return
-        if num_held:
-            text = f'{text} (and {num_held} like this since the last such line)'
+        text = with_count(text, num_held)
         if record.levelno >= logging.CRITICAL:
             self._ros_logger.fatal(text)
         elif record.levelno >= logging.ERROR:

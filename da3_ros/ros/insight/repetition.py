@@ -69,3 +69,13 @@ class Repetition:
         if known.num_told >= _BURST:
             known.pause_s = max(2.0 * known.pause_s, _PAUSE_S)
         return num_held
+
+
+def with_count(text: str, num_held: int) -> str:
+    """
+    Append how many lines like it were held back.
+
+    :param text: of a line that is told.
+    :param num_held: from ``Repetition.num_held``.
+    """
+    return f'{text} (and {num_held} like this since the last such line)' if num_held else text
