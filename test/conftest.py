@@ -38,3 +38,14 @@ def pytest_collection_modifyitems(items):
     if not torch.cuda.is_available():
         for item in gpu_items:
             item.add_marker(pytest.mark.skip(reason='needs a CUDA device'))
+
+
+@pytest.fixture(autouse=True)
+def _log_left_as_it_was():
+    """Refuse a handler that a test leaves behind: later ones would find its closed stream."""
+    root = logging.getLogger()
+    before = set(root.handlers)
+    yield
+    left = set(root.handlers) - before
+    root.handlers = [handler for handler in root.handlers if handler not in left]
+    assert not left, f'handlers left on the root logger: {left}'

@@ -5,9 +5,9 @@
 
 import argparse
 from collections.abc import Sequence
-import logging
 import sys
 
+from da3_ros.console import logged
 from da3_ros.errors import WeightsError
 from da3_ros.model.config import MODELS
 from da3_ros.model.hub import download
@@ -48,20 +48,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in names:
         if name not in MODELS:
             parser.error(f'NAME: got {name!r}, expected some of {", ".join(MODELS)}')
-    logging.basicConfig(stream=sys.stderr, format='%(message)s')
-    logging.getLogger('da3_ros').setLevel(logging.INFO)
-    is_done = True
-    for name in names:
-        config = MODELS[name]
-        try:
-            path = find_weights(config) if config.hub_id is None else download(config.hub_id)
-            sys.stdout.write(f'{name}: {path}, sha256 {checksum(*files_of(path))}\n')
-            sys.stdout.flush()
-            say_licence(config)
-        except WeightsError as error:
-            sys.stderr.write(f'{error}\n')
-            is_done = False
-    return 0 if is_done else 1
+    with logged():
+        is_done = [_fetch(name) for name in names]
+    return 0 if all(is_done) else 1
+
+
+def _fetch(name: str) -> bool:
+    """Fetch the weights of one variant; say where they are, or why they are not."""
+    config = MODELS[name]
+    try:
+        path = find_weights(config) if config.hub_id is None else download(config.hub_id)
+        sys.stdout.write(f'{name}: {path}, sha256 {checksum(*files_of(path))}\n')
+        sys.stdout.flush()
+        say_licence(config)
+    except WeightsError as error:
+        sys.stderr.write(f'{error}\n')
+        return False
+    return True
 
 
 if __name__ == '__main__':

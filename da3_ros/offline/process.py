@@ -26,6 +26,7 @@ import sys
 import threading
 from typing import Any
 
+from da3_ros.console import logged
 from da3_ros.errors import Da3Error, InputError, MemoryBudgetError, SaveError, WeightsError
 from da3_ros.export.save import FORMATS
 from da3_ros.offline.bag import BagPart
@@ -90,10 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Process a recording."""
     options = build_parser().parse_args(arguments)
     as_json = options.log == 'json'
-    logging.basicConfig(
-        level=logging.WARNING if options.quiet else logging.INFO, format='%(message)s',
-        handlers=[JsonLines()] if as_json else None, force=True)
-    code, text = _guarded(options)
+    level = logging.WARNING if options.quiet else logging.INFO
+    with logged(JsonLines() if as_json else None, level):
+        code, text = _guarded(options)
     if text and as_json:
         print_json(event='error', code=int(code), text=text)
     elif text:
