@@ -14,12 +14,16 @@ import time
 
 import cv2
 from da3_ros.demo.readback import read_truth
+from da3_ros.errors import InputError
 from da3_ros.mapping.frame_stream import FrameStream
 from da3_ros.mapping.keyframe import Frame
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.mapping.session_record import SessionRecord
 from da3_ros.offline import process
-from da3_ros.offline.process import ExitCode, main
+from da3_ros.offline.exit_code import ExitCode
+from da3_ros.offline.job import Job, process_recording
+from da3_ros.offline.process import main
+from da3_ros.offline.recordings import Recording
 from da3_ros.offline.settings_file import read_settings
 import numpy as np
 import pytest
@@ -272,7 +276,7 @@ def test_what_is_wrong_is_said_in_a_line_with_a_code(
     for part in complaint.split('.*'):
         assert part in error
     assert 'Traceback' not in error
-    assert not (tmp_path / f'{short_bag.name}_da3').exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_nodes_own_file_is_read(tmp_path):
@@ -297,3 +301,23 @@ def test_json_lines_and_no_lines(short_bag, tmp_path, arguments, capfd):
     assert main([*base, str(tmp_path / 'b'), '--quiet']) == 0
     captured = capfd.readouterr()
     assert captured.out == captured.err == ''
+
+
+def test_who_has_many_recordings_calls_a_function(processed, short_bag, tmp_path):
+    """The same outputs, from an engine that is there already; what is raised has a number."""
+    told, settings = [], read_settings(None, PARAMETERS)
+    loaded = load_steady_engine(settings)
+    job = Job(Recording(short_bag), settings, tmp_path / 'out')
+    done = process_recording(
+        job, load=lambda _settings, **_report: loaded,
+        tell=lambda counts, num_images: told.append((counts.num_frames, num_images)))
+    assert (done.out, done.is_whole, done.num_repeated) == (job.out, True, 0)
+    assert tree(done.out) == tree(processed)
+    assert told[-1] == (NUM_FRAMES, NUM_FRAMES)
+    with pytest.raises(ValueError, match='which exists') as raised:
+        process_recording(job)
+    assert ExitCode.of(raised.value) == ExitCode.ARGUMENTS
+    with pytest.raises(InputError) as raised:
+        process_recording(Job(Recording(tmp_path / 'none'), settings, tmp_path / 'other'))
+    assert ExitCode.of(raised.value) == ExitCode.INPUT
+    assert ExitCode.of(KeyError()) == ExitCode.FAULT
