@@ -10,6 +10,7 @@ from itertools import chain
 
 from da3_ros.ros.input.kept_camera_info import KeptCameraInfo
 from da3_ros.ros.output.kept_output import KeptOutput
+from da3_ros.ros.topic_names import camera_topic, OF_CAMERAS
 from nav_msgs.msg import OccupancyGrid, Odometry, Path
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
@@ -60,16 +61,6 @@ class Publishers:
                 self.grid)
 
 
-def camera_topic(camera: str, name: str) -> str:
-    """
-    Return the name of one of a camera's topics.
-
-    :param camera: name of the camera; that of a single one may be empty.
-    :param name: of the topic, as of a single camera.
-    """
-    return f'{camera}/{name}' if camera else name
-
-
 def create_publishers(
     node: LifecycleNode, cameras: Sequence[str], *,
     on_map_subscriber: Callable[[], None] | None = None,
@@ -98,21 +89,27 @@ def create_publishers(
         matched=lambda _: on_map_subscriber())
 
     def create_for(camera: str) -> CameraPublishers:
-        depth = create(Image, camera_topic(camera, 'depth/image'))
-        rgb = create(Image, camera_topic(camera, 'rgb/image'))
-        preview = create(Image, camera_topic(camera, 'depth/preview'))
+        def create_output(message_type: type, output: str) -> LifecyclePublisher:
+            return create(message_type, camera_topic(camera, OF_CAMERAS[output]))
+
+        def create_compressed(raw: LifecyclePublisher, transport: str) -> LifecyclePublisher:
+            # The suffix goes behind the remapped name, as image_transport does it.
+            return create(CompressedImage, f'{raw.topic_name}/{transport}')
+
+        depth = create_output(Image, 'depth')
+        rgb = create_output(Image, 'rgb')
+        preview = create_output(Image, 'preview')
         return CameraPublishers(
             depth=depth,
-            # The suffix goes behind the remapped name, as image_transport does it.
-            compressed_depth=create(CompressedImage, f'{depth.topic_name}/compressedDepth'),
-            camera_info=create(CameraInfo, camera_topic(camera, 'depth/camera_info')),
+            compressed_depth=create_compressed(depth, 'compressedDepth'),
+            camera_info=create_output(CameraInfo, 'camera_info'),
             rgb=rgb,
-            compressed_rgb=create(CompressedImage, f'{rgb.topic_name}/compressed'),
-            rgb_camera_info=create(CameraInfo, camera_topic(camera, 'rgb/camera_info')),
-            confidence=create(Image, camera_topic(camera, 'depth/confidence')),
+            compressed_rgb=create_compressed(rgb, 'compressed'),
+            rgb_camera_info=create_output(CameraInfo, 'rgb_camera_info'),
+            confidence=create_output(Image, 'confidence'),
             preview=preview,
-            compressed_preview=create(CompressedImage, f'{preview.topic_name}/compressed'),
-            points=create(PointCloud2, camera_topic(camera, 'points')),
+            compressed_preview=create_compressed(preview, 'compressed'),
+            points=create_output(PointCloud2, 'points'),
         )
 
     with ExitStack() as created:
