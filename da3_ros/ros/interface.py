@@ -10,7 +10,7 @@ from itertools import chain
 
 from da3_ros.ros.input.kept_camera_info import KeptCameraInfo
 from da3_ros.ros.output.kept_output import KeptOutput
-from da3_ros.ros.topic_names import camera_topic, OF_CAMERAS
+from da3_ros.ros.topic_names import camera_topic, OF_CAMERAS, TRANSPORTS
 from nav_msgs.msg import OccupancyGrid, Odometry, Path
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
@@ -20,6 +20,10 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 _DEPTH = 10
+_RAW = {
+    'depth': Image, 'camera_info': CameraInfo, 'rgb': Image, 'rgb_camera_info': CameraInfo,
+    'confidence': Image, 'preview': Image, 'points': PointCloud2,
+}
 _KEPT = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -89,28 +93,15 @@ def create_publishers(
         matched=lambda _: on_map_subscriber())
 
     def create_for(camera: str) -> CameraPublishers:
-        def create_output(message_type: type, output: str) -> LifecyclePublisher:
-            return create(message_type, camera_topic(camera, OF_CAMERAS[output]))
-
-        def create_compressed(raw: LifecyclePublisher, transport: str) -> LifecyclePublisher:
-            # The suffix goes behind the remapped name, as image_transport does it.
-            return create(CompressedImage, f'{raw.topic_name}/{transport}')
-
-        depth = create_output(Image, 'depth')
-        rgb = create_output(Image, 'rgb')
-        preview = create_output(Image, 'preview')
-        return CameraPublishers(
-            depth=depth,
-            compressed_depth=create_compressed(depth, 'compressedDepth'),
-            camera_info=create_output(CameraInfo, 'camera_info'),
-            rgb=rgb,
-            compressed_rgb=create_compressed(rgb, 'compressed'),
-            rgb_camera_info=create_output(CameraInfo, 'rgb_camera_info'),
-            confidence=create_output(Image, 'confidence'),
-            preview=preview,
-            compressed_preview=create_compressed(preview, 'compressed'),
-            points=create_output(PointCloud2, 'points'),
-        )
+        raw = {
+            output: create(message_type, camera_topic(camera, OF_CAMERAS[output]))
+            for output, message_type in _RAW.items()}
+        # The suffix goes behind the remapped name, as image_transport does it.
+        compressed = {
+            f'compressed_{output}': create(
+                CompressedImage, f'{raw[output].topic_name}/{transport}')
+            for output, transport in TRANSPORTS.items()}
+        return CameraPublishers(**raw, **compressed)
 
     with ExitStack() as created:
         publishers = Publishers(

@@ -3,19 +3,21 @@
 
 """Names of the topics that the node publishes, below its own name."""
 
-OF_CAMERAS = {
+TRANSPORTS = {'depth': 'compressedDepth', 'rgb': 'compressed', 'preview': 'compressed'}
+"""How image_transport calls what is compressed, by the name of the output."""
+
+_RAW = {
     'depth': 'depth/image',
-    # As image_transport names what is compressed.
-    'compressed_depth': 'depth/image/compressedDepth',
     'camera_info': 'depth/camera_info',
     'rgb': 'rgb/image',
-    'compressed_rgb': 'rgb/image/compressed',
     'rgb_camera_info': 'rgb/camera_info',
     'confidence': 'depth/confidence',
     'preview': 'depth/preview',
-    'compressed_preview': 'depth/preview/compressed',
     'points': 'points',
 }
+OF_CAMERAS = _RAW | {
+    f'compressed_{output}': f'{_RAW[output]}/{transport}'
+    for output, transport in TRANSPORTS.items()}
 """Topics that every camera has, by the name of the output."""
 
 
