@@ -54,7 +54,7 @@ class PendingWindow:
         :raises NonFiniteError: if a value is NaN or infinite.
         :raises PredictionError: see ``model.network.interpret`` and ``model.nested.to_metres``.
         """
-        is_under_way = self.done is None or not self.done.query()
+        is_under_way = self.done is None or not self.done.query()  # type: ignore[no-untyped-call]
         if self.done is not None:
             self.done.synchronize()
         if self.note_end is not None and is_under_way:
