@@ -109,18 +109,24 @@ def side(domain_id):
     side.close()
 
 
+@pytest.fixture
+def fused(monkeypatch):
+    """Give the ids of the keyframes that were fused, in order."""
+    ids = []
+    monkeypatch.setattr(
+        'da3_ros.ros.output.map_publisher.observe',
+        lambda keyframe, *arguments, **keywords: ids.append(keyframe.id) or observe(
+            keyframe, *arguments, **keywords))
+    return ids
+
+
 def positions(cloud):
     """Read the positions."""
     return point_cloud2.read_points_numpy(cloud, ['x', 'y', 'z'])
 
 
-def test_what_is_remembered_is_fused_for_who_comes_late(side, monkeypatch):
+def test_what_is_remembered_is_fused_for_who_comes_late(side, fused):
     """At once, also where no keyframe comes any more; and only once."""
-    fused = []
-    monkeypatch.setattr(
-        'da3_ros.ros.output.map_publisher.observe',
-        lambda keyframe, *arguments, **keywords: fused.append(keyframe.id) or observe(
-            keyframe, *arguments, **keywords))
     for index in range(3):
         side.add(keyframe(index, x=5.0 * index))
     clouds = side.listen()
@@ -133,8 +139,8 @@ def test_what_is_remembered_is_fused_for_who_comes_late(side, monkeypatch):
     assert fused == [0, 1, 2, 3]
 
 
-def test_what_was_missed_while_nobody_listened_is_fused_later(side):
-    """A listener that comes back sees no gap; corrections hold for what waits, too."""
+def test_what_was_missed_while_nobody_listened_is_fused_later(side, fused):
+    """A listener that comes back sees no gap, nothing twice, and what waited where it is now."""
     clouds = side.listen()
     for index in range(6):
         if index == 2:
@@ -149,6 +155,7 @@ def test_what_was_missed_while_nobody_listened_is_fused_later(side):
     clouds = side.listen()
     assert eventually(lambda: clouds and clouds[-1].width == 6 * HEIGHT * WIDTH)
     assert positions(clouds[-1])[:, 1].min() > 6.0
+    assert sorted(fused) == list(range(6))
 
 
 def test_what_nobody_asks_for_is_not_fused(side):

@@ -100,6 +100,18 @@ def test_a_join_that_was_refused_is_in_the_covariance(after_a_bad_window):
     assert turn[15] > 1.0
 
 
+def test_of_a_refused_window_neither_direction_nor_size_is_known():
+    truth, random = straight(3.0, 40), np.random.default_rng(10)
+    world = World(AlignmentConfig(), ScaleConfig(source='none'))
+    far = np.array([1000.0, 0.0, 0.0])
+    first = world.place(window(truth, range(12), random), is_metric=False)
+    assert np.sqrt(np.diag(first.drift.covariance(far))[:3]).max() < 20.0
+    bad = world.place(garbled(window(truth, range(4, 16), random), random), is_metric=False)
+    assert bad.rejection is not None
+    # Along the way it is the size that is not known, across it the direction.
+    assert np.sqrt(np.diag(bad.drift.covariance(far))[:3]).min() > 900.0
+
+
 def test_metres_that_come_after_a_loss_are_found_over_the_tie():
     """A source that begins to speak only when a window was lost."""
     truth = straight(3.0, 41)
@@ -124,6 +136,32 @@ def test_metres_that_come_after_a_loss_are_found_over_the_tie():
     scale = np.median(placed[-1].odom_S_window.scale * seen)
     assert placed[-1].scale.is_metric
     assert scale == pytest.approx(1.0, abs=0.02)
+
+
+def test_what_a_lost_segment_measured_itself_holds_after_the_tie():
+    """The old one knew no metres: they are those that the new one found before it was tied."""
+    truth = straight(3.0, 40)
+    random = np.random.default_rng(9)
+    world = World(AlignmentConfig(), ScaleConfig(source='tf'))
+
+    def see(numbers, *, spoilt=(), robot=None):
+        views = bare_windows.window(Drive(truth, robot=robot), numbers, random)
+        # The same nonsense wherever it is seen: these windows agree with each other.
+        return [view if view.keyframe.id not in spoilt else replace(
+            view, depth=view.depth * np.random.default_rng(view.keyframe.id).uniform(
+                0.1, 3.0, view.depth.shape).astype(np.float32)) for view in views]
+
+    world.place(see(range(12)), is_metric=False)
+    bad = world.place(see(range(4, 16), spoilt=range(4, 12)), is_metric=False)
+    own = world.place(see(range(8, 20), spoilt=range(8, 12), robot=truth), is_metric=False)
+    assert bad.rejection is not None and own.rejection is None
+    assert own.scale.is_metric and own.tied_segment is None
+    views = see(range(10, 22))
+    tied = world.place(views, is_metric=False)
+    assert tied.tied_segment == 0
+    assert tied.scale.is_metric
+    assert tied.odom_S_window.scale * true_scale(views) == pytest.approx(1.0, abs=0.02)
+    assert tied.scale.sigma == pytest.approx(own.scale.sigma, rel=0.5)
 
 
 def test_units_of_different_kinds_may_differ_by_anything():
