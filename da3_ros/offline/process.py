@@ -83,21 +83,31 @@ def _guarded(options: argparse.Namespace) -> tuple[ExitCode, str]:
         return ExitCode.of(error), str(error)
 
 
-def _process(options: argparse.Namespace) -> ExitCode:
-    settings = read_settings(options.params_file, options.param)
+def job_of(options: argparse.Namespace) -> Job:
+    """
+    Say what is to be done.
+
+    :param options: as the parser gives them.
+    :raises ValueError: if a parameter cannot be used.
+    """
     recording = Recording(
         options.input,
         BagPart(options.image, options.camera_info, options.start, options.end),
         options.calibration, options.rate)
     out = options.out or Path(f'{options.input.resolve().stem}_da3')
+    settings = read_settings(options.params_file, options.param)
+    return Job(recording, settings, out, frozenset(options.write), options.resume)
+
+
+def _process(options: argparse.Namespace) -> ExitCode:
+    job = job_of(options)
     progress = Progress(as_json=options.log == 'json', is_quiet=options.quiet)
     processed = process_recording(
-        Job(recording, settings, out, frozenset(options.write), options.resume),
-        load=load_engine, tell=progress, is_ending=_until_interrupted())
+        job, load=load_engine, tell=progress, is_ending=_until_interrupted())
     log = logging.getLogger(__name__)
     if processed.num_repeated:
         log.info('%d windows were there from before', processed.num_repeated)
-    progress.end(str(out))
+    progress.end(str(job.out))
     for line in processed.summary.losses:
         log.warning('%s', line)
     return ExitCode.WRITTEN if processed.is_whole else ExitCode.PARTLY
