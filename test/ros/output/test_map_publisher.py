@@ -32,6 +32,7 @@ HEIGHT, WIDTH = 6, 8
 K = np.array([[8.0, 0.0, 3.5], [0.0, 8.0, 2.5], [0.0, 0.0, 1.0]])
 IDENTITY = np.eye(4)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+OBSERVE = 'da3_ros.ros.output.map_publisher.observe'
 
 
 def keyframe(id_, *, x=0.0):
@@ -113,10 +114,8 @@ def side(domain_id):
 def fused(monkeypatch):
     """Give the ids of the keyframes that were fused, in order."""
     ids = []
-    monkeypatch.setattr(
-        'da3_ros.ros.output.map_publisher.observe',
-        lambda keyframe, *arguments, **keywords: ids.append(keyframe.id) or observe(
-            keyframe, *arguments, **keywords))
+    monkeypatch.setattr(OBSERVE, lambda keyframe, *arguments, **keywords: (
+        ids.append(keyframe.id) or observe(keyframe, *arguments, **keywords)))
     return ids
 
 
@@ -253,9 +252,8 @@ def test_a_new_session_takes_the_old_map_away(side):
 def test_nothing_of_the_old_world_is_fused_into_the_new_one(side, monkeypatch):
     """Neither keyframes nor corrections that waited while one was fused."""
     gate = threading.Event()
-    monkeypatch.setattr(
-        'da3_ros.ros.output.map_publisher.observe',
-        lambda *arguments, **keywords: gate.wait(10.0) and observe(*arguments, **keywords))
+    monkeypatch.setattr(OBSERVE, lambda *arguments, **keywords: (
+        gate.wait(10.0) and observe(*arguments, **keywords)))
     side.config = MapConfig(enabled=True, voxel_m=0.01, period_s=0.1)
     for index in range(3):
         side.add(keyframe(index, x=5.0 * index))
@@ -273,8 +271,7 @@ def test_nothing_of_the_old_world_is_fused_into_the_new_one(side, monkeypatch):
 def test_fusing_that_falls_behind_leaves_keyframes_out(side, monkeypatch):
     """Memory stays bounded; what is missing is counted."""
     gate = threading.Event()
-    monkeypatch.setattr(
-        'da3_ros.ros.output.map_publisher.observe', lambda *_args, **_kwargs: gate.wait(10.0))
+    monkeypatch.setattr(OBSERVE, lambda *_args, **_kwargs: gate.wait(10.0))
     side.config = MapConfig(enabled=True)
     for index in range(40):
         side.add(keyframe(index))
@@ -286,7 +283,7 @@ def test_a_fault_of_the_map_is_only_the_maps(side, monkeypatch):
     """It is counted, and the next keyframe is fused again."""
     clouds = side.listen()
     with monkeypatch.context() as patch:
-        patch.setattr('da3_ros.ros.output.map_publisher.observe', None)
+        patch.setattr(OBSERVE, None)
         side.add(keyframe(0))
         assert eventually(lambda: side.counters[Event.EXCEPTIONS] == 1)
     side.add(keyframe(1))
