@@ -264,8 +264,8 @@ def _read(path: Path, question: str) -> WindowPrediction | Da3Error:
             'changed')
     if 'error' in told:
         return _error(told)
-    return WindowPrediction(
-        **dict.fromkeys(_ARRAYS) | arrays, is_metric=bool(told['is_metric']))
+    fields: dict[str, Any] = {name: arrays.get(name) for name in _ARRAYS}
+    return WindowPrediction(**fields, is_metric=bool(told['is_metric']))
 
 
 def _error(told: Mapping[str, Any]) -> Da3Error:
