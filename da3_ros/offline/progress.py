@@ -21,41 +21,41 @@ class Progress:
     """Tell now and then how far a run is."""
 
     def __init__(
-        self, num_images: int, *, as_json: bool = False, is_quiet: bool = False,
+        self, *, as_json: bool = False, is_quiet: bool = False,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         Begin.
 
-        :param num_images: of the recording; 0 where nobody knows.
         :param as_json: write a JSON object per line.
         :param is_quiet: write nothing.
         :param now_s: tells real time.
         """
-        self._num_images = num_images
+        self._counts, self._num_images = Counts(), 0
         self._as_json = as_json
         self._is_quiet = is_quiet
         self._now_s = now_s
         self._began_s = self._told_s = now_s()
 
-    def __call__(self, counts: Counts) -> None:
+    def __call__(self, counts: Counts, num_images: int) -> None:
         """
         Tell, if it is time for that.
 
         :param counts: so far.
+        :param num_images: of the recording; 0 where nobody knows.
         """
+        self._counts, self._num_images = counts, num_images
         if self._now_s() - self._told_s >= _PERIOD_S:
             self._told_s = self._now_s()
             self._write('progress', counts)
 
-    def end(self, counts: Counts, output: str) -> None:
+    def end(self, output: str) -> None:
         """
         Tell the last time.
 
-        :param counts: of the whole run.
-        :param output: where it is.
+        :param output: where everything is.
         """
-        self._write('done', counts, output=output)
+        self._write('done', self._counts, output=output)
 
     def _write(self, event: str, counts: Counts, **more: Any) -> None:
         if self._is_quiet:

@@ -54,8 +54,11 @@ def open_recording(recording: Recording, settings: CameraSettings) -> Iterator[S
     :param recording: what is read.
     :param settings: how images are received.
     :raises InputError: if it cannot be read.
+    :raises ValueError: if an argument cannot be used.
     """
     path = recording.path
+    if not recording.rate_hz > 0.0:
+        raise ValueError(f'rate: got {recording.rate_hz}, expected more than 0')
     if not path.exists():
         raise InputError(f'{path}: got nothing, expected a bag, a film or a folder of images')
     if recording.is_bag:

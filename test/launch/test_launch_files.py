@@ -138,7 +138,8 @@ def test_a_rig_without_names_or_with_an_argument_for_another_camera_is_refused(t
 def test_the_node_is_an_entry_point_of_the_package():
     node = da3_node()
     assert node.kwargs['package'] == 'da3_ros'
-    assert f"'{node.kwargs['executable']} = da3_ros.start:main'" in (ROOT / 'setup.py').read_text()
+    command = f"'{node.kwargs['executable']}': 'da3_ros.start:main'"
+    assert command in (ROOT / 'setup.py').read_text()
 
 
 def test_log_lines_come_out_as_they_are_written():

@@ -5,10 +5,12 @@
 
 from da3_ros.demo.film import Film
 from da3_ros.demo.film_bag import film_bag
+from da3_ros.offline import process
+from da3_ros.offline.exit_code import ExitCode
 from da3_ros.simulation.lens import Lens
 from da3_ros.simulation.sensor import Sensor
 import pytest
-from short_recording import NUM_FRAMES, PARAMETERS
+from short_recording import load_steady_engine, NUM_FRAMES, PARAMETERS
 
 
 @pytest.fixture(scope='session')
@@ -23,3 +25,18 @@ def short_bag(tmp_path_factory):
 def arguments():
     """Give the command line's parameters."""
     return [word for each in PARAMETERS for word in ('-p', each)]
+
+
+@pytest.fixture
+def steady(monkeypatch):
+    """Let the command run an engine that is quick and exact."""
+    monkeypatch.setattr(process, 'load_engine', load_steady_engine)
+
+
+@pytest.fixture
+def processed(request, short_bag, tmp_path_factory, arguments):
+    """Give the outputs of an uninterrupted run."""
+    request.getfixturevalue('steady')
+    out = tmp_path_factory.mktemp('processed') / 'out'
+    assert process.main([str(short_bag), '--out', str(out), *arguments]) == ExitCode.WRITTEN
+    return out

@@ -42,6 +42,12 @@ def load_steady_engine(settings, *, report=None):
         settings.model.name, 'none, sha256 0', 'none', 'cpu', False, settings.window.size))
 
 
+def tree(folder):
+    """Give all files of a folder with their content."""
+    return {str(path.relative_to(folder)): path.read_bytes()
+            for path in sorted(folder.rglob('*')) if path.is_file()}
+
+
 if __name__ == '__main__':
     process.load_engine = load_steady_engine
     sys.exit(process.main())

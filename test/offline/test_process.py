@@ -3,49 +3,27 @@
 
 """The command: a recording in, files out, with the shipped network."""
 
-import inspect
 import json
 from pathlib import Path
-import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import cv2
 from da3_ros.demo.readback import read_truth
+from da3_ros.errors import InputError
 from da3_ros.mapping.frame_stream import FrameStream
 from da3_ros.mapping.keyframe import Frame
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.mapping.session_record import SessionRecord
-from da3_ros.offline import process
-from da3_ros.offline.process import ExitCode, main
+from da3_ros.offline.exit_code import ExitCode
+from da3_ros.offline.job import Job, process_recording
+from da3_ros.offline.process import main
+from da3_ros.offline.recordings import Recording
 from da3_ros.offline.settings_file import read_settings
 import numpy as np
 import pytest
 import short_recording
-from short_recording import load_steady_engine, NUM_FRAMES, PARAMETERS, SteadyEngine
-
-
-def tree(folder):
-    """Give all files of a folder with their content."""
-    return {str(path.relative_to(folder)): path.read_bytes()
-            for path in sorted(folder.rglob('*')) if path.is_file()}
-
-
-@pytest.fixture
-def steady(monkeypatch):
-    """Let the command run an engine that is quick and exact."""
-    monkeypatch.setattr(process, 'load_engine', load_steady_engine)
-
-
-@pytest.fixture
-def processed(request, short_bag, tmp_path_factory, arguments):
-    """Give the outputs of an uninterrupted run."""
-    request.getfixturevalue('steady')
-    out = tmp_path_factory.mktemp('processed') / 'out'
-    assert main([str(short_bag), '--out', str(out), *arguments]) == ExitCode.WRITTEN
-    return out
+from short_recording import load_steady_engine, NUM_FRAMES, PARAMETERS, SteadyEngine, tree
 
 
 def test_the_shipped_network_gives_all_formats(short_bag, tmp_path, arguments):
@@ -161,84 +139,6 @@ def test_another_size_in_the_middle_is_another_session(short_bag, tmp_path, argu
     assert [len(each['stamp_ns']) for each in saved] == [NUM_FRAMES // 2] * 2
 
 
-def begin(short_bag, out, *more, arguments):
-    """Start the command in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, short_recording.__file__, str(short_bag), '--out', str(out), *arguments,
-         *more], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def test_a_killed_run_goes_on_to_the_same_bytes(processed, short_bag, tmp_path, arguments):
-    """Killed once it has a window; what it had is not inferred again."""
-    out = tmp_path / 'out'
-    windows = tmp_path / 'out.unfinished' / 'windows'
-    child = begin(short_bag, out, arguments=arguments)
-    deadline_s = time.monotonic() + 120.0
-    while (not list(windows.glob('*.npz')) and child.poll() is None
-           and time.monotonic() < deadline_s):
-        time.sleep(0.005)
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
-    if child.returncode == 0:
-        pytest.skip('it was through before it could be killed')
-    assert child.returncode == -signal.SIGKILL
-    assert not out.exists()
-    kept = tree(windows)
-    assert kept
-    # Without --resume nothing of it is lost.
-    assert main([str(short_bag), '--out', str(out), *arguments]) == ExitCode.ARGUMENTS
-    assert tree(windows) == kept
-    assert main([str(short_bag), '--out', str(out), '--resume', *arguments]) == ExitCode.WRITTEN
-    assert tree(out) == tree(processed)
-    assert not windows.exists()
-
-
-@pytest.mark.parametrize('num_windows', [0, 1, 3, 4])
-def test_a_run_goes_on_from_any_window(
-        num_windows, processed, short_bag, tmp_path, arguments, monkeypatch):
-    """Even from one whose last write was cut off."""
-    out = tmp_path / 'out'
-    with monkeypatch.context() as patched:
-        patched.setattr(process, '_until_interrupted', lambda: _Ending(num_windows))
-        assert main([str(short_bag), '--out', str(out), *arguments]) == ExitCode.INTERRUPTED
-    windows = tmp_path / 'out.unfinished' / 'windows'
-    assert len(list(windows.glob('*.npz'))) == num_windows
-    (windows / f'{num_windows + 1:06d}.partial').write_bytes(b'PK')
-    assert main([str(short_bag), '--out', str(out), '--resume', *arguments]) == ExitCode.WRITTEN
-    assert tree(out) == tree(processed)
-
-
-class _Ending:
-    """Tells to end after some windows; it is asked once per frame and once per window."""
-
-    def __init__(self, num_windows):
-        self.num_windows = num_windows
-
-    def __call__(self):
-        asks_engine = inspect.stack()[1].function == '_answer'
-        if asks_engine:
-            self.num_windows -= 1
-        return asks_engine and self.num_windows < 0
-
-
-@pytest.mark.usefixtures('steady')
-def test_a_run_goes_on_only_as_it_was(short_bag, tmp_path, arguments, monkeypatch, capsys):
-    """Other parameters or images are refused with what changed."""
-    bag = tmp_path / 'bag'
-    shutil.copytree(short_bag, bag)
-    out = tmp_path / 'out'
-    monkeypatch.setattr(process, '_until_interrupted', lambda: _Ending(1))
-    assert main([str(bag), '--out', str(out), *arguments]) == ExitCode.INTERRUPTED
-    again = [str(bag), '--out', str(out), '--resume', *arguments]
-    assert main([*again, '-p', 'depth.max_m:=3.0']) == ExitCode.ARGUMENTS
-    assert 'settings was' in capsys.readouterr().err
-    with next(bag.glob('*.mcap')).open('r+b') as file:
-        file.seek(-60, 2)
-        file.write(b'?')
-    assert main(again) == ExitCode.ARGUMENTS
-    assert 'input was' in capsys.readouterr().err
-
-
 def test_a_full_disk_leaves_what_was_inferred(short_bag, tmp_path, arguments):
     """Nothing half written is called an output."""
     out = tmp_path / 'out'
@@ -272,7 +172,7 @@ def test_what_is_wrong_is_said_in_a_line_with_a_code(
     for part in complaint.split('.*'):
         assert part in error
     assert 'Traceback' not in error
-    assert not (tmp_path / f'{short_bag.name}_da3').exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_nodes_own_file_is_read(tmp_path):
@@ -297,3 +197,23 @@ def test_json_lines_and_no_lines(short_bag, tmp_path, arguments, capfd):
     assert main([*base, str(tmp_path / 'b'), '--quiet']) == 0
     captured = capfd.readouterr()
     assert captured.out == captured.err == ''
+
+
+def test_who_has_many_recordings_calls_a_function(processed, short_bag, tmp_path):
+    """The same outputs, from an engine that is there already; what is raised has a number."""
+    told, settings = [], read_settings(None, PARAMETERS)
+    loaded = load_steady_engine(settings)
+    job = Job(Recording(short_bag), settings, tmp_path / 'out')
+    done = process_recording(
+        job, load=lambda _settings, **_report: loaded,
+        tell=lambda counts, num_images: told.append((counts.num_frames, num_images)))
+    assert (done.out, done.is_whole, done.num_repeated) == (job.out, True, 0)
+    assert tree(done.out) == tree(processed)
+    assert told[-1] == (NUM_FRAMES, NUM_FRAMES)
+    with pytest.raises(ValueError, match='which exists') as raised:
+        process_recording(job)
+    assert ExitCode.of(raised.value) == ExitCode.ARGUMENTS
+    with pytest.raises(InputError) as raised:
+        process_recording(Job(Recording(tmp_path / 'none'), settings, tmp_path / 'other'))
+    assert ExitCode.of(raised.value) == ExitCode.INPUT
+    assert ExitCode.of(KeyError()) == ExitCode.FAULT

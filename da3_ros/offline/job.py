@@ -1,0 +1,199 @@
+# Copyright 2026 The da3_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Process one recording: what the command does, and who has many of them calls."""
+
+from collections.abc import Callable
+import dataclasses
+from dataclasses import dataclass
+import hashlib
+import logging
+from pathlib import Path
+import shutil
+from typing import Any, Protocol
+
+from da3_ros.errors import SaveError
+from da3_ros.export.save import FORMATS
+from da3_ros.model.hub import Report
+from da3_ros.offline.journal import JournaledEngine, recorded, write_whole
+from da3_ros.offline.recordings import open_recording, Recording
+from da3_ros.offline.report import make_report, SessionPage
+from da3_ros.offline.run import Counts, Output, run
+from da3_ros.offline.source import Source
+from da3_ros.offline.summary import Summary
+from da3_ros.ros.engine_loading import load_engine, LoadedEngine
+from da3_ros.ros.parameters.settings import NodeSettings
+
+_logger = logging.getLogger(__name__)
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Job:
+    """
+    What is made of which recording.
+
+    :param recording: what is read.
+    :param settings: of the node.
+    :param out: folder that is created; beside it ``OUT.unfinished`` holds what a run that was
+        ended goes on from.
+    :param formats: some of ``export.save.FORMATS``.
+    :param resume: go on with a run that was ended; if there is none, begin.
+    """
+
+    recording: Recording
+    settings: NodeSettings
+    out: Path
+    formats: frozenset[str] = frozenset(FORMATS)
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Processed:
+    """
+    What came of a job.
+
+    :param out: folder with the outputs; in its ``report.html`` a person reads the same.
+    :param summary: what came out, and what of the recording was lost.
+    :param num_repeated: windows that were there from before.
+    """
+
+    out: Path
+    summary: Summary
+    num_repeated: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether nothing of the recording was lost."""
+        return not self.summary.losses
+
+
+class LoadEngine(Protocol):
+    """Loads the network that the settings ask for; ``load_engine`` is the real one."""
+
+    def __call__(self, settings: NodeSettings, *, report: Report | None = None) -> LoadedEngine:
+        """
+        Load it.
+
+        :param settings: of the node.
+        :param report: is told what goes on.
+        """
+        ...
+
+
+def process_recording(
+    job: Job, *, load: LoadEngine = load_engine,
+    tell: Callable[[Counts, int], object] = lambda _counts, _num_images: None,
+    is_ending: Callable[[], bool] = lambda: False,
+) -> Processed:
+    """
+    Process a recording; everything is written at the end, whole or not at all.
+
+    What is raised, ``ExitCode.of`` gives a number.
+
+    :param job: what is made of what.
+    :param load: gives the engine; who processes many recordings may give the same one again.
+    :param tell: is told how far it is, and how many images there are (0 where nobody knows).
+    :param is_ending: asked before every window.
+    :raises ValueError: if an argument cannot be used.
+    :raises InputError: if the recording cannot be read, or nothing comes out of it.
+    :raises WeightsError: if the network cannot be had.
+    :raises MemoryBudgetError: if it does not fit.
+    :raises SaveError: if the disk does not take the outputs.
+    :raises JournalError: if the unfinished run is of another job.
+    :raises JournalFault: if the journal cannot be written, or fits no more; its cause says which.
+    :raises Interrupted: if ``is_ending`` said so.
+    """
+    work = _unfinished(job.out, is_resumed=job.resume)
+    pages: list[SessionPage] = []
+    with open_recording(job.recording, job.settings.camera) as source:
+        _logger.info('%s: %s', job.recording.path, source.description)
+        loaded = load(job.settings, report=lambda text: _logger.info('%s', text))
+        # Not before: what cannot begin leaves nothing behind.
+        _make(work, job.out)
+        journal = work / 'windows'
+        num_views = recorded(journal, 'num_views') or loaded.identity.num_views
+        engine = JournaledEngine(
+            loaded.engine, journal, identity=_identity(job, loaded, num_views), resume=job.resume,
+            is_ending=is_ending)
+        output = Output(
+            work / 'sessions', job.formats,
+            lambda name, session: pages.append(SessionPage.of(name, session)))
+        counts = run(
+            source, engine, job.settings, num_views=num_views, output=output,
+            tell=lambda counts: tell(counts, source.num_images), is_ending=is_ending)
+        summary = _sum_up(job, source, counts, loaded, num_views)
+    _finish(job.out, work, summary, pages)
+    return Processed(job.out, summary, engine.num_repeated)
+
+
+def _unfinished(out: Path, *, is_resumed: bool) -> Path:
+    """Return where an unfinished run is kept, if it may be used."""
+    if out.exists():
+        raise ValueError(f'out: got {out}, which exists; expected a new folder')
+    work = out.with_name(f'{out.name}.unfinished')
+    if work.exists() and not is_resumed:
+        raise ValueError(
+            f'out: an unfinished run is in {work}; --resume goes on, or delete that folder to '
+            'begin anew')
+    return work
+
+
+def _make(work: Path, out: Path) -> None:
+    """Create the folder, empty but for the journal."""
+    # Sessions are written anew: which were whole is not known, and they cost little.
+    shutil.rmtree(work / 'sessions', ignore_errors=True)
+    try:
+        (work / 'sessions').mkdir(parents=True)
+    except OSError as error:
+        raise SaveError(f'out: got {out} ({error.strerror}), expected a folder that can be '
+                        'written') from error
+
+
+def _finish(out: Path, work: Path, summary: Summary, pages: list[SessionPage]) -> None:
+    """Add what holds for all sessions, and give everything its name."""
+    folder = work / 'sessions'
+    write_whole(folder / 'summary.json', summary.to_json().encode())
+    write_whole(folder / 'report.html', make_report(summary, pages).encode())
+    folder.rename(out)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _sum_up(
+    job: Job, source: Source, counts: Counts, loaded: LoadedEngine, num_views: int
+) -> Summary:
+    identity = loaded.identity
+    return Summary.of(
+        job.recording.path.name, source, counts, model=identity.name,
+        weights=identity.weights.rpartition(' ')[2], device=identity.device,
+        num_views=num_views, settings=_told(job.settings))
+
+
+def _identity(job: Job, loaded: LoadedEngine, num_views: int) -> dict[str, Any]:
+    """Return what the answers of the engine depend on."""
+    return {
+        'input': _fingerprint(job.recording), 'settings': _told(job.settings),
+        'weights': loaded.identity.weights, 'device': loaded.identity.device,
+        'num_views': num_views}
+
+
+def _told(settings: NodeSettings) -> dict[str, Any]:
+    """Return the parameters by group."""
+    return dataclasses.asdict(settings)
+
+
+def _fingerprint(recording: Recording) -> dict[str, Any]:
+    """Return what tells a recording from another: names, sizes, and both ends of every file."""
+    digest = hashlib.sha256()
+    for path in recording.files:
+        size = path.stat().st_size
+        digest.update(f'{path.relative_to(recording.path.parent)} {size}'.encode())
+        with path.open('rb') as file:
+            digest.update(file.read(_MIB))
+            file.seek(max(0, size - _MIB))
+            digest.update(file.read(_MIB))
+    calibration = recording.calibration
+    return {
+        'path': str(recording.path.resolve()), 'sha256': digest.hexdigest(),
+        'part': dataclasses.asdict(recording.part), 'rate_hz': recording.rate_hz,
+        'calibration': None if calibration is None else calibration.read_text()}
