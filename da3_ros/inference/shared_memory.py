@@ -69,9 +69,9 @@ class Block:
         return cls(BlockName(path, next(_numbers), num_bytes), descriptor)
 
     @classmethod
-    def open(cls, name: BlockName) -> 'Block':
+    def attach(cls, name: BlockName) -> 'Block':
         """
-        Open a block that another process has made and still holds.
+        Return a block that another process has made and still holds.
 
         :param name: as its maker has it.
         """
