@@ -19,12 +19,12 @@ Shapes: N views on this device, T = 1 + P tokens of a view (camera token, then p
 channels, h heads, d channels of a head, F channels of a level's features.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
-from da3_ros.inference.arithmetic import Arithmetic, project
+from da3_ros.inference.arithmetic import Arithmetic
 from da3_ros.inference.chunks import Chunks, view_slices
+from da3_ros.inference.joint_attention import attention, JointAttention, Piece, Projector
 from da3_ros.inference.levels import LevelStore, NUM_LEVELS
 from da3_ros.inference.sharing import Share
 from da3_ros.model.backbone import Backbone
@@ -33,7 +33,6 @@ from da3_ros.model.network import DepthAnything3
 from da3_ros.model.transformer import Block, Rotation
 import torch
 from torch import Tensor
-import torch.nn.functional as F
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,11 +119,12 @@ class BackbonePass:
         self._head = network.head
         self._tables = tables
         self._chunks = chunks
-        self._share = share
         self._arithmetic = arithmetic
         self._residual_dtype = residual_dtype
-        self._one_product = one_product
-        self._head_groups = head_groups
+        self._project = Projector(arithmetic, self._backbone.compute_dtype)
+        self._joint_attention = JointAttention(
+            self._project, tables.across_views, chunks.queries, share, one_product=one_product,
+            head_groups=head_groups)
         self._camera: list[Tensor] = []
 
     def embed(self, images: Tensor) -> Tensor:
@@ -209,7 +209,7 @@ class BackbonePass:
         for views in view_slices(len(x), self._chunks.views):
             part = x[views].float()
             heads = self._project(block, part, rotation, first=0)
-            attended = _attention(*heads)
+            attended = attention(*heads)
             del heads
             normed = self._add_attended_(block, part, attended)
             del attended
@@ -223,13 +223,12 @@ class BackbonePass:
         # Of views whose maps are not wanted, nothing is read any more in the end but the camera.
         first = len(x) - store.num_views if i == self._config.out_layers[-1] else 0
         pieces = [
-            _Piece(slice(first + views.start, first + views.stop))
+            Piece(slice(first + views.start, first + views.stop))
             for views in view_slices(len(x) - first, self._chunks.queries)
         ]
         if first > 0:
-            pieces.insert(0, _Piece(slice(first), camera_alone=True))
-        attend = self._by_heads if self._head_groups > 1 else self._by_pieces
-        for piece, part, attended in attend(block, x, pieces):
+            pieces.insert(0, Piece(slice(first), camera_alone=True))
+        for piece, part, attended in self._joint_attention.run(block, x, pieces):
             local = part.clone() if is_out else part
             normed = self._add_attended_(block, part, attended)
             del attended
@@ -239,92 +238,6 @@ class BackbonePass:
                 self._camera.append(self._backbone.camera_feature(local[:, 0], part[:, 0]))
             else:
                 self._write(i, x, piece.views, store, local=local, result=part)
-
-    def _by_pieces(
-        self, block: Block, x: Tensor, pieces: list['_Piece']
-    ) -> Iterator[tuple['_Piece', Tensor, Tensor]]:
-        """
-        Attend to the tokens of all views, piece by piece.
-
-        :returns: pieces, their tokens and the values that these attended to, (1, h, tokens, d).
-        """
-        queries = None
-        is_whole = len(pieces) == 1 and not pieces[0].camera_alone
-        if self._one_product and is_whole:
-            heads = self._project(block, x.float(), self._tables.across_views, first=0)
-            queries = _join_views(heads[0])
-            keys, values = map(_join_views, self._window_share.gather(*heads[1:]))
-            del heads
-        else:
-            keys, values = self._keys_values(block, x)
-        for piece in pieces:
-            part = piece.of(x)
-            # Without a name, lest the queries outlive their use.
-            yield piece, part, _attention(
-                self._queries(block, part, piece) if queries is None else queries, keys, values)
-
-    def _by_heads(
-        self, block: Block, x: Tensor, pieces: list['_Piece']
-    ) -> Iterator[tuple['_Piece', Tensor, Tensor]]:
-        """Attend likewise, with keys and values of a few heads at a time."""
-        num_heads, dtype = block.attn.num_heads, self._backbone.compute_dtype
-        attended = [
-            torch.empty(
-                (1, x[piece.views, piece.tokens, 0].numel(), num_heads, x.shape[2] // num_heads),
-                dtype=dtype, device=x.device)
-            for piece in pieces
-        ]
-        for heads in view_slices(num_heads, -(-num_heads // self._head_groups)):
-            keys, values = self._keys_values(block, x, heads)
-            for piece, whole in zip(pieces, attended, strict=True):
-                queries = self._queries(block, piece.of(x), piece, heads)
-                whole[:, :, heads] = _attention(queries, keys, values).transpose(1, 2)
-            del keys, values
-        for piece in pieces:
-            yield piece, piece.of(x), attended.pop(0).transpose(1, 2)
-
-    def _queries(
-        self, block: Block, part: Tensor, piece: '_Piece', heads: slice | None = None
-    ) -> Tensor:
-        """Project tokens to queries: (1, tokens, h, d)."""
-        rotation = self._tables.across_views.of(piece.tokens)
-        return _join_views(
-            self._project(block, part, rotation, first=0, last=1, heads=heads)[0])
-
-    def _keys_values(
-        self, block: Block, x: Tensor, heads: slice | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Project the tokens of all views to keys and values: (1, tokens, h, d) each."""
-        rotation, share = self._tables.across_views, self._window_share
-        if 0 < len(x) <= self._chunks.queries:
-            parts = self._project(block, x.float(), rotation, first=1, heads=heads)
-            keys, values = map(_join_views, share.gather(*parts))
-            return keys, values
-        num_heads = block.attn.num_heads
-        num_taken = num_heads if heads is None else heads.stop - heads.start
-        shape = (2, share.num_views, x.shape[1], num_taken, x.shape[2] // num_heads)
-        both = torch.empty(shape, dtype=self._backbone.compute_dtype, device=x.device)
-        own = both[:, share.own]
-        for views in view_slices(len(x), self._chunks.queries):
-            parts = self._project(block, x[views].float(), rotation, first=1, heads=heads)
-            for whole, projected in zip(own, parts, strict=True):
-                whole[views].copy_(projected)
-        share.exchange_(*both)
-        keys, values = map(_join_views, both)
-        return keys, values
-
-    def _project(
-        self, block: Block, x: Tensor, rotation: Rotation | None, *, first: int, last: int = 3,
-        heads: slice | None = None,
-    ) -> tuple[Tensor, ...]:
-        """Project residual stream (V, T, C) to queries, keys, values: (V, T, h, d) each."""
-        normed = self._arithmetic.norm(block.norm1, x, self._backbone.compute_dtype)
-        parts = project(block.attn, normed, first=first, last=last, heads=heads)
-        norms = (block.attn.q_norm, block.attn.k_norm)
-        return tuple(
-            part if which == 2 else self._arithmetic.finish(part, norms[which], rotation)
-            for which, part in enumerate(parts, start=first)
-        )
 
     def _add_attended_(self, block: Block, x: Tensor, attended: Tensor) -> Tensor:
         """
@@ -379,45 +292,5 @@ class BackbonePass:
         store.put(
             level, target, projected, memory=x[first:] if level == NUM_LEVELS - 1 else None)
 
-    @property
-    def _window_share(self) -> Share:
-        assert self._share is not None, 'views see each other'
-        return self._share
-
     def _block(self, i: int) -> Block:
         return cast(Block, self._backbone.pretrained.blocks[i])
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """
-    Tokens that pass through a block over all views at once.
-
-    :param views: range over N.
-    :param camera_alone: only the camera tokens, in a copy.
-    """
-
-    views: slice
-    camera_alone: bool = False
-
-    @property
-    def tokens(self) -> slice:
-        """Return the range over T."""
-        return slice(1) if self.camera_alone else slice(None)
-
-    def of(self, x: Tensor) -> Tensor:
-        """Return its tokens of the residual stream (N, T, C) in fp32, contiguous."""
-        if self.camera_alone:
-            return x[self.views, :1].to(torch.float32, copy=True).contiguous()
-        return x[self.views].float()
-
-
-def _attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Attend: (..., tokens, h, d) each to (..., h, tokens, d)."""
-    return F.scaled_dot_product_attention(
-        queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2))
-
-
-def _join_views(heads: Tensor) -> Tensor:
-    """Put the tokens of (V, T, h, d) into one row: (1, V*T, h, d)."""
-    return heads.flatten(0, 1)[None]
