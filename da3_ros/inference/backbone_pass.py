@@ -223,15 +223,16 @@ class BackbonePass:
         # Of views whose maps are not wanted, nothing is read any more in the end but the camera.
         first = len(x) - store.num_views if i == self._config.out_layers[-1] else 0
         pieces = [
-            Piece(slice(first + views.start, first + views.stop))
+            Piece(first + views.start, first + views.stop)
             for views in view_slices(len(x) - first, self._chunks.queries)
         ]
         if first > 0:
-            pieces.insert(0, Piece(slice(first), camera_alone=True))
-        for piece, part, attended in self._joint_attention.run(block, x, pieces):
+            pieces.insert(0, Piece(0, first, camera_alone=True))
+        attend = self._joint_attention.prepare(block, x, pieces)
+        for piece in pieces:
+            part = piece.of(x)
             local = part.clone() if is_out else part
-            normed = self._add_attended_(block, part, attended)
-            del attended
+            normed = self._add_attended_(block, part, attend(piece, part))
             self._feed_forward_(block, part, normed)
             del normed
             if piece.camera_alone:

@@ -7,7 +7,7 @@ Attention of a block over all views, a part of the queries or of the heads at a 
 Shapes: N views on this device, T tokens of a view, C channels, h heads, d channels of a head.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from da3_ros.inference.arithmetic import Arithmetic, project
@@ -60,12 +60,19 @@ class Piece:
     """
     Tokens that pass through a block over all views at once.
 
-    :param views: range over N.
+    :param first: of the views on this device.
+    :param last: the first one left out.
     :param camera_alone: only the camera tokens, in a copy.
     """
 
-    views: slice
+    first: int
+    last: int
     camera_alone: bool = False
+
+    @property
+    def views(self) -> slice:
+        """Return the range over N."""
+        return slice(self.first, self.last)
 
     @property
     def tokens(self) -> slice:
@@ -73,7 +80,11 @@ class Piece:
         return slice(1) if self.camera_alone else slice(None)
 
     def of(self, x: Tensor) -> Tensor:
-        """Return its tokens of the residual stream (N, T, C) in fp32, contiguous."""
+        """
+        Return its tokens in fp32, contiguous.
+
+        :param x: (N, T, C) residual stream.
+        """
         if self.camera_alone:
             return x[self.views, :1].to(torch.float32, copy=True).contiguous()
         return x[self.views].float()
@@ -102,57 +113,58 @@ class JointAttention:
         self._one_product = one_product
         self._head_groups = head_groups
 
-    def run(
-        self, block: Block, x: Tensor, pieces: list[Piece]
-    ) -> Iterator[tuple[Piece, Tensor, Tensor]]:
+    def prepare(
+        self, block: Block, x: Tensor, pieces: Sequence[Piece]
+    ) -> Callable[[Piece, Tensor], Tensor]:
         """
-        Attend piece by piece.
+        Take in the tokens of all views, which may change from here on.
 
         :param block: over all views.
-        :param x: (N, T, C) residual stream; may change behind a piece that was given.
-        :param pieces: whose queries there are.
-        :returns: each piece, its tokens and what they attended to, (1, h, tokens, d).
+        :param x: (N, T, C) residual stream.
+        :param pieces: whose tokens will ask.
+        :returns: gives, once for each piece with its tokens (V, ..., C) fp32, what these attend
+            to, (1, h, tokens, d).
         """
         return (self._by_heads if self._head_groups > 1 else self._by_pieces)(block, x, pieces)
 
     def _by_pieces(
-        self, block: Block, x: Tensor, pieces: list[Piece]
-    ) -> Iterator[tuple[Piece, Tensor, Tensor]]:
-        """Attend with keys and values of all heads."""
+        self, block: Block, x: Tensor, pieces: Sequence[Piece]
+    ) -> Callable[[Piece, Tensor], Tensor]:
+        """Hold keys and values of all heads."""
         queries = None
-        is_whole = len(pieces) == 1 and not pieces[0].camera_alone
-        if self._one_product and is_whole:
+        if self._one_product and len(pieces) == 1 and not pieces[0].camera_alone:
             heads = self._project(block, x.float(), self._rotation, first=0)
             queries = _join_views(heads[0])
             keys, values = map(_join_views, self._window_share.gather(*heads[1:]))
             del heads
         else:
             keys, values = self._keys_values(block, x)
-        for piece in pieces:
-            part = piece.of(x)
+
+        def attend(piece: Piece, part: Tensor) -> Tensor:
             # Without a name, lest the queries outlive their use.
-            yield piece, part, attention(
+            return attention(
                 self._queries(block, part, piece) if queries is None else queries, keys, values)
 
+        return attend
+
     def _by_heads(
-        self, block: Block, x: Tensor, pieces: list[Piece]
-    ) -> Iterator[tuple[Piece, Tensor, Tensor]]:
-        """Attend likewise, with keys and values of a few heads at a time."""
+        self, block: Block, x: Tensor, pieces: Sequence[Piece]
+    ) -> Callable[[Piece, Tensor], Tensor]:
+        """Hold what all pieces attend to, for which keys and values of a few heads suffice."""
         num_heads, dtype = block.attn.num_heads, self._project.dtype
-        attended = [
-            torch.empty(
+        attended = {
+            piece: torch.empty(
                 (1, x[piece.views, piece.tokens, 0].numel(), num_heads, x.shape[2] // num_heads),
                 dtype=dtype, device=x.device)
             for piece in pieces
-        ]
+        }
         for heads in view_slices(num_heads, -(-num_heads // self._head_groups)):
             keys, values = self._keys_values(block, x, heads)
-            for piece, whole in zip(pieces, attended, strict=True):
+            for piece, whole in attended.items():
                 queries = self._queries(block, piece.of(x), piece, heads)
                 whole[:, :, heads] = attention(queries, keys, values).transpose(1, 2)
             del keys, values
-        for piece in pieces:
-            yield piece, piece.of(x), attended.pop(0).transpose(1, 2)
+        return lambda piece, _: attended.pop(piece).transpose(1, 2)
 
     def _queries(
         self, block: Block, part: Tensor, piece: Piece, heads: slice | None = None
