@@ -40,11 +40,14 @@ class PendingWindow:
 
     :param done: passed when its maps are on the host; None: they are there.
     :param finish: interprets what the heads gave, if that has not been done.
+    :param note_end: is told when the window ends, if somebody waits for it then: one that was over
+        before may have been so for long.
     :param peers: that are at it, too.
     """
 
     done: torch.cuda.Event | None
     finish: Callable[[], NetworkOutput]
+    note_end: Callable[[], None] | None = None
     peers: Peers = field(default_factory=Peers)
 
     def collect(self) -> NetworkOutput:
@@ -54,9 +57,12 @@ class PendingWindow:
         :raises NonFiniteError: if a value is NaN or infinite.
         :raises PredictionError: see ``model.network.interpret`` and ``model.nested.to_metres``.
         """
+        is_under_way = self.done is None or not self.done.query()  # type: ignore[no-untyped-call]
         with self.peers.together():
             if self.done is not None:
                 self.done.synchronize()
+        if self.note_end is not None and self.peers.smallest(float(is_under_way)) > 0.0:
+            self.note_end()
         return self.finish()
 
 
@@ -242,15 +248,15 @@ class WindowExecutor:
             except PredictionError as error:
                 # Without what the traceback holds.
                 refuse = partial(_refuse, error.with_traceback(None))
-                return PendingWindow(None, refuse, self.peers)
-            return PendingWindow(self._event(), lambda: on_host, self.peers)
+                return PendingWindow(None, refuse, peers=self.peers)
+            return PendingWindow(self._event(), lambda: on_host, peers=self.peers)
         raw, is_finite = _to_host(main.raw), main.is_finite
         cameras = None if main.cameras is None else _to_host(main.cameras)
         flag = None if is_finite is None else is_finite.to('cpu', non_blocking=True)
         return PendingWindow(
             self._event(),
             lambda: interpret(raw, cameras, is_finite=flag is not None and bool(flag)),
-            self.peers)
+            peers=self.peers)
 
     def _interpret(
         self, parts: Sequence[KeptOutput], focal_px: NDArray[np.float64] | None,
