@@ -20,6 +20,7 @@ from da3_ros.offline.frames import FrameMaker
 from da3_ros.offline.journal import Interrupted
 from da3_ros.offline.reading_ahead import read_ahead
 from da3_ros.offline.source import Source
+from da3_ros.offline.world_frame import WorldFrame
 from da3_ros.ros.output.depth_mask import mask_depth
 from da3_ros.ros.output.image_size import camera_image
 from da3_ros.ros.parameters.settings import NodeSettings
@@ -30,6 +31,7 @@ _NUM_AHEAD = 16
 # Keyframes that are kept for the outputs; beyond, they are thinned out evenly, as in the node.
 MAX_KEYFRAMES = 2000
 _MAX_POSES = 10**6
+_UNPLACED = 'tf.mode needs transforms that the recording does not have'
 
 
 @dataclass(eq=False)
@@ -136,7 +138,7 @@ def run(
     # Nothing depends on the pace of this machine: the same recording gives the same outputs.
     config = replace(config, window=replace(config.window, is_paced=False))
     counts = Counts()
-    sessions = _Sessions(settings, output, counts)
+    sessions = _Sessions(settings, output, counts, WorldFrame(settings))
     pipeline = DepthPipeline(engine, config)
     taken_frames = _taken(source, settings, config, counts)
     with read_ahead(taken_frames, size=_NUM_AHEAD) as ahead:
@@ -192,8 +194,12 @@ def _check(counts: Counts, source: Source) -> None:
 class _Sessions:
     """Collect one session after the other, and write each when it ends."""
 
-    def __init__(self, settings: NodeSettings, output: Output, counts: Counts) -> None:
+    def __init__(
+        self, settings: NodeSettings, output: Output, counts: Counts, world: WorldFrame
+    ) -> None:
         self._settings = settings
+        self._world = world
+        self._map_T_odom = np.eye(4)
         self._output = output
         self._counts = counts
         self._record = SessionRecord()
@@ -207,6 +213,7 @@ class _Sessions:
                 self.end()
                 self._number = window.session
             self._counts.note_window(window)
+            self._map_T_odom = window.map_T_odom
             if window.correction is not None:
                 self._record.correct(window.correction)
             for keyframe in window.keyframes:
@@ -223,9 +230,13 @@ class _Sessions:
             self._output.show(saved.path.name, session)
         self._counts.num_segments += len(self._segments)
         self._segments.clear()
+        self._world.begin_session()
         self._record.begin_session()
 
     def _add(self, keyframe: PosedKeyframe, window: WindowUpdate) -> None:
+        if not self._world.place(keyframe, window.map_T_odom):
+            self._counts.dropped[_UNPLACED] += 1
+            return
         self._segments.add(keyframe.segment)
         depth = mask_depth(keyframe.depth, keyframe.confidence, self._settings.depth)
         is_large = self._settings.depth.size == 'image' and 'colmap' in self._output.formats
@@ -235,5 +246,5 @@ class _Sessions:
             camera_image=camera_image(keyframe, self._settings.preprocess) if is_large else None)
 
     def _session(self) -> Session:
-        self._record.show(self._settings.tf.map_frame, np.eye(4))
+        self._record.show(*self._world.shown(self._map_T_odom))
         return self._record.session()
