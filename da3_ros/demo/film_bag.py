@@ -4,15 +4,13 @@
 
 """Renders a film into a bag, once: the folder's name is the digest of what decides its content."""
 
-from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 import functools
 import hashlib
 import os
 from pathlib import Path
 import shutil
-from typing import Any, Literal
+from typing import Any
 
 from da3_ros import simulation
 from da3_ros.demo import topics
@@ -20,19 +18,11 @@ from da3_ros.demo.film import Film
 from da3_ros.demo.messages import MessageCodec
 from da3_ros.demo.progress import Say
 from da3_ros.geometry import rigid
+from da3_ros.offline import bag_writer
+from da3_ros.offline.bag_writer import BagWriter, Topic
 from da3_ros.simulation.sensor import capture, Shot
 import numpy as np
-from rosbags.interfaces import (
-    Qos,
-    QosDurability,
-    QosHistory,
-    QosLiveliness,
-    QosReliability,
-    QosTime,
-)
-from rosbags.rosbag2 import StoragePlugin, Writer
 
-BAG_VERSION: Literal[9] = 9
 _MAX_WORKERS = 8
 
 
@@ -61,6 +51,7 @@ def _digest(film: Film) -> str:
     digest = hashlib.sha256(repr(film).encode())
     here = Path(__file__)
     sources = [here, here.with_name('messages.py'), here.with_name('topics.py')]
+    sources.append(Path(bag_writer.__file__))
     sources += Path(simulation.__file__).parent.glob('*.py')
     for source in sorted(sources):
         digest.update(source.read_bytes())
@@ -74,51 +65,26 @@ def _render(film: Film, path: Path, say: Say) -> None:
         capture, scene, film.lens, trajectory, sensor=film.sensor, seed=film.path_seed)
     num_workers = max(1, min(os.cpu_count() or 1, _MAX_WORKERS))
     say(f'rendering {film.num_frames} frames in {num_workers} processes')
-    with _bag(codec, path) as write, ProcessPoolExecutor(num_workers) as pool:
+    with BagWriter(path) as bag, ProcessPoolExecutor(num_workers) as pool:
         optical_T_link = rigid.from_rotation_translation(rigid.BODY_R_OPTICAL.T, np.zeros(3))
-        write(topics.STATIC_TF, film.start_ns, codec.transform(
+        bag.write(_TOPICS[topics.STATIC_TF], film.start_ns, codec.transform(
             optical_T_link, film.start_ns, parent=topics.CAMERA_FRAME, child=topics.LINK_FRAME))
         for index, shot in enumerate(pool.map(take, range(film.num_frames), chunksize=2)):
             stamp_ns = film.stamp_ns(index)
             for topic, message in _messages(codec, film, stamp_ns, shot).items():
-                write(topic, stamp_ns, message)
+                bag.write(_TOPICS[topic], stamp_ns, message)
             if (index + 1) % 25 == 0 or index + 1 == film.num_frames:
                 say(f'rendered {index + 1} of {film.num_frames}')
 
 
-@contextmanager
-def _bag(codec: MessageCodec, path: Path) -> Iterator[Callable[[str, int, Any], None]]:
-    """Open a bag; yield what writes a message of a topic at a time."""
-    with Writer(path, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP) as writer:
-        connections = {
-            topic: writer.add_connection(
-                topic, name, typestore=codec.typestore, offered_qos_profiles=[_qos(topic)])
-            for topic, name in _TYPES.items()
-        }
-
-        def write(topic: str, time_ns: int, message: Any) -> None:
-            writer.write(connections[topic], time_ns, codec.serialize(message))
-
-        yield write
-
-
-def _qos(topic: str) -> Qos:
-    """Return what a player of the bag shall offer."""
-    latched = topic == topics.STATIC_TF
-    unset = QosTime(0, 0)
-    return Qos(
-        QosHistory.KEEP_LAST, 10, QosReliability.RELIABLE,
-        QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
-        deadline=unset, lifespan=unset, liveliness=QosLiveliness.AUTOMATIC,
-        liveliness_lease_duration=unset, avoid_ros_namespace_conventions=False)
-
-
-_TYPES = {
-    topics.STATIC_TF: 'tf2_msgs/msg/TFMessage',
-    topics.CAMERA_INFO: 'sensor_msgs/msg/CameraInfo',
-    topics.IMAGE: 'sensor_msgs/msg/Image',
-    topics.TRUE_DEPTH: 'sensor_msgs/msg/Image',
-    topics.TRUE_ODOMETRY: 'nav_msgs/msg/Odometry',
+_TOPICS = {
+    topic.name: topic for topic in (
+        Topic(topics.STATIC_TF, 'tf2_msgs/msg/TFMessage', is_kept=True),
+        Topic(topics.CAMERA_INFO, 'sensor_msgs/msg/CameraInfo'),
+        Topic(topics.IMAGE, 'sensor_msgs/msg/Image'),
+        Topic(topics.TRUE_DEPTH, 'sensor_msgs/msg/Image'),
+        Topic(topics.TRUE_ODOMETRY, 'nav_msgs/msg/Odometry'),
+    )
 }
 
 

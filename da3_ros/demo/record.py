@@ -20,9 +20,9 @@ import sys
 import time
 from typing import Any
 
-from da3_ros.demo.film_bag import BAG_VERSION
 from da3_ros.demo.messages import message_class
 from da3_ros.demo.reporting import report
+from da3_ros.offline.bag_writer import BAG_VERSION
 import rclpy
 from rclpy.node import Node
 from rclpy.qos import QoSProfile

@@ -117,6 +117,14 @@ class AtomicFolder:
         with io.BufferedWriter(_CheckedFile(path, self._note)) as file:  # type: ignore[type-var]
             yield file
 
+    def adopt(self, path: Path) -> None:
+        """
+        Take in a folder that is complete.
+
+        :param path: on the same disk; it keeps its name.
+        """
+        path.rename(self._partial / path.name)
+
     def check(self) -> None:
         """
         Go on, or not.

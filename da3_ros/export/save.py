@@ -49,7 +49,8 @@ class Saved:
 
 def save_session(
     session: Session, directory: Path, formats: frozenset[str], config: MapConfig,
-    grid_config: GridConfig, *, is_cancelled: Callable[[], bool] = lambda: False,
+    grid_config: GridConfig, *, beside: Path | None = None,
+    is_cancelled: Callable[[], bool] = lambda: False,
 ) -> Saved:
     """
     Write a session into a new folder, named after its first stamp: whole, or not at all.
@@ -59,6 +60,7 @@ def save_session(
     :param formats: some of ``FORMATS``.
     :param config: which points cloud and grid hold, and their voxel.
     :param grid_config: cells and band of the grid.
+    :param beside: a folder that was written before and is moved there, under its name.
     :param is_cancelled: asked often; the saving is given up when it says so.
     :raises SaveError: if there is nothing to save, or the disk does not take it.
     """
@@ -66,7 +68,7 @@ def save_session(
         raise SaveError('save: got no keyframe with a pose in this session, expected at least one')
     with AtomicFolder(directory, _name(session), is_cancelled=is_cancelled) as folder:
         if formats & {'ply', 'grid'}:
-            points = _fused(session, config, folder.check)
+            points = fused_points(session, config, check=folder.check)
         if 'ply' in formats:
             unit = 'metres' if session.keyframes[-1].is_metric else 'arbitrary unit'
             with folder.open('cloud.ply') as file:
@@ -82,6 +84,8 @@ def save_session(
             write_model(folder, session, min_confidence=config.min_confidence)
         if 'npz' in formats:
             write_arrays(folder, session)
+        if beside is not None:
+            folder.adopt(beside)
     assert folder.path is not None
     return Saved(folder.path, len(session.keyframes), len(session.poses), folder.num_bytes)
 
@@ -92,9 +96,16 @@ def _name(session: Session) -> str:
     return f'{moment:%Y%m%dT%H%M%S}.{nanoseconds:09d}'
 
 
-def _fused(
-    session: Session, config: MapConfig, check: Callable[[], None]
+def fused_points(
+    session: Session, config: MapConfig, *, check: Callable[[], object] = lambda: None
 ) -> WeightedPoints:
+    """
+    Fuse the points of a session, in its frame.
+
+    :param session: with keyframes.
+    :param config: which points, and their voxel.
+    :param check: called often; the fusing is given up when it raises.
+    """
     config = replace(config, max_voxels=max(config.max_voxels, _MAX_POINTS))
     fused = VoxelMap()
     for keyframe in session.restored():

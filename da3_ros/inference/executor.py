@@ -39,10 +39,13 @@ class PendingWindow:
 
     :param done: passed when its maps are on the host; None: they are there.
     :param finish: interprets what the heads gave, if that has not been done.
+    :param note_end: is told when the window ends, if somebody waits for it then: one that was over
+        before may have been so for long.
     """
 
     done: torch.cuda.Event | None
     finish: Callable[[], NetworkOutput]
+    note_end: Callable[[], None] | None = None
 
     def collect(self) -> NetworkOutput:
         """
@@ -51,8 +54,11 @@ class PendingWindow:
         :raises NonFiniteError: if a value is NaN or infinite.
         :raises PredictionError: see ``model.network.interpret`` and ``model.nested.to_metres``.
         """
+        is_under_way = self.done is None or not self.done.query()  # type: ignore[no-untyped-call]
         if self.done is not None:
             self.done.synchronize()
+        if self.note_end is not None and is_under_way:
+            self.note_end()
         return self.finish()
 
 

@@ -30,6 +30,7 @@ from da3_ros.inference.memory_planner import (
 )
 from da3_ros.inference.placement import place
 from da3_ros.model import build_network, MODELS, Network
+from da3_ros.model.config import PATCH_SIZE
 import torch
 
 _GIB = 2.0**30
@@ -42,9 +43,17 @@ def parse_size(text: str) -> tuple[int, int]:
     Read WIDTHxHEIGHT.
 
     :returns: height and width [px].
+    :raises ArgumentTypeError: if that is no size of a view.
     """
     width, _, height = text.partition('x')
-    return int(height), int(width)
+    try:
+        size = int(height), int(width)
+    except ValueError:
+        size = 0, 0
+    if min(size) < PATCH_SIZE or any(side % PATCH_SIZE for side in size):
+        raise argparse.ArgumentTypeError(
+            f'got {text!r}, expected WIDTHxHEIGHT in multiples of {PATCH_SIZE}, as 504x280')
+    return size
 
 
 def probe_model(

@@ -70,8 +70,11 @@ def plan_processing(
     :param size: target length [px] of the longest side (upper bound) or shortest (lower bound).
     :param method: one of ``ProcessMethod``; ``*_resize`` rounds the sides to the nearest multiple
         of the patch size, ``*_crop`` cuts them down to one.
-    :raises ValueError: if the method is unknown or the result would be thinner than a patch.
+    :raises ValueError: if the method is unknown, there is no image, or the result would be
+        thinner than a patch.
     """
+    if min(height, width) < 1:
+        raise ValueError(f'images: got {width}x{height}, expected at least 1x1')
     if method not in get_args(ProcessMethod):
         expected = ', '.join(get_args(ProcessMethod))
         raise ValueError(f'method: got {method!r}, expected one of {expected}')

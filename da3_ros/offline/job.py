@@ -15,10 +15,12 @@ from typing import Any, Protocol
 from da3_ros.errors import SaveError
 from da3_ros.export.save import FORMATS
 from da3_ros.model.hub import Report
+from da3_ros.offline.counts import Counts
 from da3_ros.offline.journal import JournaledEngine, recorded, write_whole
 from da3_ros.offline.recordings import open_recording, Recording
 from da3_ros.offline.report import make_report, SessionPage
-from da3_ros.offline.run import Counts, Output, run
+from da3_ros.offline.run import run
+from da3_ros.offline.sessions import Output
 from da3_ros.offline.source import Source
 from da3_ros.offline.summary import Summary
 from da3_ros.ros.engine_loading import load_engine, LoadedEngine
@@ -37,7 +39,7 @@ class Job:
     :param settings: of the node.
     :param out: folder that is created; beside it ``OUT.unfinished`` holds what a run that was
         ended goes on from.
-    :param formats: some of ``export.save.FORMATS``.
+    :param formats: some of ``sessions.OUTPUTS``.
     :param resume: go on with a run that was ended; if there is none, begin.
     """
 

@@ -31,6 +31,7 @@ from da3_ros.offline.job import Job, process_recording
 from da3_ros.offline.journal import Interrupted, JournalFault
 from da3_ros.offline.progress import JsonLines, print_json, Progress
 from da3_ros.offline.recordings import Recording
+from da3_ros.offline.sessions import OUTPUTS
 from da3_ros.offline.settings_file import read_settings
 from da3_ros.ros.engine_loading import load_engine
 
@@ -42,7 +43,8 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add('input', type=Path, help='bag, film or folder of images')
     add('--out', type=Path, help='folder that is created; by default INPUT_da3 in this one')
-    add('--write', nargs='+', choices=FORMATS, default=list(FORMATS), help='what is written')
+    add('--write', nargs='+', choices=OUTPUTS, default=list(FORMATS),
+        help='what is written')
     add('--params-file', type=Path, help="the node's parameters, such as config/da3.yaml")
     add('-p', '--param', action='append', default=[], metavar='NAME:=VALUE',
         help='a parameter, which outdoes the file')

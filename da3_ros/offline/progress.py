@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any, TextIO
 
-from da3_ros.offline.run import Counts
+from da3_ros.offline.counts import Counts
 import torch
 
 _PERIOD_S = 2.0

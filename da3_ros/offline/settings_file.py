@@ -78,11 +78,15 @@ def _checked(spec: ParameterSpec, value: Any) -> Any:
     is_text = not isinstance(value, list) or all(isinstance(each, str) for each in value)
     if type(value) is not kind or not is_text:
         raise ValueError(f'{spec.name}: got {value!r}, expected {_TYPES[kind]}')
-    is_number = isinstance(value, (int, float))
-    if is_number and spec.limits is not None and not spec.limits[0] <= value <= spec.limits[1]:
-        raise ValueError(
-            f'{spec.name}: got {value}, expected {spec.limits[0]} to {spec.limits[1]}')
+    _check_range(spec, value)
     return value
+
+
+def _check_range(spec: ParameterSpec, value: Any) -> None:
+    if spec.limits is not None and isinstance(value, (int, float)):
+        low, high = spec.limits
+        if not low <= value <= high:
+            raise ValueError(f'{spec.name}: got {value}, expected {low} to {high}')
 
 
 def _check_offline(settings: NodeSettings) -> None:

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 import json
 from typing import Any
 
-from da3_ros.offline.run import Counts, MAX_KEYFRAMES
+from da3_ros.offline.counts import Counts
+from da3_ros.offline.sessions import MAX_KEYFRAMES
 from da3_ros.offline.source import Source
 
 

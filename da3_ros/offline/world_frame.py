@@ -1,85 +1,87 @@
 # Copyright 2026 The da3_ros authors
 # SPDX-License-Identifier: Apache-2.0
 
-"""In which frame a session is written: the one in which the node shows its path."""
-
-import logging
+"""Where the keyframes of a recording lie: as in the node, or in a world that somebody gave."""
 
 from da3_ros.geometry import rigid
 from da3_ros.geometry.camera import Array
 from da3_ros.mapping.keyframe import PosedKeyframe
-from da3_ros.ros.output.level_start import level_start
+from da3_ros.mapping.session_record import SessionRecord
+from da3_ros.mapping.update import WindowUpdate
+from da3_ros.ros.insight.counters import Counters
+from da3_ros.ros.output.placement import KeyframePlacer, PlacedKeyframe
 from da3_ros.ros.parameters.settings import NodeSettings
-import numpy as np
 
-_logger = logging.getLogger(__name__)
+
+class _NobodyElse:
+    """The transforms of a recording are not those of its outputs."""
+
+    def parents(self, child: str) -> frozenset[str]:
+        """Return no parents."""
+        del child
+        return frozenset()
 
 
 class WorldFrame:
-    """
-    Where the pipeline's own map lies, by ``tf.mode`` and ``world.gravity``, session by session.
+    """Place keyframes, and tell the record in which frame the past is shown."""
 
-    The first keyframe of a session of which that is known tells it.
-    """
-
-    def __init__(self, settings: NodeSettings, *, is_given: bool = False) -> None:
+    def __init__(
+        self, settings: NodeSettings, record: SessionRecord, *, is_given: bool = False
+    ) -> None:
         """
         Begin a session.
 
         :param settings: modes and names.
-        :param is_given: somebody gave the poses of the cameras in a world of their own, which is
-            that of the outputs, too.
+        :param record: of the sessions.
+        :param is_given: somebody gave poses of the cameras in a world of their own, in which the
+            outputs are, too, from the first keyframe on that has one.
         """
         self._settings = settings
+        self._record = record
         self._is_given = is_given
-        self._start: Array | None = None
+        self.begin_session()
 
     def begin_session(self) -> None:
-        """Forget where the map lies."""
-        self._start = None
+        """Forget where the last one lay."""
+        tf = self._settings.tf
+        self._placer = KeyframePlacer(
+            tf, None if tf.mode == 'none' else _NobodyElse(), Counters(),
+            levels=self._settings.world.gravity == 'tf')
+        self.newest: PlacedKeyframe | None = None
+        self._keyframe: PosedKeyframe | None = None
+        self._given_T_map: Array | None = None
 
-    def place(self, keyframe: PosedKeyframe, map_T_odom: Array) -> bool:
+    def place(self, keyframe: PosedKeyframe, window: WindowUpdate) -> PlacedKeyframe | None:
         """
-        Tell whether it is known where a keyframe lies, and remember it of the first one.
+        Place a keyframe.
 
         :param keyframe: with a pose.
-        :param map_T_odom: (4, 4) of its window.
+        :param window: that it is of.
+        :returns: None where the recording does not say what ``tf.mode`` needs to know.
         """
-        robot, base = keyframe.robot_T_camera, keyframe.base_T_camera
-        mode = self._settings.tf.mode
-        if (mode in ('odom_to_base', 'map_to_odom') and base is None) or (
-                mode == 'map_to_odom' and robot is None):
-            return False
-        if self._start is not None:
-            return True
-        if mode == 'odom_to_base':
-            assert base is not None
-            self._start = base @ rigid.inverse(keyframe.odom_T_camera)
-        elif mode == 'map_to_odom' or self._is_given:
-            if robot is not None:
-                self._start = robot @ rigid.inverse(map_T_odom @ keyframe.odom_T_camera)
-        else:
-            self._start = self._level(keyframe)
-        return True
+        placed = self._placer.place(keyframe, window.map_T_odom)
+        if placed is None:
+            return None
+        if placed.leads or self.newest is None:
+            self.newest, self._keyframe = placed, keyframe
+        robot = keyframe.robot_T_camera
+        if self._is_given and self._given_T_map is None and robot is not None:
+            self._given_T_map = robot @ rigid.inverse(window.map_T_odom @ keyframe.odom_T_camera)
+        return placed
 
-    def shown(self, map_T_odom: Array) -> tuple[str, Array]:
+    def correct(self, window: WindowUpdate) -> None:
         """
-        Return the name of the frame, and where the map lies in it.
+        Place the newest keyframe as a loop has corrected the map.
 
-        :param map_T_odom: (4, 4) of the last window.
+        :param window: with a loop.
         """
-        start = np.eye(4) if self._start is None else self._start
-        tf = self._settings.tf
-        if tf.has_map or self._is_given:
-            return tf.map_frame, start
-        return tf.odom_frame, start @ rigid.inverse(map_T_odom)
+        if self._keyframe is not None:
+            placed = self._placer.place(self._keyframe, window.map_T_odom)
+            self.newest = placed or self.newest
 
-    def _level(self, keyframe: PosedKeyframe) -> Array:
-        if self._settings.world.gravity != 'tf':
-            return np.eye(4)
-        if keyframe.base_T_camera is None:
-            _logger.warning(
-                'world.gravity: no %s above %s when the world began: its first camera is taken to '
-                'be level', self._settings.tf.base_frame, keyframe.frame_id)
-            return np.eye(4)
-        return level_start(keyframe.base_T_camera, keyframe.odom_T_camera)
+    def show(self) -> None:
+        """Tell the record in which frame the session is shown."""
+        if self._given_T_map is not None:
+            self._record.show(self._settings.tf.map_frame, self._given_T_map)
+        elif self.newest is not None:
+            self._record.show(self.newest.path_frame, self.newest.path_T_map)

@@ -10,23 +10,24 @@ Stamps are integers throughout.
 
 import array
 
-from builtin_interfaces.msg import Time
 from da3_ros.geometry import rigid
 from da3_ros.mapping.keyframe import NS_PER_S
-from geometry_msgs.msg import (
+from da3_ros.ros.message_types import (
+    CameraInfo,
+    Header,
+    Image,
+    Odometry,
     Point,
     Pose,
     PoseStamped,
     Quaternion,
+    Time,
     Transform,
     TransformStamped,
     Vector3,
 )
-from nav_msgs.msg import Odometry
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, Image
-from std_msgs.msg import Header
 
 Array = NDArray[np.float64]
 
@@ -70,7 +71,8 @@ def to_bytes(values: NDArray[np.generic]) -> 'array.array[int]':
     :param values: of any shape and type.
     """
     data = array.array('B')
-    data.frombytes(memoryview(np.ascontiguousarray(values)).cast('B'))
+    # Flat: nothing at all has no other shape that can be cast.
+    data.frombytes(memoryview(np.ascontiguousarray(values).ravel()).cast('B'))
     return data
 
 

@@ -10,6 +10,7 @@ from itertools import chain
 
 from da3_ros.ros.input.kept_camera_info import KeptCameraInfo
 from da3_ros.ros.output.kept_output import KeptOutput
+from da3_ros.ros.topic_names import camera_topic, OF_CAMERAS, TRANSPORTS
 from nav_msgs.msg import OccupancyGrid, Odometry, Path
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
@@ -19,6 +20,10 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 _DEPTH = 10
+_RAW = {
+    'depth': Image, 'camera_info': CameraInfo, 'rgb': Image, 'rgb_camera_info': CameraInfo,
+    'confidence': Image, 'preview': Image, 'points': PointCloud2,
+}
 _KEPT = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -60,16 +65,6 @@ class Publishers:
                 self.grid)
 
 
-def camera_topic(camera: str, name: str) -> str:
-    """
-    Return the name of one of a camera's topics.
-
-    :param camera: name of the camera; that of a single one may be empty.
-    :param name: of the topic, as of a single camera.
-    """
-    return f'{camera}/{name}' if camera else name
-
-
 def create_publishers(
     node: LifecycleNode, cameras: Sequence[str], *,
     on_map_subscriber: Callable[[], None] | None = None,
@@ -98,22 +93,15 @@ def create_publishers(
         matched=lambda _: on_map_subscriber())
 
     def create_for(camera: str) -> CameraPublishers:
-        depth = create(Image, camera_topic(camera, 'depth/image'))
-        rgb = create(Image, camera_topic(camera, 'rgb/image'))
-        preview = create(Image, camera_topic(camera, 'depth/preview'))
-        return CameraPublishers(
-            depth=depth,
-            # The suffix goes behind the remapped name, as image_transport does it.
-            compressed_depth=create(CompressedImage, f'{depth.topic_name}/compressedDepth'),
-            camera_info=create(CameraInfo, camera_topic(camera, 'depth/camera_info')),
-            rgb=rgb,
-            compressed_rgb=create(CompressedImage, f'{rgb.topic_name}/compressed'),
-            rgb_camera_info=create(CameraInfo, camera_topic(camera, 'rgb/camera_info')),
-            confidence=create(Image, camera_topic(camera, 'depth/confidence')),
-            preview=preview,
-            compressed_preview=create(CompressedImage, f'{preview.topic_name}/compressed'),
-            points=create(PointCloud2, camera_topic(camera, 'points')),
-        )
+        raw = {
+            output: create(message_type, camera_topic(camera, OF_CAMERAS[output]))
+            for output, message_type in _RAW.items()}
+        # The suffix goes behind the remapped name, as image_transport does it.
+        compressed = {
+            f'compressed_{output}': create(
+                CompressedImage, f'{raw[output].topic_name}/{transport}')
+            for output, transport in TRANSPORTS.items()}
+        return CameraPublishers(**raw, **compressed)
 
     with ExitStack() as created:
         publishers = Publishers(

@@ -7,7 +7,7 @@ from da3_ros.errors import MessageError
 from da3_ros.ros.input.camera_model import read_camera_model
 from da3_ros.ros.input.rectification import Rectifier
 from da3_ros.ros.insight.counters import Counters, Event
-from da3_ros.ros.insight.repetition import THROTTLE_S
+from da3_ros.ros.insight.repetition import Repetition
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from sensor_msgs.msg import CameraInfo
 
@@ -41,6 +41,7 @@ class Calibrations:
         self._newest: CameraInfo | None = None
         self._usable: CameraInfo | None = None
         self._rectifiers: dict[str, Rectifier | str] = {}
+        self._told = Repetition()
 
     def __bool__(self) -> bool:
         """Tell whether any CameraInfo came."""
@@ -74,7 +75,9 @@ class Calibrations:
         instead = (
             'the last usable one is kept' if isinstance(kept, Rectifier)
             else 'the network estimates the intrinsics')
-        self._logger.warning(f'{found}; {instead}', throttle_duration_sec=THROTTLE_S)
+        line = self._told.line(f'{found}; {instead}')
+        if line is not None:
+            self._logger.warning(line)
         return kept if isinstance(kept, Rectifier) else None
 
     def _prepared(

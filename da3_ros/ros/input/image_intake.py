@@ -5,7 +5,6 @@
 
 from collections.abc import Callable
 from functools import partial
-import re
 import time
 
 from da3_ros.errors import MessageError
@@ -19,7 +18,7 @@ from da3_ros.ros.input.rectification import Rectifier
 from da3_ros.ros.input.value_range import ValueRange
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.insight.health import Health
-from da3_ros.ros.insight.repetition import Repetition, with_count
+from da3_ros.ros.insight.repetition import Repetition
 from da3_ros.ros.parameters.settings import CameraSettings, PreprocessSettings
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -27,9 +26,6 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 # Pixels that the network will not see cost most; half as many as these would be too few.
 _SPARE = 2
 _DEFAULT_FRAME_ID = 'camera_optical_frame'
-
-# What differs from image to image in the name of a fault.
-_VALUES = re.compile(r"'.*'|\d+")
 
 
 def plan_view(settings: PreprocessSettings, width: int, height: int) -> ProcessPlan:
@@ -129,10 +125,9 @@ class ImageIntake:
         except MessageError as error:
             self._counters.add(Event.BAD_IMAGE)
             # Its first words name what is wrong: of another fault nobody has heard yet.
-            name = str(error).partition(':')[0]
-            num_held = self._told.num_held(_VALUES.sub('', name))
-            if num_held is not None:
-                self._logger.error(with_count(f'image dropped: {error}', num_held))
+            line = self._told.line(f'image dropped: {error}', str(error).partition(':')[0])
+            if line is not None:
+                self._logger.error(line)
 
     def _decode(self, message: Image | CompressedImage) -> RgbImage:
         header, most = message.header, self._settings.max_pixels

@@ -13,7 +13,7 @@ from da3_ros.mapping.session_watch import Refusal, Refused
 from da3_ros.ros.input.image_intake import ImageIntake, plan_view
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.insight.health import Health
-from da3_ros.ros.insight.repetition import THROTTLE_S
+from da3_ros.ros.insight.repetition import Repetition
 from da3_ros.ros.parameters.settings import CameraSettings, PreprocessSettings
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
@@ -71,6 +71,7 @@ class RigIntake:
         self._counters = counters
         self._loggers = {
             name: logger.get_child(name) if name else logger for name in settings.names}
+        self._told = {name: Repetition() for name in settings.names}
         self._views: dict[str, _View] = {}
         self._absent: set[str] = set()
         self._is_idle = False
@@ -129,13 +130,17 @@ class RigIntake:
             camera = each.frame.camera
             self._counters[camera].add(_EVENT_OF_REFUSAL[each.refusal])
             if each.refusal is Refusal.FOREIGN:
-                self._loggers[camera].error(
+                line = self._told[camera].line(
                     'image dropped: two cameras seem to publish on this topic: '
-                    f'{each.detail}, and back again', throttle_duration_sec=THROTTLE_S)
+                    f'{each.detail}, and back again')
+                if line is not None:
+                    self._loggers[camera].error(line)
             elif each.refusal is Refusal.WRONG_STAMP:
-                self._loggers[camera].warning(
+                line = self._told[camera].line(
                     f'image dropped: its stamp {each.frame.stamp_ns} ns is of another time than '
-                    f'those around it: {each.detail}', throttle_duration_sec=THROTTLE_S)
+                    f'those around it: {each.detail}')
+                if line is not None:
+                    self._loggers[camera].warning(line)
 
     def _view(self, frame: Frame) -> _View:
         """Foresee the view of a frame, which must go together with those of the other cameras."""
@@ -168,10 +173,13 @@ class RigIntake:
         for camera in absent:
             self._counters[camera].add(Event.ABSENT)
         for camera in absent - self._absent:
-            self._loggers[camera].warning(
+            line = self._told[camera].line(
                 f'no image within {self._settings.sync_tolerance_s} s of the other cameras: '
-                'the windows go on without', throttle_duration_sec=THROTTLE_S)
+                'the windows go on without')
+            if line is not None:
+                self._loggers[camera].warning(line)
         for camera in self._absent - absent:
-            self._loggers[camera].info(
-                'the windows have its images again', throttle_duration_sec=THROTTLE_S)
+            line = self._told[camera].line('the windows have its images again')
+            if line is not None:
+                self._loggers[camera].info(line)
         self._absent = absent

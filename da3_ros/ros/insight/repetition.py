@@ -5,13 +5,15 @@
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+import re
 import time
-
-THROTTLE_S = 60.0
-"""What a camera does wrong with every image is told so often at most."""
 
 _BURST = 2
 _PAUSE_S = 60.0
+
+# What differs from line to line of a kind: what is quoted, numbers, and how many there are.
+_VALUES = re.compile(
+    r'([\'"])(?:(?!\1)[^\\]|\\.)*\1|[-+.]?\d[\w.+-]*|\b(?:nan|inf)\b|\W+')
 
 
 @dataclass
@@ -69,6 +71,17 @@ class Repetition:
         if known.num_told >= _BURST:
             known.pause_s = max(2.0 * known.pause_s, _PAUSE_S)
         return num_held
+
+    def line(self, text: str, kind: str | None = None) -> str | None:
+        """
+        Take note of a line; all that say the same with other values are of one kind.
+
+        :param text: the line.
+        :param kind: the part of it that tells the kind; None: all of it.
+        :returns: the line with how many were held back, or None to hold it back.
+        """
+        num_held = self.num_held(_VALUES.sub('', text if kind is None else kind))
+        return None if num_held is None else with_count(text, num_held)
 
 
 def with_count(text: str, num_held: int) -> str:

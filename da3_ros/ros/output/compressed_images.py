@@ -14,11 +14,10 @@ import struct
 
 import cv2
 from da3_ros.mapping.picture import to_jpeg
+from da3_ros.ros.message_types import CompressedImage, Header
 from da3_ros.ros.parameters.settings import CompressedSettings
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CompressedImage
-from std_msgs.msg import Header
 
 _INVERSE_DEPTH = 0
 _MAX_CODE = 65535

@@ -6,30 +6,12 @@
 from collections.abc import Callable
 
 from da3_ros.mapping.config import GridConfig
-from da3_ros.mapping.floor_grid import camera_positions, floor_grid, FloorGrid
+from da3_ros.mapping.floor_grid import camera_positions, floor_grid
 from da3_ros.mapping.points import WeightedPoints
 from da3_ros.mapping.session_record import SessionRecord
-from da3_ros.ros import conversions
-from nav_msgs.msg import OccupancyGrid
+from da3_ros.ros.output.grid_message import to_occupancy_grid
 from rclpy.lifecycle import LifecyclePublisher
 from std_msgs.msg import Header
-
-
-def to_occupancy_grid(grid: FloorGrid, header: Header) -> OccupancyGrid:
-    """
-    Make the message.
-
-    :param grid: what stands where.
-    :param header: of the message.
-    """
-    message = OccupancyGrid(header=header)
-    message.info.map_load_time = header.stamp
-    message.info.resolution = float(grid.cell_m)
-    message.info.height, message.info.width = (int(side) for side in grid.cells.shape)
-    position = message.info.origin.position
-    position.x, position.y = (float(value) for value in grid.origin)
-    message.data = conversions.to_signed_bytes(grid.cells)
-    return message
 
 
 class GridOutput:

@@ -4,35 +4,26 @@
 """Keyframes become messages and go out."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
 from typing import Any
 
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.session_record import CameraImage, SessionRecord
 from da3_ros.mapping.update import WindowUpdate
-from da3_ros.ros import conversions
 from da3_ros.ros.insight.health import Health
-from da3_ros.ros.interface import CameraPublishers, Publishers
-from da3_ros.ros.output.compressed_images import to_depth_message, to_jpeg_message
-from da3_ros.ros.output.depth_mask import mask_depth
+from da3_ros.ros.interface import Publishers
 from da3_ros.ros.output.depth_preview import DepthPreview
-from da3_ros.ros.output.image_size import at_image_size, camera_image
+from da3_ros.ros.output.image_size import camera_image
+from da3_ros.ros.output.keyframe_messages import as_published, messages_of
 from da3_ros.ros.output.map_broadcaster import MapBroadcaster
 from da3_ros.ros.output.map_publisher import MapPublisher
 from da3_ros.ros.output.path_history import PathHistory
 from da3_ros.ros.output.placement import KeyframePlacer, PlacedKeyframe
-from da3_ros.ros.output.point_cloud import to_point_cloud
 from da3_ros.ros.parameters.settings import NodeSettings
 from nav_msgs.msg import Path
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecyclePublisher
-from sensor_msgs.msg import PointCloud2
-from std_msgs.msg import Header
-
-# Nothing is known about the velocity.
-UNKNOWN_VARIANCE = 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,25 +135,18 @@ class KeyframePublisher:
         placed = session.placer.place(keyframe, window.map_T_odom) if is_current else None
         if placed is not None:
             self._health.note_gravity(session.placer.gravity)
-        masked = _masked(keyframe, settings)
-        # At the size at which images are published.
-        shown = cache(lambda: masked if settings.depth.size == 'network' else _masked(
-            at_image_size(keyframe, settings.preprocess), settings))
-        preview = cache(lambda: session.previews[keyframe.camera].draw(shown().depth))
-        outputs = _Outputs()
-        publishers = self._publishers.cameras[keyframe.camera]
-        header = conversions.to_header(keyframe.stamp_ns, keyframe.frame_id)
-        _add_images(outputs, publishers, shown, preview, header, settings)
-        if keyframe.confidence is not None:
-            outputs.add(publishers.confidence, lambda: conversions.to_float_message(
-                shown().confidence, header))
-        if placed is not None and placed.leads:
-            self._add_odometry(outputs, masked, placed)
-        if placed is not None or settings.points.frame == 'camera':
-            outputs.add(publishers.points, lambda: _to_points(masked, placed, settings))
+        masked = as_published(keyframe, settings)
+        publishers = {
+            **vars(self._publishers.cameras[keyframe.camera]),
+            'odometry': self._publishers.odometry}
+        made = messages_of(
+            keyframe, masked, placed, settings, session.previews[keyframe.camera])
+        outputs = tuple(
+            (publishers[name], make()) for name, make in made.items()
+            if publishers[name].get_subscription_count() > 0)
         is_kept = placed is not None and settings.keeps_camera_images
         return KeyframeMessages(
-            masked, window.map_T_odom, placed, tuple(outputs.messages), settings,
+            masked, window.map_T_odom, placed, outputs, settings,
             camera_image(masked, settings.preprocess) if is_kept else None)
 
     def publish(self, messages: KeyframeMessages) -> None:
@@ -216,73 +200,3 @@ class KeyframePublisher:
         path = self._session.path.message()
         if path is not None:
             self._publishers.path.publish(path)
-
-    def _add_odometry(
-        self, outputs: '_Outputs', keyframe: PosedKeyframe, placed: PlacedKeyframe
-    ) -> None:
-        outputs.add(self._publishers.odometry, lambda: conversions.to_odometry(
-            placed.world_T_body,
-            pose_covariance=_pose_covariance(keyframe, placed),
-            twist_covariance=UNKNOWN_VARIANCE * np.eye(6),
-            header=conversions.to_header(keyframe.stamp_ns, placed.world_frame),
-            child=placed.body_frame,
-        ))
-
-
-class _Outputs:
-    """Collect messages for who listens."""
-
-    def __init__(self) -> None:
-        self.messages: list[tuple[LifecyclePublisher, Any]] = []
-
-    def add(self, publisher: LifecyclePublisher, make: Callable[[], Any]) -> None:
-        """Make a message, if somebody subscribes to it."""
-        if publisher.get_subscription_count() > 0:
-            self.messages.append((publisher, make()))
-
-
-def _masked(keyframe: PosedKeyframe, settings: NodeSettings) -> PosedKeyframe:
-    """Return the keyframe with its depth as published."""
-    depth = mask_depth(keyframe.depth, keyframe.confidence, settings.depth)
-    return replace(keyframe, depth=depth)
-
-
-def _add_images(
-    outputs: _Outputs, publishers: CameraPublishers, shown: Callable[[], PosedKeyframe],
-    preview: Callable[[], NDArray[np.uint8]], header: Header, settings: NodeSettings,
-) -> None:
-    for publisher in (publishers.camera_info, publishers.rgb_camera_info):
-        outputs.add(publisher, lambda: conversions.to_camera_info(
-            shown().intrinsics, width=shown().depth.shape[1], height=shown().depth.shape[0],
-            header=header))
-    outputs.add(publishers.depth, lambda: conversions.to_float_message(shown().depth, header))
-    outputs.add(publishers.compressed_depth, lambda: to_depth_message(
-        shown().depth, settings.compressed, header))
-    outputs.add(publishers.rgb, lambda: conversions.to_rgb_message(shown().image, header))
-    outputs.add(publishers.compressed_rgb, lambda: to_jpeg_message(
-        shown().image, settings.compressed, header))
-    outputs.add(publishers.preview, lambda: conversions.to_rgb_message(preview(), header))
-    outputs.add(publishers.compressed_preview, lambda: to_jpeg_message(
-        preview(), settings.compressed, header))
-
-
-def _pose_covariance(
-    keyframe: PosedKeyframe, placed: PlacedKeyframe
-) -> NDArray[np.float64]:
-    """Turn the covariance of a keyframe's pose into the axes that the pose is published in."""
-    if keyframe.covariance is None:
-        return UNKNOWN_VARIANCE * np.eye(6)
-    turn = np.kron(np.eye(2), placed.world_T_camera[:3, :3] @ keyframe.odom_T_camera[:3, :3].T)
-    turned: NDArray[np.float64] = turn @ keyframe.covariance @ turn.T
-    return turned
-
-
-def _to_points(
-    keyframe: PosedKeyframe, placed: PlacedKeyframe | None, settings: NodeSettings
-) -> PointCloud2:
-    frame, frame_T_camera = keyframe.frame_id, None
-    if settings.points.frame == 'world' and placed is not None:
-        frame, frame_T_camera = placed.world_frame, placed.world_T_camera
-    header = conversions.to_header(keyframe.stamp_ns, frame)
-    return to_point_cloud(
-        keyframe, keyframe.depth, settings.points, header, frame_T_camera=frame_T_camera)

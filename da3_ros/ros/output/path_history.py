@@ -11,9 +11,8 @@ from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.session_record import SessionRecord
 from da3_ros.ros import conversions
 from da3_ros.ros.conversions import Array
+from da3_ros.ros.message_types import Path, PoseStamped
 from da3_ros.ros.output.placement import PlacedKeyframe
-from geometry_msgs.msg import PoseStamped
-from nav_msgs.msg import Path
 import numpy as np
 
 # Rounding aside, the frame of the path moves only when the map is corrected.

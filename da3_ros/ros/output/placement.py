@@ -11,15 +11,15 @@ camera mounting (or odometry) at the first keyframe of a session says where that
 from collections import deque
 from dataclasses import dataclass
 import logging
+from typing import Protocol
 
 from da3_ros.geometry import rigid
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.ros.conversions import Array, to_transform
 from da3_ros.ros.insight.counters import Counters, Event
+from da3_ros.ros.message_types import TransformStamped
 from da3_ros.ros.output.level_start import level_start, tilt_deg
 from da3_ros.ros.parameters.settings import TfSettings
-from da3_ros.ros.robot_frames import RobotFrames
-from geometry_msgs.msg import TransformStamped
 import numpy as np
 
 _logger = logging.getLogger(__name__)
@@ -50,6 +50,18 @@ class PlacedKeyframe:
     leads: bool = True
 
 
+class OtherTransforms(Protocol):
+    """What others publish on /tf."""
+
+    def parents(self, child: str) -> frozenset[str]:
+        """
+        Return the parents that others give to a frame.
+
+        :param child: name of the frame.
+        """
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class _Fix:
     """
@@ -74,7 +86,7 @@ class KeyframePlacer:
     """
 
     def __init__(
-        self, settings: TfSettings, frames: RobotFrames | None, counters: Counters, *,
+        self, settings: TfSettings, frames: OtherTransforms | None, counters: Counters, *,
         levels: bool = False,
     ) -> None:
         """

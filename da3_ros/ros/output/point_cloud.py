@@ -7,12 +7,11 @@ from da3_ros.geometry import camera
 from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.points import fuse, observe, WeightedPoints
+from da3_ros.ros.conversions import to_bytes
+from da3_ros.ros.message_types import Header, PointCloud2, PointField
 from da3_ros.ros.parameters.settings import PointSettings
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import PointCloud2, PointField
-from sensor_msgs_py import point_cloud2
-from std_msgs.msg import Header
 
 _NAMES = ('x', 'y', 'z', 'rgb', 'confidence')
 FIELDS = tuple(
@@ -111,9 +110,7 @@ def _dense(
 ) -> PointCloud2:
     # A quarter of the time of points[valid].
     kept = points.ravel().compress(valid.ravel())
-    cloud = point_cloud2.create_cloud(header, FIELDS, kept)
-    cloud.is_dense = True
-    return cloud
+    return _to_message(kept[None], header, is_dense=True)
 
 
 def _organized(
@@ -121,9 +118,15 @@ def _organized(
 ) -> PointCloud2:
     for name in 'xyz':
         points[name][~valid] = np.nan
+    return _to_message(points, header, is_dense=False)
+
+
+def _to_message(
+    points: NDArray[np.void], header: Header, *, is_dense: bool
+) -> PointCloud2:
     height, width = points.shape
-    # Created flat: create_cloud takes the first axis of two for the width.
-    cloud = point_cloud2.create_cloud(header, FIELDS, points.ravel())
-    cloud.height, cloud.width = height, width
-    cloud.row_step = cloud.point_step * width
+    cloud = PointCloud2(
+        header=header, height=height, width=width, fields=list(FIELDS), is_bigendian=False,
+        point_step=_POINT.itemsize, row_step=_POINT.itemsize * width, is_dense=is_dense)
+    cloud.data = to_bytes(points)
     return cloud

@@ -78,6 +78,25 @@ def test_every_kind_of_fault_is_told_and_none_without_end(monkeypatch):
     assert sum('encoding' in line for line in told) == 2
 
 
+def test_every_kind_of_unusable_camera_info_is_told_and_none_without_end(monkeypatch):
+    """Two publishers on the topic, say, each wrong in a way of its own."""
+    told = []
+    camera = Camera(info_wait_s=0.0)
+    monkeypatch.setattr(
+        camera.intake._calibrations, '_logger', SimpleNamespace(warning=told.append))
+    for number in range(30):
+        for wrong in (
+            {'k': [0.0] * 9}, {'width': WIDTH + 1 + number},
+            {'distortion_model': f"it's \"{number}\"", 'd': [1.0]},
+            {'distortion_model': 'plumb_bob', 'd': [1e-5 + 1e-7 * number] * (16 + number)},
+        ):
+            camera.send_info(**wrong)
+            camera.send(camera.counters[Event.RECEIVED] * 33 * MS)
+    assert camera.counters[Event.BAD_CAMERA_INFO] == 120
+    assert [sum(text in line for line in told) for text in (
+        'of zeros', 'pixels', 'distortion model', 'got D')] == [2, 2, 2, 2]
+
+
 def test_images_wait_for_the_first_camera_info():
     """The last one before it is not lost."""
     camera = Camera(info_wait_s=60.0)

@@ -142,6 +142,20 @@ def test_two_cameras_with_one_frame_are_not_told_apart():
         'front_camera_optical_frame', 'left_camera_optical_frame']
 
 
+def test_every_kind_of_refused_image_is_told_of_every_camera_and_none_without_end(capfd):
+    """Another camera on the topic, of another name or another encoding, and wrong stamps."""
+    rig = Rig()
+    for stamp_ms in range(1000, 4000, 100):
+        rig.send_both(stamp_ms)
+        rig.send('left', stamp_ms + 10, frame_id=f'other_{stamp_ms}')
+        rig.send('left', stamp_ms + 20, encoding='bgr8')
+        rig.send('left', stamp_ms + 900_000)
+        rig.send('front', stamp_ms + 10, encoding='bgr8')
+    output = capfd.readouterr().err
+    assert [output.count(text) for text in (
+        'frame_id changed', 'encoding changed', 'of another time')] == [2, 4, 2]
+
+
 def test_all_cameras_may_change_their_size_one_after_the_other():
     """After a while, a size that nobody sends any more does not count."""
     rig = Rig(max_gap_s=1.0)

@@ -32,6 +32,7 @@ HEIGHT, WIDTH = 6, 8
 K = np.array([[8.0, 0.0, 3.5], [0.0, 8.0, 2.5], [0.0, 0.0, 1.0]])
 IDENTITY = np.eye(4)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+OBSERVE = 'da3_ros.ros.output.map_publisher.observe'
 
 
 def keyframe(id_, *, x=0.0):
@@ -109,18 +110,22 @@ def side(domain_id):
     side.close()
 
 
+@pytest.fixture
+def fused(monkeypatch):
+    """Give the ids of the keyframes that were fused, in order."""
+    ids = []
+    monkeypatch.setattr(OBSERVE, lambda keyframe, *arguments, **keywords: (
+        ids.append(keyframe.id) or observe(keyframe, *arguments, **keywords)))
+    return ids
+
+
 def positions(cloud):
     """Read the positions."""
     return point_cloud2.read_points_numpy(cloud, ['x', 'y', 'z'])
 
 
-def test_what_is_remembered_is_fused_for_who_comes_late(side, monkeypatch):
+def test_what_is_remembered_is_fused_for_who_comes_late(side, fused):
     """At once, also where no keyframe comes any more; and only once."""
-    fused = []
-    monkeypatch.setattr(
-        'da3_ros.ros.output.map_publisher.observe',
-        lambda keyframe, *arguments, **keywords: fused.append(keyframe.id) or observe(
-            keyframe, *arguments, **keywords))
     for index in range(3):
         side.add(keyframe(index, x=5.0 * index))
     clouds = side.listen()
@@ -133,8 +138,8 @@ def test_what_is_remembered_is_fused_for_who_comes_late(side, monkeypatch):
     assert fused == [0, 1, 2, 3]
 
 
-def test_what_was_missed_while_nobody_listened_is_fused_later(side):
-    """A listener that comes back sees no gap; corrections hold for what waits, too."""
+def test_what_was_missed_while_nobody_listened_is_fused_later(side, fused):
+    """A listener that comes back sees no gap, nothing twice, and what waited where it is now."""
     clouds = side.listen()
     for index in range(6):
         if index == 2:
@@ -149,6 +154,7 @@ def test_what_was_missed_while_nobody_listened_is_fused_later(side):
     clouds = side.listen()
     assert eventually(lambda: clouds and clouds[-1].width == 6 * HEIGHT * WIDTH)
     assert positions(clouds[-1])[:, 1].min() > 6.0
+    assert sorted(fused) == list(range(6))
 
 
 def test_what_nobody_asks_for_is_not_fused(side):
@@ -246,9 +252,8 @@ def test_a_new_session_takes_the_old_map_away(side):
 def test_nothing_of_the_old_world_is_fused_into_the_new_one(side, monkeypatch):
     """Neither keyframes nor corrections that waited while one was fused."""
     gate = threading.Event()
-    monkeypatch.setattr(
-        'da3_ros.ros.output.map_publisher.observe',
-        lambda *arguments, **keywords: gate.wait(10.0) and observe(*arguments, **keywords))
+    monkeypatch.setattr(OBSERVE, lambda *arguments, **keywords: (
+        gate.wait(10.0) and observe(*arguments, **keywords)))
     side.config = MapConfig(enabled=True, voxel_m=0.01, period_s=0.1)
     for index in range(3):
         side.add(keyframe(index, x=5.0 * index))
@@ -266,8 +271,7 @@ def test_nothing_of_the_old_world_is_fused_into_the_new_one(side, monkeypatch):
 def test_fusing_that_falls_behind_leaves_keyframes_out(side, monkeypatch):
     """Memory stays bounded; what is missing is counted."""
     gate = threading.Event()
-    monkeypatch.setattr(
-        'da3_ros.ros.output.map_publisher.observe', lambda *_args, **_kwargs: gate.wait(10.0))
+    monkeypatch.setattr(OBSERVE, lambda *_args, **_kwargs: gate.wait(10.0))
     side.config = MapConfig(enabled=True)
     for index in range(40):
         side.add(keyframe(index))
@@ -279,7 +283,7 @@ def test_a_fault_of_the_map_is_only_the_maps(side, monkeypatch):
     """It is counted, and the next keyframe is fused again."""
     clouds = side.listen()
     with monkeypatch.context() as patch:
-        patch.setattr('da3_ros.ros.output.map_publisher.observe', None)
+        patch.setattr(OBSERVE, None)
         side.add(keyframe(0))
         assert eventually(lambda: side.counters[Event.EXCEPTIONS] == 1)
     side.add(keyframe(1))

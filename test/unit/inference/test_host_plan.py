@@ -167,6 +167,19 @@ def test_a_window_is_planned_by_time_and_ram(engine, monkeypatch):
         engine.plan(112, 140)
 
 
+@pytest.mark.parametrize(('height', 'width'), [(0, 0), (0, 140), (-112, 140), (1, 140)])
+def test_a_plan_for_no_image_is_a_mistake_that_is_named(engine, height, width):
+    with pytest.raises(ValueError, match=f'got .*{width}x{height}'):
+        engine.plan(height, width)
+
+
+@pytest.mark.parametrize('size', ['0x0', '100x56', '56x-42', '56', 'large', '13x14'])
+def test_the_command_names_a_size_that_is_none(capsys, size):
+    with pytest.raises(SystemExit):
+        plan.main(['--sizes', size])
+    assert f"got '{size}', expected WIDTHxHEIGHT in multiples of 14" in capsys.readouterr().err
+
+
 def test_the_command_says_what_a_processor_does(capsys, monkeypatch):
     monkeypatch.setattr(plan, 'choose_device', lambda: torch.device('cpu'))
     arguments = ['--models', 'da3-tiny', '--sizes', '56x42']

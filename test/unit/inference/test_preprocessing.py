@@ -102,6 +102,25 @@ def test_bad_arguments_are_named():
         preprocess(random_images(1, 10, 2000), size=504)
 
 
+@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize(('height', 'width', 'size', 'text'), [
+    (0, 0, 504, 'images: got 0x0, expected'),
+    (0, 640, 504, 'images: got 640x0, expected'),
+    (-480, 640, 504, 'images: got 640x-480, expected'),
+    (480, 640, 0, 'size: got 0 for images of 640x480'),
+    (480, 640, -504, 'size: got -504 for images'),
+    (480, 640, 6, 'size: got 6 for images'),
+    (1, 100_000, 504, 'size: got 504 for images of 100000x1'),
+])
+def test_sizes_of_no_image_and_no_view_are_named(height, width, size, text, method):
+    if text.endswith('100000x1') and method.startswith('lower'):
+        # Its shortest side is what is asked for.
+        assert min(plan_processing(height, width, size=size, method=method).size) == size
+        return
+    with pytest.raises(ValueError, match=text):
+        plan_processing(height, width, size=size, method=method)
+
+
 def test_views_of_a_larger_array_are_taken():
     """Messages give arrays with padding and flipped channels."""
     image = random_images(1, 60, 80)[0]

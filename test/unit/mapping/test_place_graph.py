@@ -134,6 +134,47 @@ def test_loops_are_kept_when_places_are_forgotten():
     assert np.linalg.norm(found.translation - expected.translation) < 0.3
 
 
+def test_places_of_loops_are_forgotten_last():
+    graph, truth = PlaceGraph(8), circle(80)
+    for number, lies in enumerate(truth):
+        constraints = () if number == 0 else (Constraint(
+            number - 1, truth[number - 1].inverse() @ lies, FIT),)
+        graph.add(place(number), lies, constraints, None)
+        if number == 7:
+            old = graph.places[3]
+            assert graph.close_loop(
+                old, graph.places[7], truth[3].inverse() @ truth[7], FIT)
+        assert number < 7 or {3, 7} <= {each.window for each in graph.places}
+    assert len(graph.places) <= 8
+
+
+def test_what_a_loop_tells_outlives_its_places():
+    """It is led around them: without it, the guess would tell again."""
+    truth, graph = circle(12)[:6], PlaceGraph(5)
+    steps = [before.inverse() @ after for before, after in pairwise(truth)]
+    wrong = steps[2] @ Sim3(1.0, np.eye(3), np.array([0.0, 0.0, 0.5]))
+    lies = truth[0]
+    graph.add(place(0), lies, (), None)
+    for number, step in enumerate(steps, start=1):
+        # A bad window: of the third place nothing is known but a guess, and that is wrong.
+        constraint = Constraint(number - 1, wrong, None) if number == 3 else Constraint(
+            number - 1, step, FIT)
+        lies = graph.map_S_place(graph.places[-1]) @ constraint.reference_S_window
+        if number == 5:
+            for old, new in ((2, 4), (1, 3)):
+                assert graph.close_loop(
+                    graph.places[old], graph.places[new], truth[old].inverse() @ truth[new], FIT)
+            lies = graph.map_S_place(graph.places[-1]) @ step
+        graph.add(place(number), lies, (constraint,), None)
+    assert [each.window for each in graph.places] == [0, 2, 3, 4, 5]
+    # What moves the graph again says nothing about the bad window.
+    assert graph.close_loop(
+        graph.places[2], graph.places[4], truth[3].inverse() @ truth[5], FIT)
+    for each in graph.places:
+        np.testing.assert_allclose(
+            graph.map_S_place(each).translation, truth[each.window].translation, atol=0.01)
+
+
 def test_places_move_with_a_tie():
     """Those of the segment that was tied, and no others."""
     truth = circle(10)

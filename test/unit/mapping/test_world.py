@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import bare_windows
-from bare_windows import Drive, straight, true_depth, true_scale
+from bare_windows import Drive, straight, true_scale
 from da3_ros.errors import MemoryBudgetError
 from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.config import AlignmentConfig, LoopConfig, ScaleConfig
@@ -98,45 +98,6 @@ def test_a_join_that_was_refused_is_in_the_covariance(after_a_bad_window):
     turn = {k.id: k.covariance[5, 5] for k in posed_keyframes(updates)}
     assert turn[14] < 0.01
     assert turn[15] > 1.0
-
-
-def test_metres_that_come_after_a_loss_are_found_over_the_tie():
-    """A source that begins to speak only when a window was lost."""
-    truth = straight(3.0, 41)
-    random = np.random.default_rng(1)
-    world = World(AlignmentConfig(), ScaleConfig(source='tf'))
-    robots = {number: None if number < 3 else truth for number in range(20)}
-    placed = []
-    for number, views in enumerate(bare_windows.windows(Drive(truth), random, size=16)):
-        robot = robots[number]
-        views = [replace(view, keyframe=replace(view.keyframe, frame=replace(
-            view.keyframe.frame,
-            robot_T_camera=None if robot is None else robot[view.keyframe.id])))
-            for view in views]
-        if number in (3, 4):
-            # The first of them is bad; of the second, what the first shares with it.
-            bad = len(views) if number == 3 else 8
-            views[:bad] = [replace(view, depth=view.depth * random.uniform(
-                0.1, 3.0, view.depth.shape).astype(np.float32)) for view in views[:bad]]
-        placed.append(world.place(views, is_metric=False))
-    assert any(p.tied_segment is not None for p in placed)
-    seen = views[-1].depth / true_depth(views[-1].keyframe.id)
-    scale = np.median(placed[-1].odom_S_window.scale * seen)
-    assert placed[-1].scale.is_metric
-    assert scale == pytest.approx(1.0, abs=0.02)
-
-
-def test_units_of_different_kinds_may_differ_by_anything():
-    """A unit of the network's own against a metre; two of one kind may not."""
-    truth, random = straight(3.0, 40), np.random.default_rng(8)
-    for is_metric in (False, True):
-        world = World(AlignmentConfig(), ScaleConfig(source='pose'))
-        world.place(window(truth, range(12), random), is_metric=False)
-        views = [replace(view, depth=50.0 * view.depth, window_T_camera=Sim3(
-            50.0, np.eye(3), np.zeros(3)).transform_pose(view.window_T_camera))
-            for view in window(truth, range(4, 16), random)]
-        rejection = world.place(views, is_metric=is_metric).rejection
-        assert (rejection is None) == is_metric
 
 
 def test_measurements_that_were_not_believed_reach_nobody():

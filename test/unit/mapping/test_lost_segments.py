@@ -1,0 +1,101 @@
+# Copyright 2026 The da3_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What is known of a window that was refused, and of metres before and after a tie."""
+
+from dataclasses import replace
+
+import bare_windows
+from bare_windows import Drive, straight, true_depth, true_scale
+from da3_ros.geometry.sim3 import Sim3
+from da3_ros.mapping.config import AlignmentConfig, ScaleConfig
+from da3_ros.mapping.world import World
+import numpy as np
+import pytest
+
+
+def window(truth, numbers, random, **options):
+    return bare_windows.window(Drive(truth, **options), numbers, random)
+
+
+def garbled(view, random):
+    """Make nonsense of what a window sees."""
+    wrong = random.uniform(0.1, 3.0, view.depth.shape)
+    return replace(view, depth=(view.depth * wrong).astype(np.float32))
+
+
+def test_of_a_refused_window_neither_direction_nor_size_is_known():
+    truth, random = straight(3.0, 40), np.random.default_rng(10)
+    world = World(AlignmentConfig(), ScaleConfig(source='none'))
+    far = np.array([1000.0, 0.0, 0.0])
+    first = world.place(window(truth, range(12), random), is_metric=False)
+    assert np.sqrt(np.diag(first.drift.covariance(far))[:3]).max() < 20.0
+    views = [garbled(view, random) for view in window(truth, range(4, 16), random)]
+    bad = world.place(views, is_metric=False)
+    assert bad.rejection is not None
+    # Along the way it is the size that is not known, across it the direction.
+    assert np.sqrt(np.diag(bad.drift.covariance(far))[:3]).min() > 900.0
+
+
+def test_metres_that_come_after_a_loss_are_found_over_the_tie():
+    """A source that begins to speak only when a window was lost."""
+    truth = straight(3.0, 41)
+    random = np.random.default_rng(1)
+    world = World(AlignmentConfig(), ScaleConfig(source='tf'))
+    robots = {number: None if number < 3 else truth for number in range(20)}
+    placed = []
+    for number, views in enumerate(bare_windows.windows(Drive(truth), random, size=16)):
+        robot = robots[number]
+        views = [replace(view, keyframe=replace(view.keyframe, frame=replace(
+            view.keyframe.frame,
+            robot_T_camera=None if robot is None else robot[view.keyframe.id])))
+            for view in views]
+        if number in (3, 4):
+            # The first of them is bad; of the second, what the first shares with it.
+            bad = len(views) if number == 3 else 8
+            views[:bad] = [garbled(view, random) for view in views[:bad]]
+        placed.append(world.place(views, is_metric=False))
+    assert any(p.tied_segment is not None for p in placed)
+    seen = views[-1].depth / true_depth(views[-1].keyframe.id)
+    scale = np.median(placed[-1].odom_S_window.scale * seen)
+    assert placed[-1].scale.is_metric
+    assert scale == pytest.approx(1.0, abs=0.02)
+
+
+def test_what_a_lost_segment_measured_itself_holds_after_the_tie():
+    """The old one knew no metres: they are those that the new one found before it was tied."""
+    truth = straight(3.0, 40)
+    random = np.random.default_rng(9)
+    world = World(AlignmentConfig(), ScaleConfig(source='tf'))
+
+    def see(numbers, *, spoilt=(), robot=None):
+        # The same nonsense wherever it is seen: these windows agree with each other.
+        return [
+            garbled(view, np.random.default_rng(view.keyframe.id))
+            if view.keyframe.id in spoilt else view
+            for view in window(truth, numbers, random, robot=robot)]
+
+    world.place(see(range(12)), is_metric=False)
+    bad = world.place(see(range(4, 16), spoilt=range(4, 12)), is_metric=False)
+    own = world.place(see(range(8, 20), spoilt=range(8, 12), robot=truth), is_metric=False)
+    assert bad.rejection is not None and own.rejection is None
+    assert own.scale.is_metric and own.tied_segment is None
+    views = see(range(10, 22))
+    tied = world.place(views, is_metric=False)
+    assert tied.tied_segment == 0
+    assert tied.scale.is_metric
+    assert tied.odom_S_window.scale * true_scale(views) == pytest.approx(1.0, abs=0.02)
+    assert tied.scale.sigma == pytest.approx(own.scale.sigma, rel=0.5)
+
+
+def test_units_of_different_kinds_may_differ_by_anything():
+    """A unit of the network's own against a metre; two of one kind may not."""
+    truth, random = straight(3.0, 40), np.random.default_rng(8)
+    for is_metric in (False, True):
+        world = World(AlignmentConfig(), ScaleConfig(source='pose'))
+        world.place(window(truth, range(12), random), is_metric=False)
+        views = [replace(view, depth=50.0 * view.depth, window_T_camera=Sim3(
+            50.0, np.eye(3), np.zeros(3)).transform_pose(view.window_T_camera))
+            for view in window(truth, range(4, 16), random)]
+        rejection = world.place(views, is_metric=is_metric).rejection
+        assert (rejection is None) == is_metric
