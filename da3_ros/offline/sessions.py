@@ -97,7 +97,7 @@ class Sessions:
                 if keyframe.has_pose:
                     self._add(keyframe, window)
             if window.loop is not None:
-                self._world.correct(window)
+                self._world.correct(window.map_T_odom)
 
     def end(self) -> None:
         """
@@ -122,7 +122,7 @@ class Sessions:
         self._record.begin_session()
 
     def _add(self, keyframe: PosedKeyframe, window: WindowUpdate) -> None:
-        placed = self._world.place(keyframe, window)
+        placed = self._world.place(keyframe, window.map_T_odom)
         if placed is None:
             self._counts.dropped[_UNPLACED] += 1
             return
