@@ -60,7 +60,7 @@ def test_verbs_are_called_and_listed(capsys):
     assert 'exit codes: 0 written' in capsys.readouterr().out
     assert command.main(['fly']) == command.main([]) == 2
     listed = capsys.readouterr().err
-    assert all(verb in listed for verb in ('process', 'plan', 'fetch_weights'))
+    assert all(verb in listed for verb in ('process', 'fleet', 'plan', 'fetch_weights'))
     assert command.main(['--help']) == 0
 
 
