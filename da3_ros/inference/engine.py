@@ -92,6 +92,11 @@ class InferenceEngine:
         """Return how often memory was short for a window; such windows are not lost."""
         return self._runner.num_shortages if isinstance(self._runner, MemoryGuard) else 0
 
+    @property
+    def works_apart(self) -> bool:
+        """Tell whether a device works on what was submitted while the caller does other things."""
+        return self.device.type == 'cuda'
+
     def plan(self, height: int, width: int, demand: Demand | None = None) -> Plan:
         """
         Say how many views a window may have at the moment, and why.

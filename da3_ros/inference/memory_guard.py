@@ -235,12 +235,9 @@ class MemoryGuard:
         self, pending: PendingWindow, way: _Way, model: WindowModel, num_views: int,
         started_s: float,
     ) -> PendingWindow:
-        """Take note of a window's time when it is collected."""
-        def finish() -> NetworkOutput:
-            self._note_time(way, model, num_views, time.perf_counter() - started_s)
-            return pending.finish()
-
-        return replace(pending, finish=finish)
+        """Take note of a window's time when it ends."""
+        return replace(pending, note_end=lambda: self._note_time(
+            way, model, num_views, time.perf_counter() - started_s))
 
     def plan(self, image_size: tuple[int, int], demand: Demand | None = None) -> Plan:
         """

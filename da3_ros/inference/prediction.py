@@ -3,7 +3,9 @@
 
 """What the engine returns for one window."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,3 +47,15 @@ class WindowPrediction:
     def num_views(self) -> int:
         """Return the number of views in the window."""
         return int(self.depth.shape[0])
+
+    def of_views(self, views: Sequence[int]) -> 'WindowPrediction':
+        """
+        Keep some of the views.
+
+        :param views: which, in the order in which they are kept.
+        """
+        chosen = list(views)
+        kept: dict[str, Any] = {
+            field.name: values[chosen] for field in fields(self)
+            if isinstance(values := getattr(self, field.name), np.ndarray)}
+        return replace(self, **kept)

@@ -3,38 +3,41 @@
 
 """Keyframes in, posed depth out: with ``FrameStream``, the whole product without ROS."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 import logging
 import time
+from typing import TypeVar
 
 from da3_ros.errors import Da3Error, IntrinsicsError, MemoryBudgetError
 from da3_ros.mapping.config import PipelineConfig
-from da3_ros.mapping.correction import MapCorrection
-from da3_ros.mapping.keyframe import (
-    Instant,
-    Keyframe,
-    PosedKeyframe,
-    StageTimes,
-    WindowEngine,
-)
-from da3_ros.mapping.loop_closure import LoopCloser, LoopReport
+from da3_ros.mapping.device_stage import DeviceStage, Inferred
+from da3_ros.mapping.keyframe import Instant, Keyframe, WindowEngine
+from da3_ros.mapping.loop_closure import LoopCloser
 from da3_ros.mapping.metres import has_motion
+from da3_ros.mapping.outcome import Outcome
+from da3_ros.mapping.posing import pose_view
 from da3_ros.mapping.stream_pace import StreamPace
-from da3_ros.mapping.update import (
-    DroppedKeyframe,
-    DropReason,
-    PipelineUpdate,
-    WindowReport,
-    WindowUpdate,
-)
+from da3_ros.mapping.update import DropReason, PipelineUpdate, WindowReport
 from da3_ros.mapping.view import known_intrinsics, read_views, View
 from da3_ros.mapping.view_budget import ViewBudget
 from da3_ros.mapping.window import SlidingWindow, Window
-from da3_ros.mapping.world import FIRST_CAMERA, Placement, World
+from da3_ros.mapping.world import World
 import numpy as np
 from numpy.typing import NDArray
 
 _logger = logging.getLogger(__name__)
+
+Result = TypeVar('Result')
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """A window that was inferred, and what was seen in it."""
+
+    window: Window
+    inferred: Inferred
+    views: tuple[View, ...]
 
 
 class DepthPipeline:
@@ -52,6 +55,10 @@ class DepthPipeline:
 
     Every keyframe given to ``add`` comes out exactly once: posed, or dropped with a reason.
 
+    Who makes and sends messages calls ``begin`` in place of ``add``: it returns while the device
+    is at the window that is due, and tells of the one before; ``finish`` waits for the last one.
+    What comes out, and in which order, is the same.
+
     Networks that estimate no cameras (the monocular ones), and windows that do not overlap (of one
     view, say), give depth alone: every keyframe comes out with ``has_pose`` False and the same
     level pose at the origin, in metres or in a unit of its window.
@@ -65,17 +72,16 @@ class DepthPipeline:
         :param config: settings; the defaults if None.
         """
         self._engine = engine
+        self._stage = DeviceStage(engine)
         self._config = PipelineConfig() if config is None else config
         self._window = SlidingWindow(self._config.window)
         self._budget = ViewBudget(self._config.window.size)
         self._pace = StreamPace(self._config.window)
         self._world = World(
             self._config.alignment, self._config.scale, is_chained=self._config.window.is_chained)
-        self._session = 0
+        self._outcome = Outcome(lambda: self._world.map_T_odom)
         self._is_fresh = True
-        self._uncalibrated: set[str] = set()
         self._loops = self._new_loops()
-        self._untold: list[WindowUpdate] = []
 
     @property
     def config(self) -> PipelineConfig:
@@ -87,6 +93,11 @@ class DepthPipeline:
         """Return the keyframes that wait for their window, oldest first."""
         return self._window.waiting
 
+    @property
+    def is_under_way(self) -> bool:
+        """Tell whether a window has begun that ``finish`` would wait for."""
+        return self._stage.window is not None
+
     def add(self, instant: Instant) -> PipelineUpdate:
         """
         Take in keyframes and run the windows that are due.
@@ -95,19 +106,30 @@ class DepthPipeline:
 
         :param instant: from ``FrameStream``.
         """
-        try:
-            if instant.new_session is not None:
-                self._run_all()
-        finally:
-            # A fault in the old session must not take the new one along.
-            if instant.new_session is not None:
-                self._begin_session(instant.new_session)
-            self._is_fresh = False
-            self._pace.note_instant(instant)
-            for keyframe in instant.keyframes:
-                self._window.add(keyframe)
+        self._take_in(instant)
+        self._run_due()
+        return self.take_update()
+
+    def begin(self, instant: Instant) -> PipelineUpdate:
+        """
+        Take in keyframes and begin the window that is due; the one under way ends before.
+
+        :param instant: from ``FrameStream``.
+        """
+        self._take_in(instant)
         while self._window.is_due:
-            self._run_window()
+            seen = self._collect()
+            try:
+                # The device goes on while the window before is placed.
+                if self._window.is_due:
+                    self._begin_window()
+            finally:
+                self._place(seen)
+        return self.take_update()
+
+    def finish(self) -> PipelineUpdate:
+        """Wait for the window under way."""
+        self._run_due()
         return self.take_update()
 
     def flush(self) -> PipelineUpdate:
@@ -121,6 +143,7 @@ class DepthPipeline:
 
         Call it when no keyframe waits for its window: it moves ``map_T_odom``, never ``odom``.
         """
+        self._run_due()
         loop = None
         if self._loops is not None:
             try:
@@ -129,7 +152,7 @@ class DepthPipeline:
                 _logger.warning('no loop was looked for: %s', str(error))
         if loop is not None:
             self._world.correct(loop.correction)
-            self._tell(correction=loop.correction, loop=loop)
+            self._outcome.tell(correction=loop.correction, loop=loop)
         return self.take_update()
 
     def reset(self, reason: str) -> PipelineUpdate:
@@ -148,21 +171,23 @@ class DepthPipeline:
         Every other method does; only after an unexpected error, which comes through to the
         caller, is there anything left to return.
         """
-        update = PipelineUpdate(tuple(self._untold), self._world.map_T_odom)
-        self._untold = []
-        return update
+        return self._outcome.take()
 
     def _begin_session(self, reason: str) -> None:
         if self._is_fresh:
             return
         waiting = self._window.clear()
         _logger.info('new session: %s; %d waiting keyframes dropped', reason, len(waiting))
-        self._drop(waiting, DropReason.RESET, reason)
-        self._session += 1
+        self._outcome.drop(waiting, DropReason.RESET, reason)
+        self._outcome.session += 1
         self._is_fresh = True
         self._world.clear()
         self._pace.begin_session()
         self._loops = self._new_loops()
+        try:
+            self._stage.drop()
+        except Da3Error as error:
+            _logger.info('of the window under way nothing would have come: %s', str(error))
 
     def _new_loops(self) -> LoopCloser | None:
         config = self._config
@@ -170,17 +195,29 @@ class DepthPipeline:
             return None
         return LoopCloser(self._engine, config.loop, config.alignment)
 
-    def _tell(
-        self, *, keyframes: Sequence[PosedKeyframe] = (),
-        dropped: Sequence[DroppedKeyframe] = (), correction: MapCorrection | None = None,
-        report: WindowReport | None = None, loop: LoopReport | None = None,
-    ) -> None:
-        self._untold.append(WindowUpdate(
-            self._session, self._world.map_T_odom, tuple(keyframes), tuple(dropped), correction,
-            report, loop))
+    def _take_in(self, instant: Instant) -> None:
+        try:
+            if instant.new_session is not None:
+                self._run_all()
+        finally:
+            # A fault in the old session must not take the new one along.
+            if instant.new_session is not None:
+                self._begin_session(instant.new_session)
+            self._is_fresh = False
+            self._pace.note_instant(instant)
+            for keyframe in instant.keyframes:
+                self._window.add(keyframe)
+        for keyframe in instant.keyframes:
+            self._stage.prepare(keyframe.frame.image)
+
+    def _run_due(self) -> None:
+        self._place(self._collect())
+        while self._window.is_due:
+            self._run_window()
 
     def _run_all(self) -> None:
         try:
+            self._run_due()
             while self._window.waiting:
                 self._run_window()
         except Exception:
@@ -195,13 +232,34 @@ class DepthPipeline:
         Whatever happens, either the budget shrinks or keyframes stop waiting, so that loops over
         this end.
         """
+        self._begin_window()
+        self._place(self._collect())
+
+    def _begin_window(self) -> None:
         window = self._window.propose(min(self._budget.limit, self._pace.num_views))
+        self._window.begin(window)
+        self._attempt(window, lambda: self._stage.begin(window, self._given_poses(window)))
+
+    def _collect(self) -> _Seen | None:
+        """Wait for the window under way, if there is one, and read what it saw."""
+        window = self._stage.window
+        return None if window is None else self._attempt(window, lambda: self._read(window))
+
+    def _read(self, window: Window) -> _Seen:
+        inferred = self._stage.finish()
+        views = read_views(inferred.prediction, window.seen)
+        self._window.complete(window)
+        self._budget.note_success(len(window.keyframes))
+        return _Seen(window, inferred, views)
+
+    def _attempt(self, window: Window, step: Callable[[], Result]) -> Result | None:
+        """Do a step of a window; where it fails, nothing of the window is under way any more."""
         try:
-            self._place(window)
+            return step()
         except MemoryBudgetError as error:
             self._shrink(window, error)
         except IntrinsicsError as error:
-            self._drop_uncalibrated(self._window.discard(window), str(error))
+            self._outcome.drop_uncalibrated(self._window.discard(window), str(error))
         except Da3Error as error:
             _logger.warning('window of %d views dropped: %s', len(window.keyframes), str(error))
             self._discard(window, DropReason.INFERENCE_FAILED, str(error))
@@ -209,52 +267,53 @@ class DepthPipeline:
             # A programming error is the caller's to report, but must not come again for ever.
             self._discard(window, DropReason.INFERENCE_FAILED, 'unexpected error')
             raise
+        return None
 
-    def _place(self, window: Window) -> None:
-        """Infer a window, place it in the world and pose its new keyframes."""
-        keyframes = window.keyframes
-        intrinsics = known_intrinsics(keyframes)
-        is_calibrated = intrinsics is not None and bool(np.isfinite(intrinsics).all())
-        given_poses = self._given_poses(keyframes) if is_calibrated else None
-        started_s = time.monotonic()
-        prediction = self._engine.infer(
-            [keyframe.frame.image for keyframe in keyframes],
-            poses=given_poses, intrinsics=intrinsics,
-        )
-        inferred_s = time.monotonic()
-        views = read_views(prediction, keyframes)
-        is_conditioned = given_poses is not None
-        placement = self._world.place(views, is_metric=prediction.is_metric)
-        seen = {view.keyframe.id: view for view in views}
-        new_views = tuple(seen[k.id] for k in window.new if k.id in seen)
-        posed = [_pose(view, placement, started_s, inferred_s) for view in new_views]
-        self._window.complete(window)
-        self._budget.note_success(len(keyframes))
-        self._pace.note_window(len(keyframes), time.monotonic() - started_s)
+    def _place(self, seen: _Seen | None) -> None:
+        """Place a window in the world and pose its new keyframes."""
+        if seen is None:
+            return
+        window, inferred, views = seen.window, seen.inferred, seen.views
+        is_seen = {view.keyframe.id: view for view in views}
+        new_views = tuple(is_seen[k.id] for k in window.new if k.id in is_seen)
+        began_s = time.monotonic()
+        try:
+            placement = self._world.place(views, is_metric=inferred.prediction.is_metric)
+            posed = [pose_view(view, placement, inferred) for view in new_views]
+        except Exception:
+            self._outcome.drop(window.new, DropReason.INFERENCE_FAILED, 'unexpected error')
+            raise
+        num_views = len(window.keyframes)
+        self._pace.note_window(num_views, inferred.occupied_s + time.monotonic() - began_s)
         self._window.stride = self._pace.stride
-        self._tell(keyframes=posed, correction=placement.correction, report=WindowReport(
-            len(keyframes), window.num_new, self._budget.limit, self._pace.num_views,
-            is_conditioned, inferred_s - started_s, placement))
-        self._drop_uncalibrated([k for k in window.new if k.id not in seen])
+        self._outcome.tell(keyframes=posed, correction=placement.correction, report=WindowReport(
+            num_views, window.num_new, self._budget.limit, self._pace.num_views,
+            inferred.is_conditioned, inferred.inferred_s - inferred.started_s,
+            placement))
+        self._outcome.drop_uncalibrated([k for k in window.new if k.id not in is_seen])
         if self._loops is not None:
             self._loops.note(placement, new_views)
 
-    def _given_poses(self, keyframes: Sequence[Keyframe]) -> NDArray[np.float64] | None:
+    def _given_poses(self, window: Window) -> NDArray[np.float64] | None:
         """
-        Return the robot's poses for ``scale.source`` pose, if all are known.
+        Return the robot's poses for ``scale.source`` pose, if all are known, and all cameras.
 
         Poses that hold no motion say nothing about lengths: given to the network, they would leave
         a window in any unit, and its cameras in another.
         """
-        scale = self._config.scale
+        scale, keyframes = self._config.scale, window.keyframes
+        intrinsics = known_intrinsics(keyframes)
         known = [k.frame.robot_T_camera for k in keyframes if k.frame.robot_T_camera is not None]
         if scale.source != 'pose' or len(known) < len(keyframes):
+            return None
+        if intrinsics is None or not np.isfinite(intrinsics).all():
             return None
         poses = np.stack(known)
         return poses if has_motion(poses[:, :3, 3], scale) else None
 
     def _shrink(self, window: Window, error: MemoryBudgetError) -> None:
         num_views = len(window.keyframes)
+        self._window.take_back()
         if self._budget.shrink(num_views):
             _logger.warning('%d views do not fit, retrying with at most %d: %s', num_views,
                             self._budget.limit, str(error))
@@ -264,48 +323,4 @@ class DepthPipeline:
 
     def _discard(self, window: Window, reason: DropReason, detail: str) -> None:
         """Drop what of a window has not come out."""
-        self._drop(self._window.discard(window), reason, detail)
-
-    def _drop_uncalibrated(self, keyframes: Sequence[Keyframe], detail: str = '') -> None:
-        reason = DropReason.NO_INTRINSICS
-        for camera in {keyframe.frame.camera for keyframe in keyframes} - self._uncalibrated:
-            self._uncalibrated.add(camera)
-            _logger.warning('keyframes of camera %r do not come out: %s', camera, reason.value)
-        self._drop(keyframes, reason, detail)
-
-    def _drop(self, keyframes: Sequence[Keyframe], reason: DropReason, detail: str) -> None:
-        if keyframes:
-            self._tell(dropped=[
-                DroppedKeyframe(keyframe.id, keyframe.frame.stamp_ns, reason, detail)
-                for keyframe in keyframes])
-
-
-def _pose(
-    view: View, placement: Placement, started_s: float, inferred_s: float
-) -> PosedKeyframe:
-    """Express one view in ``odom``: the same scale for its depth and its position."""
-    frame = view.keyframe.frame
-    pose = None if placement.window is None else view.window_T_camera
-    odom_T_camera = FIRST_CAMERA if pose is None else placement.odom_S_window.transform_pose(pose)
-    return PosedKeyframe(
-        id=view.keyframe.id,
-        stamp_ns=frame.stamp_ns,
-        frame_id=frame.frame_id,
-        image=view.image,
-        depth=view.depth * np.float32(placement.odom_S_window.scale),
-        confidence=view.confidence,
-        intrinsics=view.intrinsics,
-        odom_T_camera=odom_T_camera,
-        segment=placement.segment,
-        is_metric=placement.scale.is_metric,
-        has_pose=pose is not None,
-        covariance=None if pose is None else placement.drift.covariance(odom_T_camera[:3, 3]),
-        camera=frame.camera,
-        instant=view.keyframe.instant,
-        robot_T_camera=frame.robot_T_camera,
-        base_T_camera=frame.base_T_camera,
-        picture=view.picture,
-        times=StageTimes(
-            frame.received_s, view.keyframe.selected_s, started_s, inferred_s),
-        source=frame.image,
-    )
+        self._outcome.drop(self._window.discard(window), reason, detail)

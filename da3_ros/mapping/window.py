@@ -18,15 +18,24 @@ class Window:
     :param keyframes: by instant, oldest first; all but the last ``num_new`` were in an earlier
         window.
     :param num_new: keyframes that no window has covered yet, at least 1.
+    :param wanted: indices of those whose depth is asked for; None: all.
     """
 
     keyframes: tuple[Keyframe, ...]
     num_new: int
+    wanted: tuple[int, ...] | None = None
 
     @property
     def new(self) -> tuple[Keyframe, ...]:
         """Return the keyframes that no window has covered yet."""
         return self.keyframes[-self.num_new:]
+
+    @property
+    def seen(self) -> tuple[Keyframe, ...]:
+        """Return the keyframes whose depth is asked for."""
+        if self.wanted is None:
+            return self.keyframes
+        return tuple(self.keyframes[i] for i in self.wanted)
 
 
 class SlidingWindow:
@@ -50,11 +59,13 @@ class SlidingWindow:
         self.stride = config.stride
         self._covered: deque[Keyframe] = deque(maxlen=config.size if config.is_chained else 0)
         self._waiting: list[Keyframe] = []
+        # Of those that wait, the first are in the window that has begun.
+        self._num_begun = 0
 
     @property
     def waiting(self) -> tuple[Keyframe, ...]:
-        """Return the keyframes that no window has covered yet, oldest first."""
-        return tuple(self._waiting)
+        """Return the keyframes that are in no window yet, oldest first."""
+        return tuple(self._waiting[self._num_begun:])
 
     def add(self, keyframe: Keyframe) -> None:
         """
@@ -66,14 +77,20 @@ class SlidingWindow:
 
     @property
     def is_due(self) -> bool:
-        """Whether a window should run now, if no keyframe of the last instant is to come."""
-        if not self._covered:
-            return len(self._waiting) >= self._config.min_views
-        if not self._waiting:
+        """
+        Whether a window should run now, if no keyframe of the last instant is to come.
+
+        While one is under way: the next one, if that comes to a good end.
+        """
+        waiting = self.waiting
+        if not self._covered and not self._num_begun:
+            return len(waiting) >= self._config.min_views
+        if not waiting:
             return False
-        age_ns = self._waiting[-1].frame.stamp_ns - self._waiting[0].frame.stamp_ns
+        age_ns = waiting[-1].frame.stamp_ns - waiting[0].frame.stamp_ns
         is_old = age_ns >= self._config.max_age_s * NS_PER_S
-        num_instants = sum(self._begins_instant(i) for i in range(len(self._waiting)))
+        num_instants = 1 + sum(
+            self._begins_instant(i) for i in range(self._num_begun + 1, len(self._waiting)))
         return is_old or num_instants >= self.stride
 
     def propose(self, max_views: int) -> Window:
@@ -109,6 +126,18 @@ class SlidingWindow:
         before, after = self._waiting[index - 1].instant, self._waiting[index].instant
         return after is None or before != after
 
+    def begin(self, window: Window) -> None:
+        """
+        Note that a proposed window is under way; none is proposed until it has ended.
+
+        :param window: the last one proposed.
+        """
+        self._num_begun = window.num_new
+
+    def take_back(self) -> None:
+        """Let the new keyframes of the window under way wait again."""
+        self._num_begun = 0
+
     def complete(self, window: Window) -> None:
         """
         Note that a proposed window was inferred.
@@ -125,13 +154,15 @@ class SlidingWindow:
         :param window: the last one proposed.
         :returns: those that did wait: none, if it was inferred or discarded before.
         """
+        self.take_back()
         new = {keyframe.id for keyframe in window.new}
         discarded = tuple(keyframe for keyframe in self._waiting if keyframe.id in new)
         self._waiting = [keyframe for keyframe in self._waiting if keyframe.id not in new]
         return discarded
 
     def clear(self) -> tuple[Keyframe, ...]:
-        """Forget everything and return the keyframes that waited."""
+        """Forget everything and return the keyframes that waited, also for a window's end."""
+        self.take_back()
         waiting = self.waiting
         self._waiting.clear()
         self._covered.clear()

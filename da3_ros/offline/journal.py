@@ -11,19 +11,23 @@ the same images twice.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 import zipfile
 
 from da3_ros import errors
 from da3_ros.errors import Da3Error, MemoryBudgetError, SaveError
 from da3_ros.inference.prediction import WindowPrediction
+from da3_ros.mapping.device_stage import Later, staged
 from da3_ros.mapping.keyframe import WindowEngine
 import numpy as np
 from numpy.typing import NDArray
+
+Result = TypeVar('Result')
 
 VERSION = 1
 _IDENTITY = 'run.json'
@@ -65,7 +69,7 @@ class JournaledEngine:
         :raises JournalError: if they belong to another run.
         :raises SaveError: if nothing can be written.
         """
-        self._engine = engine
+        self._engine = staged(engine)
         self._folder = folder
         self._is_ending = is_ending
         self._number = 0
@@ -81,16 +85,45 @@ class JournaledEngine:
         except OSError as error:
             raise _refusal(folder, error) from error
 
+    @property
+    def works_apart(self) -> bool:
+        """Tell whether a device works on what was begun while the caller does other things."""
+        return self._engine.works_apart
+
+    def prepare(self, image: NDArray[np.uint8]) -> None:
+        """
+        Do beforehand what can be done of an image.
+
+        :param image: as for the engine.
+        """
+        self._engine.prepare(image)
+
     def infer(
         self, images: Sequence[NDArray[np.uint8]], *, poses: NDArray[np.float64] | None = None,
-        intrinsics: NDArray[np.float64] | None = None,
+        intrinsics: NDArray[np.float64] | None = None, wanted: Sequence[int] | None = None,
     ) -> WindowPrediction:
         """
-        Infer a window, or answer as before.
+        Infer a window, or answer as before; see ``submit``.
 
         :param images: as for the engine.
         :param poses: as for the engine.
         :param intrinsics: as for the engine.
+        :param wanted: as for the engine.
+        """
+        return self.submit(
+            images, poses=poses, intrinsics=intrinsics, wanted=wanted).collect()
+
+    def submit(
+        self, images: Sequence[NDArray[np.uint8]], *, poses: NDArray[np.float64] | None = None,
+        intrinsics: NDArray[np.float64] | None = None, wanted: Sequence[int] | None = None,
+    ) -> Later:
+        """
+        Begin to infer a window, or answer as before.
+
+        :param images: as for the engine.
+        :param poses: as for the engine.
+        :param intrinsics: as for the engine.
+        :param wanted: as for the engine.
         :raises Da3Error: as the engine does.
         :raises Interrupted: if the run is to end.
         :raises JournalFault: if the answers on the disk are of another recording, or no more can
@@ -100,30 +133,40 @@ class JournaledEngine:
             raise self._fault
         self._number += 1
         path = self._folder / f'{self._number:06d}.npz'
-        question = _digest([*images, poses, intrinsics])
-        try:
-            answer = self._answer(path, question, images, poses, intrinsics)
-        except (JournalError, SaveError) as error:
-            self._fault = JournalFault(str(error))
-            raise self._fault from error
-        if isinstance(answer, Da3Error):
-            raise answer
-        return answer
-
-    def _answer(
-        self, path: Path, question: str, images: Sequence[NDArray[np.uint8]],
-        poses: NDArray[np.float64] | None, intrinsics: NDArray[np.float64] | None,
-    ) -> WindowPrediction | Da3Error:
+        asked = [] if wanted is None else [np.array(wanted)]
+        question = _digest([*images, poses, intrinsics, *asked])
         if path.exists():
             self.num_repeated += 1
-            return _read(path, question)
+            return self._answered(lambda: _read(path, question))
         if self._is_ending():
             raise Interrupted
-        answer: WindowPrediction | Da3Error
-        try:
-            answer = self._engine.infer(images, poses=poses, intrinsics=intrinsics)
-        except Da3Error as error:
-            answer = error
+        begin = partial(
+            self._engine.submit, images, poses=poses, intrinsics=intrinsics, wanted=wanted)
+        pending = _errors_kept(begin)
+        if isinstance(pending, Da3Error):
+            error = pending
+            return self._answered(lambda: self._written(path, question, error))
+        collect = pending.collect
+        return self._answered(
+            lambda: self._written(path, question, _errors_kept(collect)))
+
+    def _answered(self, answer: Callable[[], WindowPrediction | Da3Error]) -> Later:
+        """Give an answer when it is collected; where the disk fails, the whole run does."""
+        def collect() -> WindowPrediction:
+            try:
+                found = answer()
+            except (JournalError, SaveError) as error:
+                self._fault = JournalFault(str(error))
+                raise self._fault from error
+            if isinstance(found, Da3Error):
+                raise found
+            return found
+
+        return Later(collect)
+
+    def _written(
+        self, path: Path, question: str, answer: WindowPrediction | Da3Error
+    ) -> WindowPrediction | Da3Error:
         self._write(path, question, answer)
         return answer
 
@@ -148,6 +191,14 @@ class JournaledEngine:
         except OSError as error:
             partial.unlink(missing_ok=True)
             raise _refusal(self._folder, error) from error
+
+
+def _errors_kept(step: Callable[[], Result]) -> Result | Da3Error:
+    """Return what a step gives, or the error it fails with."""
+    try:
+        return step()
+    except Da3Error as error:
+        return error
 
 
 def recorded(folder: Path, name: str) -> Any:

@@ -80,7 +80,7 @@ class _Job:
     """
     What the thread does next.
 
-    :param run: a command to the pipeline: add, flush or reset.
+    :param run: a command to the pipeline: begin, finish, flush or reset.
     :param epoch: what was asked for in an earlier one than the current must not come out.
     :param settings: when it began.
     """
@@ -225,7 +225,7 @@ class InferenceWorker(Generic[Messages]):
             if not self._has_work() and not self._condition.wait_for(
                     self._has_work, self._patience_s()):
                 return self._job(self._pipeline.flush)
-            if self._is_stopping:
+            if self._is_stopping and not self._pipeline.is_under_way:
                 self._has_ended = True
                 return None
             reset, self._reset = self._reset, None
@@ -233,7 +233,9 @@ class InferenceWorker(Generic[Messages]):
                 return self._job(lambda: self._pipeline.reset(reset))
             if self._queue:
                 instant, settings = self._queue.popleft(), self._settings()
-                return self._job(lambda: self._add(instant, settings))
+                return self._job(lambda: self._begin(instant, settings))
+            if self._pipeline.is_under_way:
+                return self._job(self._pipeline.finish)
             self._flush = False
             return self._job(self._pipeline.flush)
 
@@ -243,6 +245,7 @@ class InferenceWorker(Generic[Messages]):
     def _has_work(self) -> bool:
         return bool(
             self._is_stopping or self._reset is not None or self._queue or self._flush
+            or self._pipeline.is_under_way
         )
 
     def _patience_s(self) -> float | None:
@@ -253,13 +256,13 @@ class InferenceWorker(Generic[Messages]):
         max_age_s = self._pipeline.config.window.max_age_s
         return max(waiting[0].selected_s + max_age_s - time.monotonic(), 0.0)
 
-    def _add(self, instant: Instant, settings: NodeSettings) -> PipelineUpdate:
+    def _begin(self, instant: Instant, settings: NodeSettings) -> PipelineUpdate:
         if self._complete is not None:
             try:
                 instant = self._complete(instant, settings.tf.timeout_s)
             except Exception:
                 self._note_fault('unexpected error, keyframes go on without the robot')
-        return self._pipeline.add(instant)
+        return self._pipeline.begin(instant)
 
     def _do(self, command: Callable[[], PipelineUpdate], job: _Job) -> None:
         """Run a command of the pipeline, and let everything out that comes of it."""

@@ -72,7 +72,7 @@ class _Ending:
         self.num_windows = num_windows
 
     def __call__(self):
-        asks_engine = inspect.stack()[1].function == '_answer'
+        asks_engine = inspect.stack()[1].function == 'submit'
         if asks_engine:
             self.num_windows -= 1
         return asks_engine and self.num_windows < 0

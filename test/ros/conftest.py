@@ -9,6 +9,7 @@ from pathlib import Path
 from node_harness import ENGINE_NODE, NodeProcess, Peer
 import pytest
 from ros_domain import reserved_domain
+from worker_bench import Bench
 
 TIME_MODE = {
     'keyframe.mode': 'time', 'keyframe.min_interval_s': 0.0, 'window.size': 6, 'window.stride': 2,
@@ -52,3 +53,18 @@ def peer(domain_id: int) -> Iterator[Peer]:
     peer = Peer(domain_id)
     yield peer
     peer.close()
+
+
+@pytest.fixture
+def bench_of() -> Iterator[Callable[..., Bench]]:
+    """Give benches whose workers end with the test."""
+    benches: list[Bench] = []
+
+    def create(**options: object) -> Bench:
+        benches.append(Bench(**options))
+        return benches[-1]
+
+    yield create
+    for bench in benches:
+        bench.engine.gate.set()
+        assert bench.worker.stop(5.0)

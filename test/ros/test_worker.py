@@ -12,22 +12,7 @@ from da3_ros.ros.insight.counters import Event
 from node_harness import eventually
 from perfect_engine import frames, level_camera, Room
 import pytest
-from worker_bench import Bench, CONFIG
-
-
-@pytest.fixture
-def bench_of():
-    """Give benches whose workers end with the test."""
-    benches = []
-
-    def create(**options):
-        benches.append(Bench(**options))
-        return benches[-1]
-
-    yield create
-    for bench in benches:
-        bench.engine.gate.set()
-        assert bench.worker.stop(5.0)
+from worker_bench import CONFIG
 
 
 def test_every_keyframe_comes_out_once_and_in_order(bench_of):

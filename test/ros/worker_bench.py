@@ -7,6 +7,7 @@ from dataclasses import replace
 import threading
 
 from da3_ros.mapping.config import KeyframeConfig, PipelineConfig, WindowConfig
+from da3_ros.mapping.device_stage import Later
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.mapping.rig import RigSelector
 from da3_ros.ros.insight.counters import Counters
@@ -41,6 +42,38 @@ class GatedEngine:
         if self.fails:
             raise RuntimeError('told to fail')
         return self._engine.infer(images, poses=poses, intrinsics=intrinsics)
+
+
+class Device:
+    """A device that works apart: a window begins at once, and is there when the gate is open."""
+
+    works_apart = True
+
+    def __init__(self) -> None:
+        """Let everything pass."""
+        self.gate = threading.Event()
+        self.gate.set()
+        self.num_begun = self.num_ended = 0
+        self._engine = PerfectEngine(POSES)
+
+    def prepare(self, image):
+        """Do nothing."""
+
+    def infer(self, images, **known):
+        """Infer one window."""
+        return self.submit(images, **known).collect()
+
+    def submit(self, images, *, poses=None, intrinsics=None, wanted=None):
+        """Begin one window."""
+        self.num_begun += 1
+
+        def collect():
+            self.gate.wait(60.0)
+            self.num_ended += 1
+            prediction = self._engine.infer(images, poses=poses, intrinsics=intrinsics)
+            return prediction if wanted is None else prediction.of_views(wanted)
+
+        return Later(collect)
 
 
 class Collector:
@@ -92,9 +125,11 @@ class Collector:
 class Bench:
     """A worker with everything around it."""
 
-    def __init__(self, *, queue_size=100, max_age_s=60.0, config=CONFIG, complete=None) -> None:
+    def __init__(
+        self, *, queue_size=100, max_age_s=60.0, config=CONFIG, complete=None, engine=None
+    ) -> None:
         """Start it."""
-        self.engine = GatedEngine()
+        self.engine = GatedEngine() if engine is None else engine
         self.outlet = Collector()
         self.counters = Counters()
         config = replace(config, window=replace(config.window, max_age_s=max_age_s))

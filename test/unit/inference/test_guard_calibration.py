@@ -7,6 +7,7 @@ import json
 import logging
 
 from da3_ros.errors import MemoryBudgetError
+from da3_ros.inference.executor import PendingWindow
 from da3_ros.inference.memory_planner import Demand
 import pytest
 from reduced_networks import random_window
@@ -89,3 +90,21 @@ def test_a_few_slow_windows_contradict_nothing(gpu, guard):
         gpu.slowness = 1.0 if i % 4 == 0 else 30.0
         guard.run(window, None)
     assert view_seconds(guard)[0] == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize('was_over', [False, True])
+def test_a_window_that_was_over_before_it_was_asked_for_says_nothing_of_its_time(was_over):
+    """Messages are made meanwhile, which take as long as they take."""
+    class Done:
+        """What a device has passed, or not."""
+
+        def query(self):
+            return was_over
+
+        def synchronize(self):
+            noted.append('waited')
+
+    noted = []
+    pending = PendingWindow(Done(), lambda: noted.append('read'), lambda: noted.append('noted'))
+    pending.collect()
+    assert noted == (['waited', 'read'] if was_over else ['waited', 'noted', 'read'])
