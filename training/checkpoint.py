@@ -36,18 +36,27 @@ class Progress:
     seconds: float
 
 
+def round_state(optimizer: Optimizer) -> None:
+    """
+    Round the running state as files of checkpoints are, and restart the weights' average.
+
+    :param optimizer: of one of several devices, which all must do the same.
+    """
+    optimizer.restart_average()
+    for momentum in (optimizer.momentum, optimizer.first, optimizer.second):
+        momentum.copy_(momentum.to(torch.bfloat16))
+
+
 def save_checkpoint(folder: Path, optimizer: Optimizer, progress: Progress) -> None:
     """
     Write a checkpoint.
 
     :param folder: is made.
-    :param optimizer: its state is rounded as the files are.
+    :param optimizer: its state is rounded, see ``round_state``.
     :param progress: where the training stands.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    optimizer.restart_average()
-    for momentum in (optimizer.momentum, optimizer.first, optimizer.second):
-        momentum.copy_(momentum.to(torch.bfloat16))
+    round_state(optimizer)
     tensors = {
         'weights': optimizer.weights,
         'momentum': optimizer.momentum.to(torch.bfloat16),

@@ -78,14 +78,14 @@ class Loop:
     :param schedule: what changes on the way.
     :param place: of this process.
     :param held_out: windows to evaluate on, or None.
-    :param on_decay: called once when the rates begin to fall for good: more training goes on from
-        there.
+    :param on_decay: called once, on every device, when the rates begin to fall for good: more
+        training goes on from there.
     """
 
     def __init__(
         self, network: DepthAnything3, step: TrainStep, pools: Sequence[WindowPool],
         schedule: Schedule, place: Place, held_out: HeldOut | None,
-        on_decay: Callable[[], None] | None = None,
+        on_decay: Callable[[Progress], None] | None = None,
     ) -> None:
         self._network = network
         self._step = step
@@ -95,6 +95,7 @@ class Loop:
         self._held_out = held_out
         self._on_decay = on_decay
         self._retreat = Retreat(step.optimizer)
+        self._warm_from = 0
 
     def run(self, progress: Progress, limits: Limits) -> Progress:
         """
@@ -111,7 +112,7 @@ class Loop:
         while True:
             elapsed = self._elapsed(limits)
             if self._on_decay is not None and self._schedule.decays(elapsed):
-                self._on_decay()
+                self._on_decay(Progress(number, progress.seconds + elapsed))
                 self._on_decay = None
             if elapsed >= limits.seconds or number >= limits.steps:
                 return Progress(number, progress.seconds + elapsed)
@@ -128,7 +129,7 @@ class Loop:
                     distributed.all_reduce(means, op=distributed.ReduceOp.AVG)
                 self._log(number, means, pace)
                 sums.zero_()
-                self._retreat.watch(number, float(means[0]))
+                self._watch(number, float(means[0]))
                 logged = (number, time.monotonic())
 
     def profile(self, number: int) -> str:
@@ -189,7 +190,7 @@ class Loop:
     def _train(self, block: '_Block', elapsed: float) -> Tensor:
         """Train a block of steps with the same rates; return the sum of what is watched."""
         schedule, step = self._schedule, self._step
-        rate = schedule.rate(block.start, elapsed) * self._retreat.caution
+        rate = schedule.rate(block.start - self._warm_from, elapsed) * self._retreat.caution
         step.optimizer.rate.fill_(rate)
         step.matching_weight.fill_(schedule.matching_weight(elapsed))
         watched = torch.zeros(len(LOG_NAMES), device=self._place.device)
@@ -198,6 +199,12 @@ class Loop:
         ):
             watched += step(row, draw, seed=self._pools[draw.number].seed(number))
         return watched
+
+    def _watch(self, number: int, loss: float) -> None:
+        """Go back if the loss grew; the rates then rise anew, since the moments are old ones."""
+        warm = self._warm_from + self._schedule.recipe.warmup_steps
+        if self._retreat.watch(number, loss, is_steady=number - _LOG_STEPS >= warm):
+            self._warm_from = number
 
     def _elapsed(self, limits: Limits) -> float:
         """Return the first process' time, so that all decide alike; waits for the device."""

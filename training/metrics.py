@@ -7,7 +7,7 @@ How far predictions of windows are from truth; no metric sees the window's scale
 Shapes: S windows, N views, Q = N (N - 1) / 2 pairs of views, H W pixels. All in float64.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -70,19 +70,34 @@ def score(depth: Tensor, world_T_camera: Tensor, truth: Truth) -> Scores:
     """
     poses, true_poses = world_T_camera.double().cpu(), truth.world_T_camera.double().cpu()
     abs_rel, delta = _depth_errors(depth.double().cpu(), truth.depth.double().cpu())
-    rotation, direction = _pair_errors(poses, true_poses)
-    mean_depth = _mean_depth(truth.depth)
-    first, second = torch.triu_indices(poses.shape[1], poses.shape[1], 1)
-    baseline = (true_poses[:, second, :3, 3] - true_poses[:, first, :3, 3]).norm(dim=-1)
-    far = baseline > _MIN_BASELINE * mean_depth[:, None]
-    worse = torch.maximum(rotation, direction)[far]
     length = (true_poses[:, 1:, :3, 3] - true_poses[:, :-1, :3, 3]).norm(dim=-1).sum(dim=1)
     ate = _trajectory_errors(poses[..., :3, 3], true_poses[..., :3, 3])
-    return Scores(
+    return replace(
+        score_motions(_relative(poses), truth),
         abs_rel=float(abs_rel.mean()), delta=float(delta.mean()),
+        ate_percent=100.0 * _median((ate / length)[length > _MIN_PATH_M]),
+    )
+
+
+def score_motions(motions: Tensor, truth: Truth) -> Scores:
+    """
+    Score motions between views; nothing is said of depth and of paths.
+
+    :param motions: (S, Q, 3, 4) first_T_second of all pairs, in the order of
+        ``torch.triu_indices``; each translation in a unit of its own.
+    :param truth: of the same windows.
+    """
+    true_poses = truth.world_T_camera.double().cpu()
+    rotation, direction = _pair_errors(motions.double().cpu(), _relative(true_poses))
+    first, second = torch.triu_indices(true_poses.shape[1], true_poses.shape[1], 1)
+    baseline = (true_poses[:, second, :3, 3] - true_poses[:, first, :3, 3]).norm(dim=-1)
+    far = baseline > _MIN_BASELINE * _mean_depth(truth.depth)[:, None]
+    worse = torch.maximum(rotation, direction)[far]
+    return Scores(
+        abs_rel=float('nan'), delta=float('nan'),
         rotation_deg=float(rotation.median()), direction_deg=_median(direction[far]),
         auc_5=_auc(worse, 5), auc_15=_auc(worse, 15), auc_30=_auc(worse, 30),
-        ate_percent=100.0 * _median((ate / length)[length > _MIN_PATH_M]),
+        ate_percent=float('nan'),
     )
 
 
@@ -114,9 +129,8 @@ def _mean_depth(depth: Tensor) -> Tensor:
     return torch.where(known, flat, 0.0).sum(dim=1) / known.sum(dim=1).clamp_min(1)
 
 
-def _pair_errors(poses: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+def _pair_errors(relative: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
     """Return rotation and direction errors of all pairs: (S, Q) [deg] each."""
-    relative, true = _relative(poses), _relative(truth)
     difference = relative[..., :3].mT @ true[..., :3]
     cosine = (difference.diagonal(dim1=-2, dim2=-1).sum(dim=-1) - 1.0) / 2.0
     rotation = torch.rad2deg(cosine.clamp(-1.0, 1.0).acos())

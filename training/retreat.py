@@ -4,12 +4,14 @@
 """What to do when a training diverges: go back, and on with smaller rates."""
 
 import logging
+import math
 
 from torch import Tensor
 
 from training.optimizer import Optimizer
 
 _DIVERGED = 1.2
+_DIVERGED_WARMING = 2.0
 _SMALLER_RATE = 0.6
 _MAX_RETREATS = 4
 
@@ -22,6 +24,9 @@ class Retreat:
 
     The state of the last healthy look is not taken: what went wrong began before it showed.
 
+    While rates rise, losses do too where the weights come from a training whose rates had fallen:
+    those are no measure for later ones, and only a loss that doubles counts as grown.
+
     :param optimizer: whose state is kept; begins as a safe one.
     """
 
@@ -30,22 +35,29 @@ class Retreat:
         """Factor of all rates; falls with every retreat."""
         self._optimizer = optimizer
         self._best: float | None = None
+        self._best_is_steady = False
         self._num_retreats = 0
         self._kept: list[tuple[Tensor, ...]] = [self._state()]
 
-    def watch(self, step: int, loss: float) -> None:
+    def watch(self, step: int, loss: float, *, is_steady: bool) -> bool:
         """
         Look at a loss; return to the kept state if it grew.
 
         :param step: of the training.
         :param loss: mean of the last steps.
+        :param is_steady: whether the rates were those after the warm-up in all of them.
+        :returns: whether it went back.
         :raises RuntimeError: if going back did not help several times.
         """
-        if self._best is not None and not loss < _DIVERGED * self._best:
+        limit = _DIVERGED if self._best_is_steady else _DIVERGED_WARMING
+        if not math.isfinite(loss) or (self._best is not None and loss >= limit * self._best):
             self._go_back(step, loss)
-            return
-        self._best = loss if self._best is None else min(self._best, loss)
+            return True
+        if self._best is None or loss < self._best or is_steady > self._best_is_steady:
+            self._best = loss
+        self._best_is_steady |= is_steady
         self._kept = [*self._kept[-2:], self._state()]
+        return False
 
     def _go_back(self, step: int, loss: float) -> None:
         self._num_retreats += 1

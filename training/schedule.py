@@ -45,14 +45,14 @@ class Schedule:
     left_s: float
     decay_s: float
 
-    def rate(self, step: int, elapsed_s: float) -> float:
+    def rate(self, num_steps: int, elapsed_s: float) -> float:
         """
         Return the factor of all learning rates.
 
-        :param step: of the training.
+        :param num_steps: since the optimizer began with empty moments, or went back.
         :param elapsed_s: since the start of this run.
         """
-        warm = min(1.0, (step + 1) / self.recipe.warmup_steps)
+        warm = min(1.0, (num_steps + 1) / self.recipe.warmup_steps)
         return warm * min(1.0, max(0.0, (self.left_s - elapsed_s) / self.decay_s))
 
     def decays(self, elapsed_s: float) -> bool:

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 import json
 import logging
 import multiprocessing
@@ -31,7 +30,8 @@ from da3_ros.model.network import DepthAnything3
 import torch
 from torch import distributed
 
-from training.checkpoint import load_checkpoint, Progress, save_checkpoint
+from training.checkpoint import load_checkpoint, Progress, round_state, save_checkpoint
+from training.compile_cache import compile_cache
 from training.export import export_weights
 from training.heldout import draw_held_out
 from training.initialise import initialise
@@ -58,7 +58,9 @@ def main() -> None:
     context = multiprocessing.get_context('fork')
     with ProcessPoolExecutor(options.workers, mp_context=context) as executor:
         executor.submit(os.getpid).result()  # fork before there are threads and a GPU
-        with _placed(options.device) as place:
+        with _placed(options.device) as place, compile_cache(
+            options.compiled, write=place.is_first
+        ):
             _train(options, place, executor)
 
 
@@ -114,9 +116,10 @@ def _train(options: argparse.Namespace, place: Place, executor: Executor) -> Non
         _logger.info('floor %s', floor(held_out.truth))
     limits = Limits(
         options.seconds, options.steps, options.evaluate_every, start, options.stop_file)
-    keep = None
-    if place.is_first and options.keep is not None:
-        keep = partial(export_weights, network, options.keep)
+
+    def keep(now: Progress) -> None:
+        _keep(options, network, optimizer, now, place)
+
     loop = Loop(network, step, pools, schedule, place, held_out, on_decay=keep)
     progress = loop.run(progress, limits)
     if options.profile is not None:
@@ -127,6 +130,19 @@ def _train(options: argparse.Namespace, place: Place, executor: Executor) -> Non
         loop.report(progress)
         _write(options, network, optimizer, progress)
         _logger.info('done: step %d, %.0f s in all', progress.step, progress.seconds)
+
+
+def _keep(
+    options: argparse.Namespace, network: DepthAnything3, optimizer: Optimizer,
+    progress: Progress, place: Place,
+) -> None:
+    """Write what more training goes on from, before the rates fall."""
+    if place.is_first and options.keep is not None:
+        export_weights(network, options.keep)
+    if options.keep_state is not None:
+        round_state(optimizer)
+        if place.is_first:
+            save_checkpoint(options.keep_state, optimizer, progress)
 
 
 def _write(
@@ -164,6 +180,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument('--meshes', type=Path, help='bank of meshes (training.prepare_meshes)')
     parser.add_argument('--out', type=Path, help='checkpoint to write')
     parser.add_argument('--keep', type=Path, help='weights to write before the rates fall')
+    parser.add_argument('--keep-state', type=Path, help='checkpoint to write before they fall')
+    parser.add_argument('--compiled', type=Path, help='file of compiled code, read and written')
     parser.add_argument('--export', type=Path, help='weights to write, as they ship')
     parser.add_argument('--seconds', type=float, required=True, help='length of this run')
     parser.add_argument('--left', type=float, help='of this run and all later ones [s]')

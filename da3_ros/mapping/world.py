@@ -145,7 +145,6 @@ class World:
         if not self._is_chained or any(view.window_T_camera is None for view in views):
             return self._place_unposed(measurement, None)
         if self._last is not None and not shared:
-            self._newest_id = max(ids)
             return self._place_unposed(measurement, 'no keyframe shared with the window before')
         if measurement is not None and shared:
             # Windows that overlap say the same thing several times.
