@@ -55,3 +55,7 @@ class MessageError(Da3Error):
 
 class InputError(Da3Error):
     """A recording cannot be read, or holds no camera; the text says what it holds instead."""
+
+
+class DeviceLostError(Da3Error):
+    """A device that shares windows has failed, or does not answer any more."""

@@ -162,17 +162,24 @@ class Arithmetic:
         return result if uv is None else uv.add_(result)
 
 
-def project(attention: Attention, x: Tensor, *, first: int, last: int) -> tuple[Tensor, ...]:
+def project(
+    attention: Attention, x: Tensor, *, first: int, last: int, heads: slice | None = None
+) -> tuple[Tensor, ...]:
     """
     Project tokens to some of queries (0), keys (1) and values (2), in one matrix product.
 
     :param x: (V, T, C), normed.
     :param first: of the three.
     :param last: the first one left out.
+    :param heads: of which heads; None: of all.
     :returns: (V, T, h, d) each.
     """
-    rows = slice(first * x.shape[-1], last * x.shape[-1])
+    dim = x.shape[-1]
+    rows, num_heads = slice(first * dim, last * dim), attention.num_heads
     weight, bias = attention.qkv.weight[rows], attention.qkv.bias[rows]
+    if heads is not None:
+        weight = weight.view(last - first, num_heads, -1, dim)[:, heads].flatten(0, 2)
+        bias = bias.view(last - first, num_heads, -1)[:, heads].flatten()
+        num_heads = heads.stop - heads.start
     parts = F.linear(x.to(weight.dtype), weight, bias)
-    shape = (*x.shape[:2], last - first, attention.num_heads, -1)
-    return parts.view(shape).unbind(2)
+    return parts.view(*x.shape[:2], last - first, num_heads, -1).unbind(2)

@@ -8,25 +8,31 @@ One residual stream (N, T, C) is updated in place. What knows one view only (emb
 within views, feed-forward layers, norms) runs on a few views at a time. A block over all views
 takes keys and values of all tokens first; they do not change while the block runs, so a few
 views' queries can pass through the rest of the block and be written back before the next ones.
-Each level of features is narrowed to what the head keeps of it as it appears.
+Where keys and values take too much memory, those of a few heads come after those of others: what
+all queries attended to waits until the last heads are done. Each level of features is narrowed
+to what the head keeps of it as it appears.
 
-Shapes: N views, T = 1 + P tokens of a view (camera token, then patches), C channels, h heads,
-d channels of a head, F channels of a level's features.
+Of devices that share a window, each runs this on its own views. Keys and values are all that they
+exchange here.
+
+Shapes: N views on this device, T = 1 + P tokens of a view (camera token, then patches), C
+channels, h heads, d channels of a head, F channels of a level's features.
 """
 
 from dataclasses import dataclass
 from typing import cast
 
-from da3_ros.inference.arithmetic import Arithmetic, project
+from da3_ros.inference.arithmetic import Arithmetic
 from da3_ros.inference.chunks import Chunks, view_slices
+from da3_ros.inference.joint_attention import attention, JointAttention, Piece, Projector
 from da3_ros.inference.levels import LevelStore, NUM_LEVELS
+from da3_ros.inference.sharing import Share
 from da3_ros.model.backbone import Backbone
 from da3_ros.model.config import PATCH_SIZE
 from da3_ros.model.network import DepthAnything3
 from da3_ros.model.transformer import Block, Rotation
 import torch
 from torch import Tensor
-import torch.nn.functional as F
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,10 +94,12 @@ class BackbonePass:
     :param network: whose backbone runs and whose head narrows the levels.
     :param tables: for the images' size.
     :param chunks: views at a time.
+    :param share: of the window; None where no view sees another.
     :param arithmetic: for norms and rotations.
     :param residual_dtype: of the residual stream between blocks; float32 is exact.
     :param one_product: project views that run at once to queries, keys and values together, also
         where all see each other: faster, in more memory.
+    :param head_groups: in so many parts the heads have keys and values of all views.
     """
 
     def __init__(
@@ -99,10 +107,12 @@ class BackbonePass:
         network: DepthAnything3,
         tables: Tables,
         chunks: Chunks,
+        share: Share | None,
         *,
         arithmetic: Arithmetic,
         residual_dtype: torch.dtype = torch.float32,
         one_product: bool = False,
+        head_groups: int = 1,
     ) -> None:
         self._config = network.config
         self._backbone = network.backbone
@@ -111,7 +121,10 @@ class BackbonePass:
         self._chunks = chunks
         self._arithmetic = arithmetic
         self._residual_dtype = residual_dtype
-        self._one_product = one_product
+        self._project = Projector(arithmetic, self._backbone.compute_dtype)
+        self._joint_attention = JointAttention(
+            self._project, tables.across_views, chunks.queries, share, one_product=one_product,
+            head_groups=head_groups)
         self._camera: list[Tensor] = []
 
     def embed(self, images: Tensor) -> Tensor:
@@ -150,7 +163,8 @@ class BackbonePass:
         class_tokens = x[:, 0].to(torch.float32, copy=True)
         self._within_views(start - 1, x, None)
         chunks = view_slices(len(x), self._chunks.views)
-        appearance = torch.cat([self._arithmetic.describe(x[views]) for views in chunks])
+        none = class_tokens.new_empty(0, 2 * x.shape[-1])
+        appearance = torch.cat([none, *(self._arithmetic.describe(x[views]) for views in chunks)])
         return OwnTokens(x, class_tokens, appearance)
 
     def begin_exchange_(self, x: Tensor, camera_tokens: Tensor) -> int:
@@ -183,7 +197,8 @@ class BackbonePass:
                 self._across_views(i, x, store)
             else:
                 self._within_views(i, x, store)
-        return torch.cat(self._camera)
+        none = torch.empty(0, self._config.feature_dim, device=x.device)
+        return torch.cat([none, *self._camera])
 
     def _within_views(self, i: int, x: Tensor, store: LevelStore | None) -> None:
         """Run a block whose tokens see those of their own view."""
@@ -194,86 +209,43 @@ class BackbonePass:
         for views in view_slices(len(x), self._chunks.views):
             part = x[views].float()
             heads = self._project(block, part, rotation, first=0)
-            normed = self._attend_(block, part, *heads)
+            attended = attention(*heads)
             del heads
+            normed = self._add_attended_(block, part, attended)
+            del attended
             self._feed_forward_(block, part, normed)
             del normed
             self._write(i, x, views, store, local=part, result=part)
 
     def _across_views(self, i: int, x: Tensor, store: LevelStore) -> None:
         """Run a block whose tokens see those of all views."""
-        block, rotation = self._block(i), self._tables.across_views
+        block, is_out = self._block(i), i in self._config.out_layers
         # Of views whose maps are not wanted, nothing is read any more in the end but the camera.
         first = len(x) - store.num_views if i == self._config.out_layers[-1] else 0
-        queries = None
-        if self._one_product and first == 0 and len(x) <= self._chunks.queries:
-            heads = self._project(block, x.float(), rotation, first=0)
-            queries, keys, values = map(_join_views, heads)
-        else:
-            keys, values = map(_join_views, self._keys_values(block, x))
+        pieces = [
+            Piece(first + views.start, first + views.stop)
+            for views in view_slices(len(x) - first, self._chunks.queries)
+        ]
         if first > 0:
-            tokens = x[:first, :1].to(torch.float32, copy=True).contiguous()
-            cameras = tokens.clone()
-            self._query_(block, cameras, rotation.of(slice(1)), keys, values)
-            self._camera.append(self._backbone.camera_feature(tokens[:, 0], cameras[:, 0]))
-        for views in view_slices(len(x) - first, self._chunks.queries):
-            views = slice(first + views.start, first + views.stop)
-            part = x[views].float()
-            local = part.clone() if i in self._config.out_layers else part
-            self._query_(block, part, rotation, keys, values, queries)
-            self._write(i, x, views, store, local=local, result=part)
+            pieces.insert(0, Piece(0, first, camera_alone=True))
+        attend = self._joint_attention.prepare(block, x, pieces)
+        for piece in pieces:
+            part = piece.of(x)
+            local = part.clone() if is_out else part
+            normed = self._add_attended_(block, part, attend(piece, part))
+            self._feed_forward_(block, part, normed)
+            del normed
+            if piece.camera_alone:
+                self._camera.append(self._backbone.camera_feature(local[:, 0], part[:, 0]))
+            else:
+                self._write(i, x, piece.views, store, local=local, result=part)
 
-    def _query_(
-        self, block: Block, part: Tensor, rotation: Rotation, keys: Tensor, values: Tensor,
-        queries: Tensor | None = None,
-    ) -> None:
-        """Run a block over all views on some tokens (V, ..., C) in place."""
-        if queries is None:
-            queries = _join_views(self._project(block, part, rotation, first=0, last=1)[0])
-        normed = self._attend_(block, part, queries, keys, values)
-        del queries
-        self._feed_forward_(block, part, normed)
-
-    def _keys_values(self, block: Block, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Project all tokens to keys and values: (N, T, h, d) each."""
-        if len(x) <= self._chunks.queries:
-            rotation = self._tables.across_views
-            keys, values = self._project(block, x.float(), rotation, first=1)
-            return keys, values
-        num_heads = block.attn.num_heads
-        shape = (2, *x.shape[:2], num_heads, x.shape[2] // num_heads)
-        both = torch.empty(shape, dtype=self._backbone.compute_dtype, device=x.device)
-        for views in view_slices(len(x), self._chunks.queries):
-            part = x[views].float()
-            parts = self._project(block, part, self._tables.across_views, first=1)
-            for whole, projected in zip(both, parts, strict=True):
-                whole[views].copy_(projected)
-        keys, values = both
-        return keys, values
-
-    def _project(
-        self, block: Block, x: Tensor, rotation: Rotation | None, *, first: int, last: int = 3
-    ) -> tuple[Tensor, ...]:
-        """Project residual stream (V, T, C) to queries, keys, values: (V, T, h, d) each."""
-        normed = self._arithmetic.norm(block.norm1, x, self._backbone.compute_dtype)
-        parts = project(block.attn, normed, first=first, last=last)
-        norms = (block.attn.q_norm, block.attn.k_norm)
-        return tuple(
-            part if which == 2 else self._arithmetic.finish(part, norms[which], rotation)
-            for which, part in enumerate(parts, start=first)
-        )
-
-    def _attend_(
-        self, block: Block, x: Tensor, queries: Tensor, keys: Tensor, values: Tensor
-    ) -> Tensor:
+    def _add_attended_(self, block: Block, x: Tensor, attended: Tensor) -> Tensor:
         """
-        Run the first half of a block in place on (V, T, C), from (..., T, h, d) each.
+        Add attended values (..., h, tokens, d) to (V, T, C) in place.
 
-        :returns: what the second half reads, (V, T, C).
+        :returns: what the second half of the block reads, (V, T, C).
         """
-        attended = F.scaled_dot_product_attention(
-            queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2)
-        )
         branch = block.attn.merge(attended).view(x.shape)
         return self._arithmetic.add_and_norm_(x, branch, block.ls1, block.norm2)
 
@@ -323,8 +295,3 @@ class BackbonePass:
 
     def _block(self, i: int) -> Block:
         return cast(Block, self._backbone.pretrained.blocks[i])
-
-
-def _join_views(heads: Tensor) -> Tensor:
-    """Put the tokens of (V, T, h, d) into one row: (1, V*T, h, d)."""
-    return heads.flatten(0, 1)[None]

@@ -4,7 +4,7 @@
 """
 One network over one window, a part of the views at a time wherever that changes nothing.
 
-Shapes: N views, H W pixels, F channels of a level's features.
+Shapes: N views, M of them on this device, H W pixels, F channels of a level's features.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from da3_ros.inference.fused_arithmetic import choose_arithmetic
 from da3_ros.inference.head_pass import HeadPass
 from da3_ros.inference.levels import LevelStore, Placement
 from da3_ros.inference.maps import Maps
+from da3_ros.inference.sharing import Peers, Share
 from da3_ros.model.camera_head import Cameras, encode_cameras
 from da3_ros.model.config import PATCH_SIZE
 from da3_ros.model.depth_head import DualDpt
@@ -43,12 +44,15 @@ class ExecutorOptions:
     :param reduced: keep residual stream and levels in the backbone's dtype: less memory, inexact.
     :param small_window: windows of up to so many views take memory for speed: what comes again is
         kept, and they are launched at once on a GPU; 0: none. Exact.
+    :param head_groups: where all views see each other, their keys and values are there of one of
+        so many groups of heads at a time. Exact; more are slower.
     """
 
     chunks: Chunks | None = None
     features: Placement = 'device'
     reduced: bool = False
     small_window: int = 32
+    head_groups: int = 1
 
     def chunks_for(self, image_size: tuple[int, int]) -> Chunks:
         """
@@ -82,53 +86,18 @@ class ExecutorOptions:
 @dataclass(frozen=True, eq=False)
 class WindowFeatures:
     """
-    What the backbone leaves for the heads.
+    What the backbone leaves for the heads, of the views on this device.
 
     :param image_size: height and width [px].
     :param levels: of the views whose maps are wanted.
-    :param camera: (1, N, 9) encoding, or None where the variant has no camera decoder.
-    :param appearance: (N, D), or None where no view sees another.
+    :param camera: (M, 9) encoding, or None where the variant has no camera decoder.
+    :param appearance: (M, D), or None where no view sees another.
     """
 
     image_size: tuple[int, int]
     levels: LevelStore
     camera: Tensor | None
     appearance: Tensor | None
-
-
-@dataclass(frozen=True, eq=False)
-class Order:
-    """
-    The order in which the views of a window run: those whose maps are not wanted come first.
-
-    :param views: (N,) int64, which view runs at each place.
-    :param places: (N,) int64, the place at which each view runs.
-    :param num_wanted: how many views at the end have maps.
-    """
-
-    views: Tensor
-    places: Tensor
-    num_wanted: int
-
-    @classmethod
-    def of(cls, num_views: int, wanted: Sequence[int] | None = None) -> 'Order':
-        """
-        Make the order of a window, on the host.
-
-        :param num_views: N.
-        :param wanted: views whose maps are wanted, each once; None: all.
-        :raises ValueError: if there are no such views.
-        """
-        chosen = list(range(num_views) if wanted is None else wanted)
-        others = sorted(set(range(num_views)).difference(chosen))
-        views = torch.tensor([*others, *chosen])
-        if not chosen or len(views) != num_views:
-            raise ValueError(f'wanted: got {chosen}, expected some of {num_views} views')
-        return cls(views, views.argsort(), len(chosen))
-
-    def to(self, device: torch.device) -> 'Order':
-        """Copy to a device."""
-        return replace(self, views=self.views.to(device), places=self.places.to(device))
 
 
 class Branch:
@@ -139,6 +108,7 @@ class Branch:
     :param options: see ``ExecutorOptions``.
     :param with_rays: run the ray branch too.
     :param ref_view_strategy: see ``model.reference_view``.
+    :param peers: devices that share windows, each with this network; None: this one alone.
     """
 
     def __init__(
@@ -148,11 +118,13 @@ class Branch:
         *,
         with_rays: bool = False,
         ref_view_strategy: str = 'saddle_balanced',
+        peers: Peers | None = None,
     ) -> None:
         self.network = network
         self._options = options
         self._with_rays = with_rays
         self._ref_view_strategy = ref_view_strategy
+        self.peers = Peers() if peers is None else peers
         self._device = network.backbone.pretrained.pos_embed.device
         self._arithmetic = choose_arithmetic(self._device)
         self._one_product = False
@@ -168,7 +140,7 @@ class Branch:
         options = self._options.for_few_views(size, self.network.config.head_features)
         branch = Branch(
             self.network, options, with_rays=self._with_rays,
-            ref_view_strategy=self._ref_view_strategy)
+            ref_view_strategy=self._ref_view_strategy, peers=self.peers)
         branch._one_product = True
         return branch
 
@@ -176,80 +148,114 @@ class Branch:
         self,
         pixels: Tensor,
         given_tokens: Tensor | None,
-        maps_device: torch.device,
         wanted: Sequence[int] | None = None,
+        *,
+        on_host: bool = False,
     ) -> RawOutput:
         """
         Predict one window.
 
         :param pixels: (N, H, W, 3) uint8 RGB, on the host or the device.
         :param given_tokens: (N, C) of ``given_tokens``, or None.
-        :param maps_device: where depth, confidence and sky go as they are produced.
         :param wanted: views whose maps are wanted; None: all.
+        :param on_host: whether maps go to the host as they are produced; they are complete there
+            when all devices have done what they were given.
         :returns: batch of one window, with the maps of the wanted views.
         """
-        order = Order.of(len(pixels), wanted)
-        maps = Maps(order.num_wanted, maps_device)
+        share, size = Share.of(len(pixels), wanted, self.peers), _size(pixels)
+        maps = self._maps(share, size, on_host=on_host)
         if self.network.config.has_cameras:
-            pixels = pixels if wanted is None else pixels[order.views]
-            order = order.to(self._device)
-            features = self.features(pixels, given_tokens, order)
-            self.decode(features, maps)
+            pixels = share.take(pixels)
+            share = share.to(self._device)
+            features = self.features(pixels, given_tokens, share)
             assert features.camera is not None and features.appearance is not None
-            return replace(
-                maps.output(), camera=features.camera[:, order.places],
-                appearance=features.appearance[None, order.places])
-        pixels = pixels if wanted is None else pixels[list(wanted)]
-        # No view sees another: a few at a time run from end to end.
-        for views in view_slices(len(pixels), self._options.chunks_for(_size(pixels)).views):
-            features = self.features(pixels[views], None)
-            self.decode(features, maps, first_view=views.start)
-            # Not to lie beside those of the next views.
+            known = {
+                'camera': share.gather_in_order(features.camera)[None],
+                'appearance': share.gather_in_order(features.appearance)[None],
+            }
+            self.decode(features, maps, first_view=share.own_maps.start)
             del features
-        return maps.output()
+        else:
+            pixels, first_view, known = share.take_mapped(pixels), share.own_maps.start, {}
+            # No view sees another: a few at a time run from end to end.
+            for views in view_slices(len(pixels), self._options.chunks_for(size).views):
+                features = self.features(pixels[views], None)
+                self.decode(features, maps, first_view=first_view + views.start)
+                # Not to lie beside those of the next views.
+                del features
+        if not on_host:
+            share.exchange_maps_(maps.fill(self.map_shapes(size)))
+        return replace(maps.output(), **known)
 
     def features(
-        self, pixels: Tensor, given_tokens: Tensor | None, order: Order | None = None
+        self, pixels: Tensor, given_tokens: Tensor | None, share: Share | None = None
     ) -> WindowFeatures:
         """
         Run the backbone.
 
-        :param pixels: (N, H, W, 3) uint8 RGB, on the host or the device, as they run.
+        :param pixels: (M, H, W, 3) uint8 RGB, on the host or the device, as they run.
         :param given_tokens: (N, C) of ``given_tokens``, in the window's order, or None.
-        :param order: on the device; None: views run as they are, and all maps are wanted.
+        :param share: on the device; None: these are all views, and all maps are wanted.
         """
         size = _size(pixels)
-        backbone_pass = self.begin(size)
         if not self.network.config.has_cameras:
-            return self.finish(backbone_pass, size, backbone_pass.embed(pixels), 0)
-        order = Order.of(len(pixels)).to(self._device) if order is None else order
-        own = backbone_pass.before_exchange(pixels)
+            backbone_pass = self.begin(size)
+            return self.finish(backbone_pass, size, backbone_pass.embed(pixels), 0, len(pixels))
+        share = Share.of(len(pixels)).to(self._device) if share is None else share
+        backbone_pass = self.begin(size, share)
+        own, views = backbone_pass.before_exchange(pixels), share.views[share.own]
         if given_tokens is None:
-            reference = self.reference(own.class_tokens[order.places])
-            tokens = self.learnt_tokens(reference, order.views)
+            reference = self.reference(share.gather_in_order(own.class_tokens))
+            tokens = self.learnt_tokens(reference, views)
         else:
-            tokens = given_tokens[order.views]
+            tokens = given_tokens[views]
         x, appearance = own.tokens, own.appearance
         first = backbone_pass.begin_exchange_(x, tokens)
         # The residual stream makes room for the last level.
         del own
-        features = self.finish(backbone_pass, size, x, first, order.num_wanted)
+        features = self.finish(backbone_pass, size, x, first, share.num_own_maps)
         return replace(features, appearance=appearance)
 
-    def begin(self, size: tuple[int, int]) -> BackbonePass:
+    def begin(self, size: tuple[int, int], share: Share | None = None) -> BackbonePass:
         """
         Begin a window.
 
         :param size: height and width of its images [px].
+        :param share: of it; None where no view sees another.
         """
         return BackbonePass(
             self.network,
             self._tables_for(size),
             self._options.chunks_for(size),
+            share,
             arithmetic=self._arithmetic,
             residual_dtype=self._kept_dtype,
             one_product=self._one_product,
+            head_groups=self._options.head_groups,
         )
+
+    def map_shapes(self, size: tuple[int, int]) -> dict[str, tuple[int, ...]]:
+        """
+        Return the shapes of a view's maps by their names, as in ``RawOutput``.
+
+        :param size: height and width of the image [px].
+        """
+        is_dual = isinstance(self.network.head, DualDpt)
+        shapes: dict[str, tuple[int, ...]] = {
+            'depth': size, 'confidence' if is_dual else 'sky': size}
+        if self._with_rays and is_dual:
+            grid = (8 * size[0] // PATCH_SIZE, 8 * size[1] // PATCH_SIZE)
+            shapes.update(rays=(*grid, 6), ray_confidence=grid)
+        return shapes
+
+    def _maps(self, share: Share, size: tuple[int, int], *, on_host: bool) -> Maps:
+        """Return room for the maps of a window."""
+        if not on_host:
+            return Maps(share.num_maps, self._device)
+        shapes = self.map_shapes(size)
+        shared = self.peers.host_maps({
+            name: (share.num_maps, *shape) for name, shape in shapes.items()})
+        return Maps(share.num_maps, torch.device('cpu'), shared)
 
     def reference(self, class_tokens: Tensor) -> Tensor:
         """
@@ -298,26 +304,26 @@ class Branch:
         size: tuple[int, int],
         x: Tensor,
         first: int,
-        num_wanted: int | None = None,
+        num_wanted: int,
     ) -> WindowFeatures:
         """
         Run the blocks from the first one over all views on.
 
         :param backbone_pass: of this window.
         :param size: height and width of the images [px].
-        :param x: (N, T, C) residual stream, used up.
+        :param x: (M, T, C) residual stream, used up.
         :param first: index of the block.
-        :param num_wanted: how many views at the end have maps; None: all.
+        :param num_wanted: how many views at the end have maps.
         """
         network = self.network
         store = LevelStore(
-            len(x) if num_wanted is None else num_wanted,
+            num_wanted,
             network.config.head_channels,
             placement=self._options.features,
             dtype=self._kept_dtype,
         )
         feature = backbone_pass.to_levels(x, first, store)
-        camera = None if network.cam_dec is None else network.cam_dec(feature[None])
+        camera = None if network.cam_dec is None else network.cam_dec(feature[None])[0]
         return WindowFeatures(size, store, camera, None)
 
     def decode(self, features: WindowFeatures, maps: Maps, *, first_view: int = 0) -> None:

@@ -36,5 +36,7 @@ def view_slices(num_views: int, chunk: int) -> Iterator[slice]:
     :param chunk: the most views in one.
     """
     num_chunks = -(-num_views // chunk)
+    if num_chunks == 0:
+        return iter(())
     bounds = [num_views * i // num_chunks for i in range(num_chunks + 1)]
     return map(slice, bounds[:-1], bounds[1:])

@@ -9,14 +9,15 @@ H W pixels.
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 from da3_ros.errors import PredictionError
-from da3_ros.inference.branch import Branch, ExecutorOptions, Order
+from da3_ros.inference.branch import Branch, ExecutorOptions
 from da3_ros.inference.device import choose_attention, on_work_stream, pinned_attention
 from da3_ros.inference.placement import main_branch
+from da3_ros.inference.sharing import Peers, Share
 from da3_ros.inference.small_window import KeptOutput, SmallWindows
 from da3_ros.model.build import Network
 from da3_ros.model.camera_head import Cameras
@@ -41,11 +42,13 @@ class PendingWindow:
     :param finish: interprets what the heads gave, if that has not been done.
     :param note_end: is told when the window ends, if somebody waits for it then: one that was over
         before may have been so for long.
+    :param peers: that are at it, too.
     """
 
     done: torch.cuda.Event | None
     finish: Callable[[], NetworkOutput]
     note_end: Callable[[], None] | None = None
+    peers: Peers = field(default_factory=Peers)
 
     def collect(self) -> NetworkOutput:
         """
@@ -55,9 +58,10 @@ class PendingWindow:
         :raises PredictionError: see ``model.network.interpret`` and ``model.nested.to_metres``.
         """
         is_under_way = self.done is None or not self.done.query()  # type: ignore[no-untyped-call]
-        if self.done is not None:
-            self.done.synchronize()
-        if self.note_end is not None and is_under_way:
+        with self.peers.together():
+            if self.done is not None:
+                self.done.synchronize()
+        if self.note_end is not None and self.peers.smallest(float(is_under_way)) > 0.0:
             self.note_end()
         return self.finish()
 
@@ -70,6 +74,7 @@ class WindowExecutor:
     :param options: see ``ExecutorOptions``.
     :param use_ray_pose: take the cameras from the rays instead of the camera decoder.
     :param ref_view_strategy: see ``model.reference_view``.
+    :param peers: devices that share windows: each has this network, and is asked the same.
     :raises ValueError: if an argument does not fit the variant.
     """
 
@@ -80,6 +85,7 @@ class WindowExecutor:
         *,
         use_ray_pose: bool = False,
         ref_view_strategy: str = 'saddle_balanced',
+        peers: Peers | None = None,
     ) -> None:
         check_strategy(ref_view_strategy)
         if use_ray_pose and not network.config.has_cameras:
@@ -87,6 +93,7 @@ class WindowExecutor:
         self._config = network.config
         self.options = ExecutorOptions() if options is None else options
         self.with_rays = use_ray_pose
+        self.peers = Peers() if peers is None else peers
         main = main_branch(network)
         self.branches = [
             Branch(
@@ -94,11 +101,12 @@ class WindowExecutor:
                 self.options,
                 with_rays=use_ray_pose,
                 ref_view_strategy=ref_view_strategy,
+                peers=self.peers,
             )
         ]
         self._metric_config = None
         if isinstance(network, NestedDepthAnything3):
-            self.branches.append(Branch(network.da3_metric, self.options))
+            self.branches.append(Branch(network.da3_metric, self.options, peers=self.peers))
             self._metric_config = network.da3_metric.config
         self._device = main.backbone.pretrained.pos_embed.device
         self.attention = choose_attention(self._device, main.backbone.compute_dtype)
@@ -150,20 +158,35 @@ class WindowExecutor:
         :raises ValueError: if an argument does not fit the others or the variant.
         """
         self._check(images, cameras, focal_px)
-        Order.of(len(images), wanted)
+        Share.of(len(images), wanted)
+        # What is interpreted over the whole window needs all of its maps.
+        mapped = None if self._stays else wanted
+        try:
+            with on_work_stream(self._device), self.peers.together():
+                parts = self._run(images, cameras, keys, mapped)
+                return self._finish(parts, focal_px, wanted)
+        except Exception:
+            # Others may have taken in views that failed here.
+            self.release()
+            raise
+
+    def _run(
+        self, images: NDArray[np.uint8], cameras: Cameras | None, keys: Sequence[Hashable] | None,
+        wanted: Sequence[int] | None,
+    ) -> list[KeptOutput]:
+        """Run all branches over a window."""
         num_views, size = len(images), (images.shape[1], images.shape[2])
-        with on_work_stream(self._device):
-            if not self._is_small(num_views):
-                tokens = None if cameras is None else self._encode(cameras, size)
-                with pinned_attention(self.attention):
-                    raw = self._run_large(images, tokens, wanted)
-                    return self._finish([KeptOutput(part) for part in raw], focal_px, wanted)
+        if self._is_small(num_views):
             small = self._small_windows(num_views, size)
             tokens = None if cameras is None else small.encode(cameras)
             with pinned_attention(self.attention):
-                # What is interpreted over the whole window needs all of its maps.
-                parts = small.run(images, tokens, keys, None if self._stays else wanted)
-                return self._finish(parts, focal_px, wanted)
+                return small.run(images, tokens, keys, wanted)
+        tokens = None if cameras is None else self._encode(cameras, size)
+        with pinned_attention(self.attention):
+            # They go to the host as they come, if they may.
+            pixels, on_host = torch.from_numpy(images), not self._stays
+            raw = [branch.run(pixels, tokens, wanted, on_host=on_host) for branch in self.branches]
+        return [KeptOutput(part) for part in raw]
 
     def _encode(self, cameras: Cameras, size: tuple[int, int]) -> Tensor:
         """Encode given cameras."""
@@ -185,16 +208,6 @@ class WindowExecutor:
             small = SmallWindows(self.branches, self._device, size, num_views + 1)
             self._small = small
         return small
-
-    def _run_large(
-        self, images: NDArray[np.uint8], given_tokens: Tensor | None,
-        wanted: Sequence[int] | None,
-    ) -> list[RawOutput]:
-        """Predict a window a part at a time; maps go to the host as they come, if they may."""
-        maps_device = self._device if self._stays else torch.device('cpu')
-        wanted = None if self._stays else wanted
-        pixels = torch.from_numpy(images)
-        return [branch.run(pixels, given_tokens, maps_device, wanted) for branch in self.branches]
 
     def _check(
         self, images: NDArray[np.uint8], cameras: Cameras | None,
@@ -234,14 +247,16 @@ class WindowExecutor:
                 on_host = _to_host(self._interpret(parts, focal_px, wanted))
             except PredictionError as error:
                 # Without what the traceback holds.
-                return PendingWindow(None, partial(_refuse, error.with_traceback(None)))
-            return PendingWindow(self._event(), lambda: on_host)
+                refuse = partial(_refuse, error.with_traceback(None))
+                return PendingWindow(None, refuse, peers=self.peers)
+            return PendingWindow(self._event(), lambda: on_host, peers=self.peers)
         raw, is_finite = _to_host(main.raw), main.is_finite
         cameras = None if main.cameras is None else _to_host(main.cameras)
         flag = None if is_finite is None else is_finite.to('cpu', non_blocking=True)
         return PendingWindow(
             self._event(),
-            lambda: interpret(raw, cameras, is_finite=flag is not None and bool(flag)))
+            lambda: interpret(raw, cameras, is_finite=flag is not None and bool(flag)),
+            peers=self.peers)
 
     def _interpret(
         self, parts: Sequence[KeptOutput], focal_px: NDArray[np.float64] | None,

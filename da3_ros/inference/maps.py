@@ -3,6 +3,8 @@
 
 """Maps of a window's views, filled a few views at a time."""
 
+from collections.abc import Mapping
+
 from da3_ros.model.network import RawOutput
 import torch
 from torch import Tensor
@@ -14,12 +16,15 @@ class Maps:
 
     :param num_views: N.
     :param device: where they are kept; copies to the host do not wait.
+    :param parts: maps that there is memory for already.
     """
 
-    def __init__(self, num_views: int, device: torch.device) -> None:
+    def __init__(
+        self, num_views: int, device: torch.device, parts: dict[str, Tensor] | None = None
+    ) -> None:
         self._num_views = num_views
         self._device = device
-        self.parts: dict[str, Tensor] = {}
+        self.parts: dict[str, Tensor] = {} if parts is None else parts
 
     def put(self, name: str, views: slice, part: Tensor | None) -> None:
         """
@@ -38,6 +43,17 @@ class Maps:
                 shape, device=self._device, pin_memory=is_copy_to_host
             )
         self.parts[name][views].copy_(part, non_blocking=True)
+
+    def fill(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+        """
+        Return all maps, those too of which no view came here.
+
+        :param shapes: of a view's maps, by their names.
+        """
+        for name, shape in shapes.items():
+            if name not in self.parts:
+                self.parts[name] = torch.empty((self._num_views, *shape), device=self._device)
+        return {name: self.parts[name] for name in shapes}
 
     def output(self) -> RawOutput:
         """Return all maps as one window."""

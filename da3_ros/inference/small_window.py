@@ -10,6 +10,8 @@ too, and all views but the reference enter it with the same camera token, so its
 likewise; the reference passes through it again in every window, and so do all views whose cameras
 are given.
 
+Devices that share windows keep every one the views in its own rows, and run them.
+
 Shapes: N views, V new ones, H W pixels, T tokens of a view, C channels.
 """
 
@@ -17,10 +19,11 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 
-from da3_ros.inference.branch import Branch, Order
+from da3_ros.inference.branch import Branch
 from da3_ros.inference.kept_views import KeptViews, ViewBuffers
 from da3_ros.inference.launching import GraphLauncher, Launcher, Outputs
 from da3_ros.inference.maps import Maps
+from da3_ros.inference.sharing import Share
 from da3_ros.model.camera_head import Cameras, decode_cameras
 from da3_ros.model.network import RawOutput
 import numpy as np
@@ -63,10 +66,12 @@ class SmallWindows:
         self._device = device
         self._kept = KeptViews(capacity)
         branches = [branch.for_few_views(image_size) for branch in branches]
-        self._branches = [_KeptBranch(branch, image_size, capacity) for branch in branches]
+        self._peers = branches[0].peers
+        num_rows = -(-capacity // self._peers.num_devices)
+        self._branches = [_KeptBranch(branch, image_size, num_rows) for branch in branches]
         self._launcher = (
             GraphLauncher(device, lambda: [branch.tables for branch in branches])
-            if device.type == 'cuda' else Launcher(device)
+            if device.type == 'cuda' and self._peers.may_record else Launcher(device)
         )
         self._was_given = False
 
@@ -104,31 +109,37 @@ class SmallWindows:
         :returns: of every branch, on the device, until the next window runs.
         """
         keys = [None] * len(images) if keys is None else keys
-        order = Order.of(len(images), wanted)
         is_given = given_tokens is not None
         if self._was_given and not is_given:
             # What was kept for given cameras is less.
             self._kept.forget()
         self._was_given = is_given
         seats = self._kept.seat(keys)
+        owners, rows = zip(*(self._place(row) for row in seats.rows), strict=True)
+        share = Share.of(len(images), wanted, self._peers, owners=owners)
         if seats.new:
-            pixels = images if len(seats.new) == len(images) else images[list(seats.new)]
+            own = [i for i in seats.new if owners[i] == self._peers.rank]
+            pixels = images if len(own) == len(images) else images[own]
             new = self._to_send(torch.from_numpy(pixels))
-            rows = self._to_send(torch.tensor([seats.rows[i] for i in seats.new]))
+            new_rows = self._to_send(torch.tensor([rows[i] for i in own], dtype=torch.long))
             for i, branch in enumerate(self._branches):
                 self._launcher.run(
                     ('new views', i, len(new), is_given),
-                    partial(branch.take_in, is_given=is_given), (new, rows))
+                    partial(branch.take_in, is_given=is_given), (new, new_rows))
         self._kept.keep(keys, seats)
         given = () if given_tokens is None else (given_tokens,)
-        inputs = (torch.tensor(seats.rows), order.views, order.places, *given)
+        inputs = (torch.tensor(rows), share.views, share.places, *given)
         sent = [self._to_send(x) for x in inputs]
         return [
             _read(self._launcher.run(
-                ('window', i, len(images), order.num_wanted, is_given),
-                partial(branch.predict, order.num_wanted), sent))
+                ('window', i, len(images), share.num_maps, is_given),
+                partial(branch.predict, share), sent))
             for i, branch in enumerate(self._branches)
         ]
+
+    def _place(self, row: int) -> tuple[int, int]:
+        """Return the device that keeps a row, and which of its rows that is."""
+        return row % self._peers.num_devices, row // self._peers.num_devices
 
     def _to_send(self, x: Tensor) -> Tensor:
         """Return what is copied to the device without a wait."""
@@ -162,14 +173,14 @@ class _KeptBranch:
         :param is_given: whether their cameras are.
         """
         branch = self._branch
-        backbone_pass = branch.begin(self._size)
         if not self._has_cameras:
-            features = branch.finish(backbone_pass, self._size, backbone_pass.embed(pixels), 0)
+            features = branch.features(pixels, None)
             maps = Maps(len(pixels), pixels.device)
             branch.decode(features, maps)
-            for name, part in maps.parts.items():
+            for name, part in maps.fill(branch.map_shapes(self._size)).items():
                 self.buffers.put(name, rows, part)
             return {}
+        backbone_pass = branch.begin(self._size)
         own = backbone_pass.before_exchange(pixels)
         self.buffers.put('tokens', rows, own.tokens)
         self.buffers.put('appearance', rows, own.appearance)
@@ -191,50 +202,65 @@ class _KeptBranch:
         return {'tokens': self._branch.given_tokens(cameras, self._size)}
 
     def predict(
-        self, num_wanted: int, rows: Tensor, views: Tensor, places: Tensor, *given: Tensor
+        self, share: Share, rows: Tensor, views: Tensor, places: Tensor, *given: Tensor
     ) -> Outputs:
         """
         Predict a window whose views have been taken in.
 
-        :param num_wanted: views that have maps.
-        :param rows: (N,) int64.
-        :param views: see ``Order``.
-        :param places: see ``Order``.
+        :param share: of the window.
+        :param rows: (N,) int64, where each view is kept on its device.
+        :param views: see ``Share``.
+        :param places: see ``Share``.
         :param given: (N, C) tokens of given cameras, or nothing.
         :returns: of a batch of one window.
         """
+        share = share.at(views, places)
+        own = views[share.own]
         if not self._has_cameras:
-            wanted = rows[views[-num_wanted:]]
-            names = self.buffers.names
-            return {name: self.buffers.get(name, wanted)[None] for name in names}
+            wanted = rows[own[len(own) - share.num_own_maps:]]
+            kept = {name: self.buffers.get(name, wanted) for name in self.buffers.names}
+            return _window(share.as_asked(share.gather_maps(kept)))
         branch = self._branch
-        backbone_pass = branch.begin(self._size)
+        backbone_pass = branch.begin(self._size, share)
         if given:
-            x = self.buffers.get('tokens', rows[views])
-            first = backbone_pass.begin_exchange_(x, given[0][views])
+            x = self.buffers.get('tokens', rows[own])
+            first = backbone_pass.begin_exchange_(x, given[0][own])
         elif self._begins_within:
-            reference = branch.reference(self.buffers.get('class_tokens', rows))
-            x = self.buffers.get('others', rows[views])
+            reference = self._reference(share, rows[own])
+            x = self.buffers.get('others', rows[own])
             of_reference = self.buffers.get('tokens', rows[reference])
             token = branch.learnt_token(is_reference=True)
             first = backbone_pass.begin_exchange_(of_reference, token)
-            x.index_copy_(0, places[reference], of_reference)
+            share.put_(x, reference, of_reference)
         else:
-            reference = branch.reference(self.buffers.get('class_tokens', rows))
-            x = self.buffers.get('tokens', rows[views])
-            first = backbone_pass.begin_exchange_(x, branch.learnt_tokens(reference, views))
-        features = branch.finish(backbone_pass, self._size, x, first, num_wanted)
-        maps = Maps(num_wanted, x.device)
-        branch.decode(features, maps)
-        outputs = {name: part[None] for name, part in maps.parts.items()}
+            reference = self._reference(share, rows[own])
+            x = self.buffers.get('tokens', rows[own])
+            first = backbone_pass.begin_exchange_(x, branch.learnt_tokens(reference, own))
+        features = branch.finish(backbone_pass, self._size, x, first, share.num_own_maps)
+        maps = Maps(share.num_maps, x.device)
+        branch.decode(features, maps, first_view=share.own_maps.start)
+        wholes = maps.fill(branch.map_shapes(self._size))
+        share.exchange_maps_(wholes)
+        outputs = _window(share.as_asked(wholes))
         assert features.camera is not None
-        outputs['appearance'] = self.buffers.get('appearance', rows)[None]
-        outputs['camera'] = features.camera[:, places]
+        outputs['appearance'] = share.gather_in_order(
+            self.buffers.get('appearance', rows[own]))[None]
+        outputs['camera'] = share.gather_in_order(features.camera)[None]
         outputs['is_finite'] = torch.stack([
             part.isfinite().all() for part in outputs.values()]).all()
         cameras = decode_cameras(outputs['camera'], self._size)
         return {
             **outputs, 'extrinsics': cameras.extrinsics, 'intrinsics': cameras.intrinsics}
+
+    def _reference(self, share: Share, rows: Tensor) -> Tensor:
+        """Choose the reference view by what is kept of the own views."""
+        return self._branch.reference(
+            share.gather_in_order(self.buffers.get('class_tokens', rows)))
+
+
+def _window(maps: dict[str, Tensor]) -> Outputs:
+    """Make a batch of one window."""
+    return {name: part[None] for name, part in maps.items()}
 
 
 def _read(outputs: Outputs) -> KeptOutput:

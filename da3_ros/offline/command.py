@@ -10,6 +10,7 @@ import sys
 # Imported when they are called: each takes its time.
 _VERBS = {
     'process': ('da3_ros.offline.process', 'a bag, a film or a folder of images becomes files'),
+    'fleet': ('da3_ros.offline.fleet.command', 'many of them, on one machine or many'),
     'plan': ('da3_ros.inference.plan', 'what this machine can do'),
     'fetch_weights': ('da3_ros.model.fetch_weights', 'fetch the published weights'),
 }

@@ -95,9 +95,14 @@ class Progress:
         }
 
 
-def print_json(**values: Any) -> None:
-    """Write a JSON object on one line of standard output."""
-    _print(sys.stdout, json.dumps(values))
+def print_json(*, stream: TextIO | None = None, **values: Any) -> None:
+    """
+    Write a JSON object on one line.
+
+    :param stream: that is written to; None: standard output.
+    :param values: of the object.
+    """
+    _print(stream or sys.stdout, json.dumps(values))
 
 
 def _print(stream: TextIO, text: str) -> None:
@@ -106,7 +111,15 @@ def _print(stream: TextIO, text: str) -> None:
 
 
 class JsonLines(logging.Handler):
-    """Log records as JSON lines."""
+    """
+    Log records as JSON lines.
+
+    :param stream: that is written to; None: standard output.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__()
+        self._stream = stream
 
     def emit(self, record: logging.LogRecord) -> None:
         """
@@ -114,4 +127,5 @@ class JsonLines(logging.Handler):
 
         :param record: of any logger.
         """
-        print_json(event='log', level=record.levelname.lower(), text=record.getMessage())
+        print_json(stream=self._stream, event='log', level=record.levelname.lower(),
+                   text=record.getMessage())

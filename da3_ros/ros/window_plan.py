@@ -42,7 +42,7 @@ def plan_views(
             settings.preprocess.size, window.size)
         return window.size, window.size
     started_s = time.monotonic()
-    plan = engine.plan(*image_size, _demand(settings))
+    plan = engine.plan(*image_size, window_demand(settings))
     _logger.info(
         '%s, which keeps up with %.1f keyframes a second; planned in %.1f s; this variant: %s',
         plan, plan.sustained_hz, time.monotonic() - started_s, reason)
@@ -62,7 +62,12 @@ def plan_views(
     return num_views, max(num_views, min(plan.most_views, _MOST_GROWTH * num_views))
 
 
-def _demand(settings: NodeSettings) -> Demand:
+def window_demand(settings: NodeSettings) -> Demand:
+    """
+    Return what is wanted of windows.
+
+    :param settings: whose model is known.
+    """
     window = settings.window
     max_latency_s = window.max_latency_s or None
     if not window.is_automatic:

@@ -1,0 +1,279 @@
+# Copyright 2026 The da3_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What a fleet does around its workers: list, outcomes, pages and codes; without Ray."""
+
+import dataclasses
+import json
+import pickle
+import sys
+
+from da3_ros.errors import InputError
+from da3_ros.export import save
+from da3_ros.offline import process
+from da3_ros.offline.exit_code import ExitCode
+from da3_ros.offline.fleet import command
+from da3_ros.offline.fleet.cluster import ClusterError, Crew
+from da3_ros.offline.fleet.command import FleetCode
+from da3_ros.offline.fleet.estimate import WindowCost
+from da3_ros.offline.fleet.index_page import make_index
+from da3_ros.offline.fleet.listing import read_list
+from da3_ros.offline.fleet.outcome import earlier_outcome, Outcome
+from da3_ros.offline.fleet.places import open_place
+from da3_ros.offline.fleet.worker import Task, Worker
+import pytest
+from short_recording import load_steady_engine, NUM_FRAMES, PARAMETERS
+
+QUICK = [word for each in PARAMETERS for word in ('-p', each)]
+
+
+def entries_of(tmp_path, *lines, common=QUICK):
+    """Read a list with these lines."""
+    listed = tmp_path / 'list.txt'
+    listed.write_text('\n'.join(lines))
+    return read_list(listed, common)
+
+
+def test_lines_are_read_as_process_reads_its_arguments(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'camera.yaml').write_text('')
+    first, second, third = entries_of(
+        tmp_path, '# a comment', '"my bag.mcap" --start 2 --write npz -p window.size:=5', '',
+        'film.mp4 --calibration camera.yaml # another', 's3://bucket/day/film.mp4')
+    assert first.place == str(tmp_path / 'my bag.mcap')
+    assert (first.name, first.job.recording.part.start_s) == ('my bag', 2.0)
+    assert first.job.settings.window.size == 5
+    assert second.job.settings.window.size == 4
+    assert first.job.formats == {'npz'}
+    assert second.job.formats == set(save.FORMATS)
+    assert second.job.recording.path == tmp_path / 'film.mp4'
+    assert second.job.recording.calibration == tmp_path / 'camera.yaml'
+    assert (third.name, third.place) == ('day_film', 's3://bucket/day/film.mp4')
+    # It travels to the workers.
+    assert pickle.loads(pickle.dumps(third)).asked == third.asked
+
+
+def test_names_stay_when_lines_are_added(tmp_path):
+    lines = ['/a/run1/bag.mcap', '/a/run2/bag.mcap', '/b/.hidden/', '/c/bag.mcap --out mine']
+    names = [entry.name for entry in entries_of(tmp_path, *lines)]
+    assert names == ['bag', 'run2_bag', 'hidden', 'mine']
+    lines += ['/d/run2/bag.db3', '/index.html.bag']
+    more = [entry.name for entry in entries_of(tmp_path, *lines)]
+    assert more == [*names, 'd_run2_bag', '_index.html']
+
+
+@pytest.mark.parametrize(('lines', 'common', 'complaint'), [
+    (['bag', 'bag'], [], 'line 2: got .*bag again'),
+    (['bag --out a', 'bag --out a'], [], 'line 2: out: got a, which is taken'),
+    (['bag --out ../a'], [], 'line 1: out: got ../a, expected the name of a folder'),
+    (['', '--start 3 bag'], [], "line 2: got '--start' first"),
+    (['bag --stride 3'], [], 'line 1: unrecognized arguments: --stride 3'),
+    (['bag -p windows.size:=3'], [], 'line 1: parameters: got windows.size'),
+    (['bag "a'], [], 'line 1: No closing quotation'),
+    (['bag --resume'], [], 'line 1: got --resume, which is not for a list'),
+    (['bag --help'], [], 'line 1: got --help'),
+    (['bag'], ['--wirte', 'npz'], '^unrecognized arguments: --wirte npz'),
+])
+def test_what_is_wrong_in_a_list_is_told_with_its_line(tmp_path, lines, common, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        entries_of(tmp_path, *lines, common=common)
+
+
+def test_a_list_without_recordings_is_none(tmp_path):
+    with pytest.raises(InputError, match='without a recording'):
+        entries_of(tmp_path, '# nothing')
+
+
+def test_what_is_asked_for_tells_runs_apart(tmp_path):
+    """Whatever changes the outputs changes the digest, and nothing else does."""
+    calibrated = tmp_path / 'camera.yaml'
+    calibrated.write_text('a')
+    lines = ['bag', 'bag --start 1', 'bag --write npz', 'bag -p depth.max_m:=3.0', 'bog',
+             f'bag --calibration {calibrated}']
+    digests = [entries_of(tmp_path, line)[0].asked for line in lines]
+    assert len(set(digests)) == len(lines)
+    assert entries_of(tmp_path, '# first', 'bag --out other')[0].asked == digests[0]
+    calibrated.write_text('b')
+    assert entries_of(tmp_path, lines[-1])[0].asked != digests[-1]
+
+
+@pytest.mark.parametrize(('nodes', 'crew', 'size', 'needs'), [
+    ([{'CPU': 4.0}], Crew(), 4, {'CPU': 1.0, 'GPU': 0.0}),
+    ([{'CPU': 8.0, 'GPU': 2.0}, {'CPU': 4.0}], Crew(), 2, {'CPU': 1.0, 'GPU': 1.0}),
+    # Three processors on each of two machines are not three times two.
+    ([{'CPU': 3.0}, {'CPU': 3.0}], Crew(num_cpus=2.0), 2, {'CPU': 2.0, 'GPU': 0.0}),
+    ([{'CPU': 8.0, 'GPU': 1.0}], Crew(num_gpus=0.25), 4, {'CPU': 1.0, 'GPU': 0.25}),
+    ([{'CPU': 8.0, 'GPU': 1.0}], Crew(num_gpus=0.0, num_cpus=2.0), 4, {'CPU': 2.0, 'GPU': 0.0}),
+    ([{'CPU': 2.0}], Crew(num_workers=7), 7, {'CPU': 1.0, 'GPU': 0.0}),
+    ([{'CPU': 64.0}], Crew(), 10, {'CPU': 1.0, 'GPU': 0.0}),
+])
+def test_as_many_workers_as_the_machines_have_room_for(nodes, crew, size, needs):
+    assert crew.needs(nodes) == needs
+    assert crew.size(nodes, 10) == size
+
+
+def test_no_room_for_a_worker_is_said():
+    with pytest.raises(ClusterError, match='needs 16 CPU, and the machines have 8 CPU; 4 CPU'):
+        Crew(num_cpus=16.0).size([{'CPU': 8.0}, {'CPU': 4.0}], 1)
+
+
+@pytest.fixture
+def task(short_bag, tmp_path):
+    """Give a recording of the list as a worker gets it."""
+    entry, = entries_of(tmp_path, f'{short_bag} --out one')
+    return Task(entry, str(tmp_path / 'out'), tmp_path / 'scratch')
+
+
+def test_outputs_are_adopted_whose_worker_could_not_say_so(task, tmp_path):
+    """And not if they are others; then they stay as they are."""
+    outcome = Worker(load_steady_engine).process(task)
+    assert (outcome.code, outcome.counts['num_keyframes']) == (ExitCode.WRITTEN, NUM_FRAMES)
+    report = tmp_path / 'out/one/report.html'
+    report.write_text('mine')
+    # A worker without an engine: nothing is inferred.
+    adopted = Worker(None).process(task)
+    assert dataclasses.replace(adopted, seconds=0.0) == dataclasses.replace(outcome, seconds=0.0)
+    other, = entries_of(tmp_path, f'{task.entry.place} --out one -p depth.max_m:=3.0')
+    refused = Worker(None).process(dataclasses.replace(task, entry=other))
+    assert refused.code == ExitCode.ARGUMENTS
+    assert 'one is there already' in refused.text
+    assert report.read_text() == 'mine'
+
+
+def test_what_is_done_stays_done_as_long_as_its_outputs_are_there(task, tmp_path):
+    place, entry = open_place(task.out), task.entry
+    assert earlier_outcome(place, entry) is None
+    outcome = Worker(load_steady_engine).process(task)
+    outcome.keep(place)
+    assert earlier_outcome(place, entry) == outcome
+    other, = entries_of(tmp_path, f'{entry.place} --out one --start 1')
+    assert earlier_outcome(place, other).code == ExitCode.ARGUMENTS
+    (tmp_path / 'out/one/summary.json').unlink()
+    assert earlier_outcome(place, entry) is None
+    (tmp_path / 'out/.outcomes/one.json').write_text('{"name": ')
+    assert earlier_outcome(place, entry) is None
+
+
+def test_whatever_a_recording_does_is_its_own_matter(task):
+    """Even what nobody expects."""
+    def load(settings, *, report):
+        del settings, report
+        raise ZeroDivisionError('why')
+
+    outcome = Worker(load).process(task)
+    assert (outcome.code, outcome.text) == (ExitCode.FAULT, 'ZeroDivisionError: why')
+
+
+def test_a_worker_keeps_its_network(task, short_bag, tmp_path):
+    """As long as the settings are the same."""
+    loads = []
+
+    def load(settings, *, report):
+        del report
+        loads.append(settings)
+        return load_steady_engine(settings)
+
+    worker = Worker(load)
+    lines = [f'{short_bag} --out {name} {options}' for name, options in (
+        ('a', ''), ('b', '--start 1'), ('c', '-p window.size:=5'))]
+    for entry in entries_of(tmp_path, *lines):
+        assert worker.process(dataclasses.replace(task, entry=entry)).is_written
+    assert [settings.window.size for settings in loads] == [4, 5]
+
+
+@pytest.mark.parametrize('kind', ['folder', 'file'])
+def test_recordings_and_outputs_behind_uris(kind, task, short_bag, tmp_path, monkeypatch):
+    """The outputs are those of files that are here, and nothing else is left here."""
+    fsspec = pytest.importorskip('fsspec')
+    here = Worker(load_steady_engine).process(task)
+    files = fsspec.filesystem('memory')
+    if files.ls('/'):
+        files.rm('/', recursive=True)
+    files.put(str(short_bag), '/bags/day', recursive=True)
+    source = 'memory://bags/day'
+    if kind == 'file':
+        source += f'/{next(short_bag.glob("*.mcap")).name}'
+    entry, = entries_of(tmp_path, f'{source} --out one')
+    remote = Task(entry, 'memory://worlds/today', tmp_path / 'scratch')
+    sent = []
+    put_file = type(files).put_file
+    monkeypatch.setattr(type(files), 'put_file', lambda self, source, target: (
+        sent.append(target), put_file(self, source, target)))
+    outcome = Worker(load_steady_engine).process(remote)
+    assert outcome.counts == here.counts
+    assert list((tmp_path / 'scratch').iterdir()) == []
+    local = tmp_path / 'out/one'
+    for path in local.rglob('*'):
+        if path.is_file() and path.suffix not in ('.html', '.json'):
+            assert files.cat(f'/worlds/today/one/{path.relative_to(local)}') == path.read_bytes()
+    # Until it is there nobody takes the outputs for whole.
+    assert sent[-1] == '/worlds/today/one/summary.json'
+    place = open_place(remote.out)
+    outcome.keep(place)
+    assert earlier_outcome(place, entry) == outcome
+
+
+def test_uris_that_cannot_be_used_are_said(task, tmp_path):
+    entries = entries_of(tmp_path, 'memory://bags/none.mcap', 'nowhere://bag.mcap')
+    texts = [Worker(load_steady_engine).process(dataclasses.replace(task, entry=entry)).text
+             for entry in entries]
+    assert 'memory://bags/none.mcap: got nothing, expected a recording' in texts[0]
+    assert 'nowhere://bag.mcap: Protocol not known: nowhere' in texts[1]
+    assert not list((tmp_path / 'scratch').rglob('*.mcap'))
+
+
+def test_the_page_tells_what_failed_first_and_believes_no_name():
+    page = make_index([
+        Outcome('a b<', '/bags/a b', '', 0, counts={'num_keyframes': 5}, seconds=2.0),
+        Outcome('c', '/bags/c', '', 6, counts={'num_keyframes': 2}, losses=['1 image <lost>']),
+        Outcome('z', '/bags/"z', '', 3, 'cannot <be> opened')], 4)
+    link = 'href="a%20b%3C/report.html">a b&lt;'
+    assert page.index('cannot &lt;be&gt; opened') < page.index(link)
+    assert '1 image &lt;lost&gt;' in page
+    assert '<p>1 written; 1 written, something lost; 1 cannot be read; 4 not begun' in page
+    assert '7 keyframes in all' in page
+    assert 'href="z' not in page
+
+
+def test_hours_are_those_of_the_windows():
+    assert WindowCost(1.8, 4, '').hours(1000) == pytest.approx(0.125)
+    assert WindowCost(1.8, 4, '').hours(1001) > 0.125
+
+
+def test_what_is_done_needs_no_cluster(task, tmp_path, monkeypatch, capsys):
+    """The same command again ends at once, with what was lost in its code."""
+    listed = tmp_path / 'list.txt'
+    words = [str(listed), '--out', task.out, '--log', 'json', *QUICK]
+    monkeypatch.setitem(sys.modules, 'ray', None)
+    assert command.main(words) == FleetCode.CLUSTER
+    assert 'Ray is not installed' in capsys.readouterr().out
+    outcome = Worker(load_steady_engine).process(task)
+    place = open_place(task.out)
+    for losses, code in (([], FleetCode.WRITTEN), (['a loss'], FleetCode.PARTLY)):
+        dataclasses.replace(outcome, losses=losses).keep(place)
+        assert command.main(words) == code
+    line, = capsys.readouterr().out.splitlines()[1:]
+    assert json.loads(line)['text'].startswith('1 written')
+
+
+@pytest.mark.parametrize(('words', 'code', 'complaint'), [
+    (['{tmp}/none.txt'], FleetCode.INPUT, 'list: got'),
+    (['{tmp}/list.txt', '--workers', '-1'], FleetCode.ARGUMENTS, 'workers: got -1'),
+    (['{tmp}/list.txt', '--cpus', '0'], FleetCode.ARGUMENTS, 'cpus: got 0'),
+    (['{tmp}/list.txt', '--wrote', 'npz'], FleetCode.ARGUMENTS, 'unrecognized arguments: --wrote'),
+    (['{tmp}/list.txt', '--out', 'nowhere://a'], FleetCode.ARGUMENTS, 'Protocol not known'),
+    (['{tmp}/list.txt', '--out', '{tmp}/list.txt'], FleetCode.OUTPUT, 'index.html cannot'),
+])
+def test_what_is_wrong_is_said_in_a_line_with_a_code(words, code, complaint, tmp_path, capsys):
+    (tmp_path / 'list.txt').write_text('none.mcap\n')
+    assert command.main([word.format(tmp=tmp_path) for word in words]) == code
+    error = capsys.readouterr().err
+    assert complaint in error
+    assert 'Traceback' not in error
+
+
+def test_codes_are_documented_and_those_of_process():
+    assert all(f'{int(code)} ' in command.__doc__ for code in FleetCode)
+    shared = {code.name: int(code) for code in FleetCode} | {
+        code.name: int(code) for code in process.ExitCode}
+    assert {code.name: int(code) for code in FleetCode}.items() <= shared.items()
