@@ -97,18 +97,7 @@ def _train(options: argparse.Namespace, place: Place, executor: Executor) -> Non
     progress = Progress(0, 0.0)
     if options.resume is not None:
         progress = load_checkpoint(options.resume, optimizer)
-    photos = PhotoBank.empty() if options.photos is None else load_photos(options.photos)
-    meshes = MeshBank.empty() if options.meshes is None else load_bank(options.meshes)
-    panoramas = (
-        PanoramaBank.empty() if options.panoramas is None else load_panoramas(options.panoramas))
-    looks = Looks(photos.photos, Props(meshes.furniture, meshes.things), panoramas.lights,
-                  recipe.light_share)
-    renderer = _renderer(place.device, photos, meshes)
-    pools = [
-        WindowPool(recipe, number, renderer, executor, place.device, looks=looks,
-                   panoramas=panoramas, rank=place.rank,
-                   world_size=place.world_size)
-        for number in range(len(recipe.formats))]
+    renderer, pools = _data(options, recipe, place, executor)
     step = TrainStep(
         network, recipe, optimizer, pools, compiled=is_gpu and not options.eager, graphs=is_gpu)
     schedule = Schedule(
@@ -135,6 +124,23 @@ def _train(options: argparse.Namespace, place: Place, executor: Executor) -> Non
         loop.report(progress)
         _write(options, network, optimizer, progress)
         _logger.info('done: step %d, %.0f s in all', progress.step, progress.seconds)
+
+
+def _data(
+    options: argparse.Namespace, recipe: Recipe, place: Place, executor: Executor
+) -> tuple[Renderer, list[WindowPool]]:
+    """Read the banks, and make what renders windows of every format."""
+    photos = PhotoBank.empty() if options.photos is None else load_photos(options.photos)
+    meshes = MeshBank.empty() if options.meshes is None else load_bank(options.meshes)
+    panoramas = (
+        PanoramaBank.empty() if options.panoramas is None else load_panoramas(options.panoramas))
+    looks = Looks(photos.photos, Props(meshes.furniture, meshes.things), panoramas.lights,
+                  recipe.light_share)
+    renderer = _renderer(place.device, photos, meshes)
+    return renderer, [
+        WindowPool(recipe, number, renderer, executor, place.device, looks=looks,
+                   panoramas=panoramas, rank=place.rank, world_size=place.world_size)
+        for number in range(len(recipe.formats))]
 
 
 def _keep(
