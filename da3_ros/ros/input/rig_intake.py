@@ -6,7 +6,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from da3_ros.mapping.frame_stream import FrameStream
-from da3_ros.mapping.keyframe import Frame, Instant
+from da3_ros.mapping.keyframe import Frame, Instant, Keyframe
 from da3_ros.mapping.session_watch import Refusal, Refused
 from da3_ros.ros.input.image_intake import ImageIntake
 from da3_ros.ros.input.rig_views import RigViews
@@ -35,6 +35,7 @@ class RigIntake:
         self, settings: CameraSettings, preprocess: PreprocessSettings, *, stream: FrameStream,
         offer: Callable[[Instant], None], counters: Mapping[str, Counters], health: Health,
         logger: RcutilsLogger, keeps_size: bool = False,
+        offer_live: Callable[[Keyframe], None] = lambda _frame: None,
     ) -> None:
         """
         Wait for the first image.
@@ -47,10 +48,12 @@ class RigIntake:
         :param health: of the node.
         :param logger: of the node.
         :param keeps_size: rectified images are as large as the cameras'.
+        :param offer_live: takes live frames.
         """
         self._settings = settings
         self._stream = stream
         self._offer_to = offer
+        self._offer_live_to = offer_live
         self._counters = counters
         self._loggers = {
             name: logger.get_child(name) if name else logger for name in settings.names}
@@ -107,6 +110,8 @@ class RigIntake:
             if admitted.new_session is not None:
                 self._counters[admitted.frame.camera].add(Event.SESSIONS)
         self._offer(taken.instants)
+        for live in taken.live:
+            self._offer_live_to(live)
 
     def _refuse(self, refused: Iterable[Refused]) -> None:
         for each in refused:
