@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from da3_ros.errors import SaveError
 from da3_ros.export.save import FORMATS
+from da3_ros.model import MODELS
 from da3_ros.model.hub import Report
 from da3_ros.offline.counts import Counts
 from da3_ros.offline.journal import JournaledEngine, recorded, write_whole
@@ -111,6 +112,8 @@ def process_recording(
     with open_recording(job.recording, job.settings.camera) as source:
         _logger.info('%s: %s', job.recording.path, source.description)
         loaded = load(job.settings, report=lambda text: _logger.info('%s', text))
+        if caveat := MODELS[loaded.identity.name].caveat:
+            _logger.info('%s', caveat)
         # Not before: what cannot begin leaves nothing behind.
         _make(work, job.out)
         journal = work / 'windows'
