@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from da3_ros.errors import SaveError
 from da3_ros.export.optional import check_installed
 from da3_ros.export.save import FORMATS
+from da3_ros.model import MODELS
 from da3_ros.model.hub import Report
 from da3_ros.offline.counts import Counts
 from da3_ros.offline.journal import JournaledEngine, recorded, write_whole
@@ -116,6 +117,8 @@ def process_recording(
         _logger.info('%s: %s', job.recording.path, source.description)
         robot = find_robot(source, job.recording.poses, job.settings)
         loaded = load(job.settings, report=lambda text: _logger.info('%s', text))
+        if caveat := MODELS[loaded.identity.name].caveat:
+            _logger.info('%s', caveat)
         # Not before: what cannot begin leaves nothing behind.
         _make(work, job.out)
         journal = work / 'windows'
