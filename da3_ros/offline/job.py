@@ -13,6 +13,7 @@ import shutil
 from typing import Any, Protocol
 
 from da3_ros.errors import SaveError
+from da3_ros.export.optional import check_installed
 from da3_ros.export.save import FORMATS
 from da3_ros.model.hub import Report
 from da3_ros.offline.counts import Counts
@@ -101,11 +102,13 @@ def process_recording(
     :raises InputError: if the recording cannot be read, or nothing comes out of it.
     :raises WeightsError: if the network cannot be had.
     :raises MemoryBudgetError: if it does not fit.
-    :raises SaveError: if the disk does not take the outputs.
+    :raises SaveError: if a library is missing that writes the outputs, or the disk does not take
+        them.
     :raises JournalError: if the unfinished run is of another job.
     :raises JournalFault: if the journal cannot be written, or fits no more; its cause says which.
     :raises Interrupted: if ``is_ending`` said so.
     """
+    check_installed(job.formats)
     work = _unfinished(job.out, is_resumed=job.resume)
     pages: list[SessionPage] = []
     with open_recording(job.recording, job.settings.camera) as source:

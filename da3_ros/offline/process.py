@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     add('input', type=Path, help='bag, film or folder of images')
     add('--out', type=Path, help='folder that is created; by default INPUT_da3 in this one')
     add('--write', nargs='+', choices=OUTPUTS, default=list(FORMATS),
-        help='what is written')
+        help="what is written; glb, laz and rerun need pip's extras of these names")
     add('--params-file', type=Path, help="the node's parameters, such as config/da3.yaml")
     add('-p', '--param', action='append', default=[], metavar='NAME:=VALUE',
         help='a parameter, which outdoes the file')

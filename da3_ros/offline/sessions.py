@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from da3_ros.export.save import FORMATS, save_session
+from da3_ros.export.save import ALL_FORMATS, save_session
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.session_record import Session, SessionRecord
 from da3_ros.mapping.update import PipelineUpdate, WindowUpdate
@@ -21,7 +21,7 @@ from da3_ros.ros.output.keyframe_messages import as_published
 from da3_ros.ros.parameters.settings import NodeSettings
 
 BAG = 'bag'
-OUTPUTS = (*FORMATS, BAG)
+OUTPUTS = (*ALL_FORMATS, BAG)
 """What ``da3 process`` can write: what the node saves, and what it publishes."""
 # Keyframes that are kept for the outputs; beyond, they are thinned out evenly, as in the node.
 MAX_KEYFRAMES = 2000

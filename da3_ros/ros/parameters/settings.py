@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from da3_ros.errors import SaveError
-from da3_ros.export.save import FORMATS
+from da3_ros.export.save import ALL_FORMATS, FORMATS
 from da3_ros.inference.automatic_model import PlanConfig
 from da3_ros.inference.levels import Placement
 from da3_ros.inference.memory_guard import MemoryLimits
 from da3_ros.mapping.config import (
     AlignmentConfig,
     depth_limit,
+    FramesConfig,
     GridConfig,
     KeyframeConfig,
     LoopConfig,
@@ -218,7 +219,7 @@ class SaveSettings:
     What ``~/save`` writes, and what is remembered for it.
 
     :param directory: where a folder per call is created; ``~`` is the home of the user.
-    :param formats: some of ``export.save.FORMATS``.
+    :param formats: some of ``export.save.ALL_FORMATS``.
     :param max_keyframes: keyframes that are remembered; beyond, they are thinned out evenly.
         0 remembers none, and nothing can be saved.
     :param on_end: save a session that ends and that nobody saved.
@@ -237,9 +238,10 @@ class SaveSettings:
         """
         if not self.directory or '\0' in self.directory:
             raise ValueError(f'save.directory: got {self.directory!r}, expected a folder')
-        if not self.formats or not set(self.formats) <= set(FORMATS):
+        if not self.formats or not set(self.formats) <= set(ALL_FORMATS):
             raise ValueError(
-                f'save.formats: got {self.formats}, expected some of {", ".join(FORMATS)}')
+                f'save.formats: got {self.formats}, expected some of '
+                f'{", ".join(ALL_FORMATS)}')
         if self.on_end and self.max_keyframes == 0:
             raise ValueError(
                 'save.on_end: got true with save.max_keyframes 0, expected more: nothing is '
@@ -328,8 +330,8 @@ class NodeSettings:
     A consistent snapshot of all parameters.
 
     A parameter ``group.field`` is the field of the same name here. ``plan`` is the inference
-    layer's own; ``keyframe``, ``alignment``, ``scale``, ``loop``, ``map`` and ``grid`` are the
-    mapping layer's.
+    layer's own; ``frames``, ``keyframe``, ``alignment``, ``scale``, ``loop``, ``map`` and ``grid``
+    are the mapping layer's.
     """
 
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -337,6 +339,7 @@ class NodeSettings:
     plan: PlanConfig = field(default_factory=PlanConfig)
     memory: MemorySettings = field(default_factory=MemorySettings)
     camera: CameraSettings = field(default_factory=CameraSettings)
+    frames: FramesConfig = field(default_factory=FramesConfig)
     keyframe: KeyframeConfig = field(default_factory=KeyframeConfig)
     window: WindowSettings = field(default_factory=WindowSettings)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
@@ -361,6 +364,7 @@ class NodeSettings:
         :raises ValueError: if two settings contradict each other.
         """
         num_cameras = len(self.camera.rig.cameras)
+        self.frames.check_cameras(self.camera.names)
         if not self.window.is_automatic:
             self._check_window(self.window.config(self.window.size, num_cameras))
         frames = self.tf.frames
@@ -426,6 +430,7 @@ class NodeSettings:
         return PipelineConfig(
             keyframe=self.keyframe, window=window,
             alignment=self.alignment, scale=self.scale, loop=self.loop, rig=self.camera.rig,
+            frames=self.frames,
         )
 
     def _check_window(self, window: WindowConfig) -> None:
