@@ -54,6 +54,7 @@ class _Question:
     poses: NDArray[np.float64] | None
     intrinsics: NDArray[np.float64] | None
     wanted: Sequence[int] | None
+    keep: bool
 
     @property
     def digest(self) -> str:
@@ -64,7 +65,8 @@ class _Question:
     def put_to(self, engine: StagedEngine) -> Pending:
         """Begin to ask."""
         return engine.submit(
-            self.images, poses=self.poses, intrinsics=self.intrinsics, wanted=self.wanted)
+            self.images, poses=self.poses, intrinsics=self.intrinsics, wanted=self.wanted,
+            keep=self.keep)
 
     def shares(self, other: '_Question') -> bool:
         """Tell whether an image is the same one."""
@@ -131,6 +133,7 @@ class JournaledEngine:
     def infer(
         self, images: Sequence[NDArray[np.uint8]], *, poses: NDArray[np.float64] | None = None,
         intrinsics: NDArray[np.float64] | None = None, wanted: Sequence[int] | None = None,
+        keep: bool = True,
     ) -> WindowPrediction:
         """
         Infer a window, or answer as before; see ``submit``.
@@ -139,13 +142,15 @@ class JournaledEngine:
         :param poses: as for the engine.
         :param intrinsics: as for the engine.
         :param wanted: as for the engine.
+        :param keep: as for the engine.
         """
         return self.submit(
-            images, poses=poses, intrinsics=intrinsics, wanted=wanted).collect()
+            images, poses=poses, intrinsics=intrinsics, wanted=wanted, keep=keep).collect()
 
     def submit(
         self, images: Sequence[NDArray[np.uint8]], *, poses: NDArray[np.float64] | None = None,
         intrinsics: NDArray[np.float64] | None = None, wanted: Sequence[int] | None = None,
+        keep: bool = True,
     ) -> Later:
         """
         Begin to infer a window, or answer as before.
@@ -154,6 +159,7 @@ class JournaledEngine:
         :param poses: as for the engine.
         :param intrinsics: as for the engine.
         :param wanted: as for the engine.
+        :param keep: as for the engine.
         :raises Da3Error: as the engine does.
         :raises Interrupted: if the run is to end.
         :raises JournalFault: if the answers on the disk are of another recording, or no more can
@@ -163,7 +169,7 @@ class JournaledEngine:
             raise self._fault
         self._number += 1
         path = self._folder / f'{self._number:06d}.zip'
-        question = _Question(images, poses, intrinsics, wanted)
+        question = _Question(images, poses, intrinsics, wanted, keep)
         if path.exists():
             self.num_repeated += 1
             self._before.append(question)
