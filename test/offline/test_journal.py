@@ -68,7 +68,10 @@ def test_what_the_network_sees_is_made_again_and_not_kept(tmp_path, wanted):
     sizes, process = [], Preprocessor(28)
 
     class Seeing(FullEngine):
+        """Gives the images as it saw them."""
+
         def infer(self, images, **_):
+            """Answer."""
             answer = super().infer(images)
             seen = Preprocessor(28).process(images).images
             return WindowPrediction(**vars(answer) | {'images': seen})
@@ -89,7 +92,10 @@ def test_smooth_depth_takes_less_room_than_it_has_bytes(tmp_path):
     answer = FullEngine().infer(IMAGES[:4])
 
     class Smooth:
+        """Sees a wall with waves."""
+
         def infer(self, images, **_):
+            """Answer."""
             return WindowPrediction(**vars(answer) | {
                 'images': np.zeros((len(images), 140, 280, 3), np.uint8), 'depth': depth,
                 'confidence': depth, 'sky': depth > 9.0})
@@ -102,7 +108,10 @@ def test_smooth_depth_takes_less_room_than_it_has_bytes(tmp_path):
     PredictionError('no camera has such rays'), MemoryBudgetError('too many', max_views=3)])
 def test_errors_come_again_as_they_were(tmp_path, error):
     class Failing:
+        """Cannot answer."""
+
         def infer(self, *_, **__):
+            """Answer."""
             raise error
 
     for engine, resume in ((Failing(), False), (NoEngine(), True)):
