@@ -17,6 +17,7 @@ from itertools import accumulate, pairwise
 from math import prod
 import os
 from pathlib import Path
+import time
 
 from da3_ros.errors import DeviceLostError
 from da3_ros.inference.device import is_out_of_memory
@@ -26,6 +27,10 @@ import torch
 from torch import distributed, Tensor
 
 _HERE, _NO_MEMORY, _FAILED = range(3)
+# The heads of the largest networks divide by it.
+_FRUGAL_HEAD_GROUPS = 8
+# Enough for an exchange to reach its speed.
+_PROBE_BYTES = 2**24
 # All processes are on one machine.
 _SETTINGS = {
     'GLOO_SOCKET_IFNAME': 'lo', 'NCCL_SOCKET_IFNAME': 'lo',
@@ -42,19 +47,22 @@ class ProcessPeers(Peers):
     """
     The processes of the default group.
 
+    :param device: of this process.
     :param lend: gives so many bytes of the host's memory that all processes see, the same to all;
         None: by these themselves, the same in every window.
     :param beat: is called whenever this process has come to where it meets the others.
     """
 
     def __init__(
-        self, *, lend: Callable[[int], Tensor] | None = None,
+        self, device: torch.device, *, lend: Callable[[int], Tensor] | None = None,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._rank, self._num_devices = distributed.get_rank(), distributed.get_world_size()
+        self._device = device
         self._lend = self._own_memory if lend is None else lend
         self._beat = beat
         self._block: Block | None = None
+        self._bytes_per_s: float | None = None
 
     @property
     def num_devices(self) -> int:
@@ -95,6 +103,28 @@ class ProcessPeers(Peers):
         met = self._meet(_HERE, value)
         self._check(met)
         return min(number for _, number in met)
+
+    @property
+    def bytes_per_s(self) -> float:
+        """Return how fast an exchange is, measured once."""
+        if self._bytes_per_s is None:
+            share = torch.empty(_PROBE_BYTES, dtype=torch.uint8, device=self._device)
+            for _ in range(2):
+                # The first one connects.
+                started_s = time.perf_counter()
+                (whole,) = self.gather([share], range(
+                    0, (self._num_devices + 1) * _PROBE_BYTES, _PROBE_BYTES))
+                # Waits for it.
+                whole[-1].item()
+                seconds = time.perf_counter() - started_s
+            received = (self._num_devices - 1) * _PROBE_BYTES
+            self._bytes_per_s = self.smallest(max(received, 1) / seconds)
+        return self._bytes_per_s
+
+    @property
+    def frugal_head_groups(self) -> int:
+        """Return in how many parts heads have keys and values of all views."""
+        return _FRUGAL_HEAD_GROUPS
 
     def exchange_(self, wholes: Sequence[Tensor], bounds: Sequence[int]) -> None:
         """Fill in what the others have."""

@@ -180,9 +180,8 @@ def test_the_command_names_a_size_that_is_none(capsys, size):
     assert f"got '{size}', expected WIDTHxHEIGHT in multiples of 14" in capsys.readouterr().err
 
 
-def test_the_command_says_what_a_processor_does(capsys, monkeypatch):
-    monkeypatch.setattr(plan, 'choose_device', lambda: torch.device('cpu'))
-    arguments = ['--models', 'da3-tiny', '--sizes', '56x42']
+def test_the_command_says_what_a_processor_does(capsys):
+    arguments = ['--models', 'da3-tiny', '--sizes', '56x42', '--device', 'cpu']
     rows = []
     for latency_s in ('0.01', '600', '0'):
         assert plan.main([*arguments, '--max-latency-s', latency_s]) == 0
@@ -191,10 +190,12 @@ def test_the_command_says_what_a_processor_does(capsys, monkeypatch):
         rows.append([cell.strip() for cell in row.split('|')[1:-1]])
     assert rows[0][-1] in ('latency', 'accuracy') or 'because of latency' in rows[0][-1]
     # More views than this were not more accurate.
-    assert [row[2] for row in rows[1:]] == ['12', '12'] and rows[1][-1] == 'accuracy'
-    _, size, _, _, seconds, rate, _ = rows[1]
+    assert [row[3] for row in rows[1:]] == ['12', '12'] and rows[1][-1] == 'accuracy'
+    _, size, _, _, _, seconds, rate, _ = rows[1]
     # Half of the time, four new keyframes in a window; both are rounded.
     assert size == '56x42' and (
         float(rate) + 0.05 >= 0.5 * 4 / (float(seconds) + 0.005))
     assert plan.main([*arguments, '--views', '30', '--max-latency-s', '0']) == 0
-    assert '| 30 |' in capsys.readouterr().out
+    assert '| 1 | 30 |' in capsys.readouterr().out
+    assert plan.main([*arguments[:-1], 'cpu,cpu', '--views', '30', '--max-latency-s', '0']) == 0
+    assert '| 2 | 30 |' in capsys.readouterr().out
