@@ -15,8 +15,9 @@ import sys
 from bare_windows import Drive, spoilt, straight, true_scale, windows
 from da3_ros.geometry import rigid
 from da3_ros.mapping.config import AlignmentConfig, ScaleConfig
+from da3_ros.mapping.placement import Placement
 from da3_ros.mapping.view import View
-from da3_ros.mapping.world import Placement, World
+from da3_ros.mapping.world import World
 import numpy as np
 from scipy.spatial.transform import Rotation
 from trajectory_report import table

@@ -2,40 +2,33 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-A COLMAP model in text form, with its images: what Gaussian splatting programs start from.
+A COLMAP model in text form, with its images: for bundle adjustment and Gaussian splatting.
 
 ``sparse/0/`` with ``cameras.txt``, ``images.txt``, ``points3D.txt``, and ``images/`` beside it.
+Its points are seen by several images each, where they were found in the pictures. Splatting wants
+more to start from, and needs nobody to see it: ``points3D.ply`` beside them is dense.
 COLMAP counts pixels from the image's corner, so that the principal point moves by half a pixel.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 from da3_ros.export.atomic_folder import AtomicFolder
+from da3_ros.export.features import Array, Features, find_features, Shown
+from da3_ros.export.ply import write_start
+from da3_ros.export.tracks import find_tracks, Tracks
 from da3_ros.geometry import camera, rigid
 from da3_ros.mapping.keyframe import PosedKeyframe
+from da3_ros.mapping.picture import from_jpeg
 from da3_ros.mapping.session_record import CameraImage, RecordedKeyframe, Session
 import numpy as np
 from numpy.typing import NDArray
 
-# Points with one observation each, over all images: enough to start from, small as text.
-_NUM_POINTS = 100_000
+# Points to start from, over all images.
+_NUM_START = 100_000
+# Spots that are looked for, over all images and in each.
+_NUM_FEATURES = 200_000
+_MAX_FEATURES = 1500
 _DIGITS = 6
-
-
-@dataclass(frozen=True, eq=False)
-class _Samples:
-    """
-    Points that one image sees.
-
-    :param pixels: (M, 2) from the image's corner.
-    :param positions: (M, 3) in the frame of the model.
-    :param colours: (M, 3) uint8.
-    """
-
-    pixels: NDArray[np.float64]
-    positions: NDArray[np.float64]
-    colours: NDArray[np.uint8]
 
 
 def write_model(folder: AtomicFolder, session: Session, *, min_confidence: float) -> None:
@@ -46,28 +39,54 @@ def write_model(folder: AtomicFolder, session: Session, *, min_confidence: float
     :param session: with keyframes.
     :param min_confidence: pixels below it give no points.
     """
+    count = len(session.keyframes)
+    num_features = min(_MAX_FEATURES, max(1, _NUM_FEATURES // count))
+    features: list[Features] = []
+    start: list[tuple[Array, NDArray[np.uint8]]] = []
     cameras: dict[str, int] = {}
-    num_points = 0
-    per_image = max(1, _NUM_POINTS // len(session.keyframes))
-    with folder.open('colmap/sparse/0/images.txt') as images, (
-            folder.open('colmap/sparse/0/points3D.txt')) as points:
-        images.write(b'# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, then X Y POINT3D_ID ...\n')
-        points.write(b'# POINT3D_ID X Y Z R G B ERROR TRACK[] as (IMAGE_ID, POINT2D_IDX)\n')
-        for image_id, keyframe in enumerate(session.restored(), 1):
-            name = f'{image_id:06d}.jpg'
-            shown = _shown(session.keyframes[image_id - 1])
-            with folder.open(f'colmap/images/{name}') as file:
-                file.write(shown.jpeg)
-            camera_id = cameras.setdefault(_camera(shown), len(cameras) + 1)
-            samples = _sample(keyframe, shown, per_image, min_confidence)
-            ids = range(num_points + 1, num_points + 1 + len(samples.pixels))
-            num_points += len(ids)
-            images.write(_image(keyframe, image_id, camera_id, name).encode())
-            images.write(_observations(samples, ids).encode())
-            points.write(_points(samples, ids, image_id).encode())
+    headers = []
+    for image_id, keyframe in enumerate(session.restored(), 1):
+        folder.check()
+        name = f'{image_id:06d}.jpg'
+        shown = _shown(session.keyframes[image_id - 1])
+        with folder.open(f'colmap/images/{name}') as file:
+            file.write(shown.jpeg)
+        camera_id = cameras.setdefault(_camera(shown), len(cameras) + 1)
+        headers.append(_image(keyframe, image_id, camera_id, name))
+        features.append(find_features(
+            keyframe, Shown(from_jpeg(shown.jpeg), shown.intrinsics), num_features,
+            min_confidence=min_confidence))
+        start.append(_sample(keyframe, max(1, _NUM_START // count), min_confidence))
     with folder.open('colmap/sparse/0/cameras.txt') as file:
         file.write(b'# CAMERA_ID MODEL WIDTH HEIGHT FX FY CX CY\n')
         file.write(''.join(f'{id_} {text}\n' for text, id_ in cameras.items()).encode())
+    _write_tracks(folder, headers, find_tracks(features, check=folder.check))
+    with folder.open('colmap/sparse/0/points3D.ply') as file:
+        write_start(file, *(np.concatenate(parts) for parts in zip(*start, strict=True)))
+
+
+def _write_tracks(folder: AtomicFolder, headers: list[str], tracks: Tracks) -> None:
+    """Write images and points, who see and are seen."""
+    starts = np.searchsorted(tracks.images, np.arange(len(headers) + 1))
+    places = np.arange(len(tracks.images)) - starts[tracks.images]
+    with folder.open('colmap/sparse/0/images.txt') as file:
+        file.write(b'# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, then X Y POINT3D_ID ...\n')
+        for header, begin, end in zip(headers, starts[:-1], starts[1:], strict=True):
+            seen = zip((tracks.pixels[begin:end] + 0.5).tolist(),
+                       (tracks.points[begin:end] + 1).tolist(), strict=True)
+            line = ' '.join(f'{x:.3f} {y:.3f} {id_}' for (x, y), id_ in seen)
+            file.write(f'{header}{line}\n'.encode())
+    order = np.argsort(tracks.points, kind='stable')
+    ends = np.cumsum(np.bincount(tracks.points, minlength=len(tracks.positions)))
+    seers = np.stack([tracks.images[order] + 1, places[order]], axis=1)
+    with folder.open('colmap/sparse/0/points3D.txt') as file:
+        file.write(b'# POINT3D_ID X Y Z R G B ERROR TRACK[] as (IMAGE_ID, POINT2D_IDX)\n')
+        for index, track in enumerate(np.split(seers, ends[:-1]) if len(ends) else ()):
+            red, green, blue = tracks.colours[index]
+            seen_by = ' '.join(str(number) for number in track.ravel())
+            file.write((
+                f'{index + 1} {_numbers(tracks.positions[index])} {red} {green} {blue} '
+                f'{tracks.errors[index]:.3f} {seen_by}\n').encode())
 
 
 def _shown(keyframe: RecordedKeyframe) -> CameraImage:
@@ -92,35 +111,21 @@ def _image(keyframe: PosedKeyframe, image_id: int, camera_id: int, name: str) ->
 
 
 def _sample(
-    keyframe: PosedKeyframe, shown: CameraImage, count: int, min_confidence: float
-) -> _Samples:
-    """Take pixels of a regular grid, and say where they lie in the image that is shown."""
+    keyframe: PosedKeyframe, count: int, min_confidence: float
+) -> tuple[Array, NDArray[np.uint8]]:
+    """Return positions and colours of the pixels of a regular grid."""
     height, width = keyframe.depth.shape
     step = max(1, int(np.ceil(np.sqrt(height * width / count))))
     rows, columns = np.mgrid[step // 2:height:step, step // 2:width:step].reshape(2, -1)
-    depth = keyframe.depth[rows, columns]
-    valid = np.isfinite(depth)
+    valid = np.isfinite(keyframe.depth[rows, columns])
     if keyframe.confidence is not None:
         valid &= keyframe.confidence[rows, columns] >= min_confidence
-    rows, columns, depth = rows[valid], columns[valid], depth[valid].astype(np.float64)
-    pixels = np.stack([columns, rows], axis=1).astype(np.float64)
-    rays = camera.rays_of(pixels, keyframe.intrinsics)
+    rows, columns = rows[valid], columns[valid]
+    rays = camera.rays_of(
+        np.stack([columns, rows], axis=1).astype(np.float64), keyframe.intrinsics)
+    depth = keyframe.depth[rows, columns].astype(np.float64)
     positions = rigid.transform_points(keyframe.odom_T_camera, rays * depth[:, None])
-    shown_pixels = camera.project(rays, camera.to_network(shown.intrinsics))
-    return _Samples(shown_pixels, positions, keyframe.image[rows, columns])
-
-
-def _observations(samples: _Samples, ids: Sequence[int]) -> str:
-    return ' '.join(
-        f'{x:.3f} {y:.3f} {id_}'
-        for (x, y), id_ in zip(samples.pixels.tolist(), ids, strict=True)) + '\n'
-
-
-def _points(samples: _Samples, ids: Sequence[int], image_id: int) -> str:
-    lines = zip(ids, samples.positions.tolist(), samples.colours.tolist(), strict=True)
-    return ''.join(
-        f'{id_} {_numbers(position)} {red} {green} {blue} 0 {image_id} {index}\n'
-        for index, (id_, position, (red, green, blue)) in enumerate(lines))
+    return positions, keyframe.image[rows, columns]
 
 
 def _numbers(values: Iterable[float], *, digits: int = _DIGITS) -> str:

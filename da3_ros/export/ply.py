@@ -7,11 +7,11 @@ from typing import BinaryIO
 
 from da3_ros.mapping.points import WeightedPoints
 import numpy as np
+from numpy.typing import NDArray
 
-_VERTEX = np.dtype([
-    ('x', '<f4'), ('y', '<f4'), ('z', '<f4'), ('red', 'u1'), ('green', 'u1'), ('blue', 'u1'),
-    ('confidence', '<f4'),
-])
+_POSITION = [('x', '<f4'), ('y', '<f4'), ('z', '<f4')]
+_NORMAL = [('nx', '<f4'), ('ny', '<f4'), ('nz', '<f4')]
+_COLOUR = [('red', 'u1'), ('green', 'u1'), ('blue', 'u1')]
 _TYPES = {'<f4': 'float', '|u1': 'uchar'}
 
 
@@ -23,14 +23,37 @@ def write_ply(file: BinaryIO, points: WeightedPoints, *, comment: str) -> None:
     :param points: with colours and confidence.
     :param comment: one line for the header.
     """
-    properties = [f'property {_TYPES[_VERTEX[name].str]} {name}' for name in _VERTEX.names or ()]
-    header = ['ply', 'format binary_little_endian 1.0', f'comment {comment}',
-              f'element vertex {len(points)}', *properties, 'end_header']
-    file.write(('\n'.join(header) + '\n').encode('ascii', 'replace'))
-    vertices = np.empty(len(points), _VERTEX)
-    for axis, name in enumerate('xyz'):
-        vertices[name] = points.positions[:, axis]
-    for channel, name in enumerate(('red', 'green', 'blue')):
-        vertices[name] = np.rint(points.colours[:, channel])
+    vertices = np.zeros(
+        len(points), np.dtype([*_POSITION, *_COLOUR, ('confidence', '<f4')]))
     vertices['confidence'] = points.confidence
+    _write(file, vertices, points.positions, np.rint(points.colours), comment)
+
+
+def write_start(
+    file: BinaryIO, positions: NDArray[np.float64], colours: NDArray[np.uint8]
+) -> None:
+    """
+    Write a binary cloud as programs for Gaussian splatting keep it, with normals that are zero.
+
+    :param file: to write to.
+    :param positions: (N, 3).
+    :param colours: (N, 3) uint8.
+    """
+    vertices = np.zeros(len(positions), np.dtype([*_POSITION, *_NORMAL, *_COLOUR]))
+    _write(file, vertices, positions, colours, 'to start from')
+
+
+def _write(
+    file: BinaryIO, vertices: NDArray[np.void], positions: NDArray[np.floating],
+    colours: NDArray[np.generic], comment: str,
+) -> None:
+    for axis, name in enumerate('xyz'):
+        vertices[name] = positions[:, axis]
+    for channel, name in enumerate(('red', 'green', 'blue')):
+        vertices[name] = colours[:, channel]
+    properties = [f'property {_TYPES[vertices.dtype[name].str]} {name}'
+                  for name in vertices.dtype.names or ()]
+    header = ['ply', 'format binary_little_endian 1.0', f'comment {comment}',
+              f'element vertex {len(vertices)}', *properties, 'end_header']
+    file.write(('\n'.join(header) + '\n').encode('ascii', 'replace'))
     file.write(vertices.tobytes())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import math
 
 KEYFRAME_MODES = ('motion', 'time')
+FRAME_MODES = ('keyframes', 'all')
 SCALE_SOURCES = ('none', 'fixed', 'model', 'tf', 'pose', 'rig')
 
 
@@ -94,6 +95,49 @@ class KeyframeConfig:
         _require_share('keyframe.min_overlap', self.min_overlap)
         _require(0.0 <= self.min_sharpness < 1.0, 'keyframe.min_sharpness', self.min_sharpness,
                  'in [0, 1)')
+
+
+@dataclass(frozen=True)
+class FramesConfig:
+    """
+    Which frames get depth.
+
+    :param mode: ``keyframes``, or ``all``: those that are no keyframes too, live.
+    :param max_rate_hz: live frames in a second; 0 = as many as come.
+    :param context: keyframes that a live frame is inferred with; 0 = as many as the time between
+        two frames allows.
+    """
+
+    mode: str = 'keyframes'
+    max_rate_hz: float = 0.0
+    context: int = 0
+
+    def __post_init__(self) -> None:
+        """
+        Check the values.
+
+        :raises ValueError: if one is out of its range.
+        """
+        _require(self.mode in FRAME_MODES, 'frames.mode', self.mode, f'one of {FRAME_MODES}')
+        _require(0.0 <= self.max_rate_hz < math.inf, 'frames.max_rate_hz', self.max_rate_hz,
+                 'at least 0')
+        _require(self.context >= 0, 'frames.context', self.context, 'at least 0')
+
+    @property
+    def is_live(self) -> bool:
+        """Tell whether frames that are no keyframes get depth."""
+        return self.mode == 'all'
+
+    def check_cameras(self, names: tuple[str, ...]) -> None:
+        """
+        Refuse what needs a single camera.
+
+        :param names: of the cameras.
+        :raises ValueError: if there are several.
+        """
+        _require(not self.is_live or len(names) == 1, 'frames.mode', self.mode,
+                 f'keyframes with camera.names {[*names]}: of several cameras, which frames are '
+                 'keyframes is known too late')
 
 
 @dataclass(frozen=True)
@@ -332,6 +376,7 @@ class PipelineConfig:
     :param scale: where metres come from.
     :param loop: when a place counts as seen before.
     :param rig: which cameras there are.
+    :param frames: which frames get depth.
     """
 
     keyframe: KeyframeConfig = field(default_factory=KeyframeConfig)
@@ -340,3 +385,12 @@ class PipelineConfig:
     scale: ScaleConfig = field(default_factory=ScaleConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     rig: RigConfig = field(default_factory=RigConfig)
+    frames: FramesConfig = field(default_factory=FramesConfig)
+
+    def __post_init__(self) -> None:
+        """
+        Check what no single group can see.
+
+        :raises ValueError: if two settings contradict each other.
+        """
+        self.frames.check_cameras(self.rig.cameras)

@@ -13,7 +13,9 @@ import time
 from typing import Protocol, runtime_checkable
 
 from da3_ros.inference.prediction import WindowPrediction
-from da3_ros.mapping.keyframe import WindowEngine
+from da3_ros.mapping.config import ScaleConfig
+from da3_ros.mapping.keyframe import Keyframe, WindowEngine
+from da3_ros.mapping.metres import has_motion
 from da3_ros.mapping.view import known_intrinsics
 from da3_ros.mapping.window import Window
 import numpy as np
@@ -184,13 +186,15 @@ class DeviceStage:
     that is done in between.
     """
 
-    def __init__(self, engine: WindowEngine) -> None:
+    def __init__(self, engine: WindowEngine, scale: ScaleConfig) -> None:
         """
         Start with nothing under way.
 
         :param engine: infers windows; one that is a ``StagedEngine`` does so in two stages.
+        :param scale: says whether the robot's poses are given.
         """
         self._engine = staged(engine)
+        self._scale = scale
         self._begun: _Begun | None = None
 
     @property
@@ -206,18 +210,19 @@ class DeviceStage:
         """
         self._engine.prepare(image)
 
-    def begin(self, window: Window, poses: NDArray[np.float64] | None) -> None:
+    def begin(self, window: Window) -> None:
         """
         Begin a window.
 
         :param window: to be finished before another one begins.
-        :param poses: (N, 4, 4) world_T_camera to condition on, or None.
         :raises Da3Error: as the engine does; nothing is under way then.
         """
         assert self._begun is None, 'one window at a time'
         engine, wanted, started_s = self._engine, window.wanted, time.monotonic()
         images = [keyframe.frame.image for keyframe in window.keyframes]
         intrinsics = known_intrinsics(window.keyframes)
+        is_calibrated = intrinsics is not None and bool(np.isfinite(intrinsics).all())
+        poses = self._given_poses(window.keyframes) if is_calibrated else None
         pending: Pending
         if engine.works_apart:
             pending = engine.submit(images, poses=poses, intrinsics=intrinsics, wanted=wanted)
@@ -249,3 +254,16 @@ class DeviceStage:
         if begun is not None and begun.started_s is not None:
             # The device must be free for the next one.
             begun.collect()
+
+    def _given_poses(self, keyframes: Sequence[Keyframe]) -> NDArray[np.float64] | None:
+        """
+        Return the robot's poses for ``scale.source`` pose, if all are known.
+
+        Poses that hold no motion say nothing about lengths: given to the network, they would leave
+        a window in any unit, and its cameras in another.
+        """
+        known = [k.frame.robot_T_camera for k in keyframes if k.frame.robot_T_camera is not None]
+        if self._scale.source != 'pose' or len(known) < len(keyframes):
+            return None
+        poses = np.stack(known)
+        return poses if has_motion(poses[:, :3, 3], self._scale) else None

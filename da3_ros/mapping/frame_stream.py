@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import time
 
 from da3_ros.mapping.config import PipelineConfig
-from da3_ros.mapping.keyframe import Frame, Instant
+from da3_ros.mapping.keyframe import Frame, Instant, Keyframe
+from da3_ros.mapping.live import LiveSelector
 from da3_ros.mapping.rig import RigSelector
 from da3_ros.mapping.session_watch import Admitted, Refused, SessionWatch
 
@@ -21,11 +22,14 @@ class Taken:
     :param instants: for ``DepthPipeline.add``, oldest first; they need not hold the frame.
     :param admitted: frames that go on, in a session as it was or in a new one.
     :param refused: frames that are dropped.
+    :param live: frames for ``DepthPipeline.live``, after the instants; none unless all frames are
+        wanted.
     """
 
     instants: tuple[Instant, ...] = ()
     admitted: tuple[Admitted, ...] = ()
     refused: tuple[Refused, ...] = ()
+    live: tuple[Keyframe, ...] = ()
 
 
 class FrameStream:
@@ -49,6 +53,7 @@ class FrameStream:
         """
         self._watch = SessionWatch(max_gap_s, now_s=now_s)
         self._selector = RigSelector(config.rig, config.keyframe)
+        self._live = LiveSelector(config.frames)
         self._new_session: str | None = None
 
     def take(self, frame: Frame) -> Taken:
@@ -67,7 +72,10 @@ class FrameStream:
                 self._selector.restart()
                 self._new_session = each.new_session
             instants += self._announced(self._selector.select(each.frame))
-        return Taken(tuple(instants), admitted, refused)
+        live = self._live.select(
+            [each.frame for each in admitted],
+            [keyframe for instant in instants for keyframe in instant.keyframes])
+        return Taken(tuple(instants), admitted, refused, live)
 
     def release(self) -> tuple[Instant, ...]:
         """

@@ -50,9 +50,10 @@ class Frame:
 @dataclass(frozen=True, eq=False)
 class Keyframe:
     """
-    A frame that was kept.
+    A frame that was kept, or a live one: that is inferred once and then forgotten.
 
-    :param id: unique and increasing within a process; overlaps are matched by it.
+    :param id: unique and increasing within a process; overlaps are matched by it. Those of live
+        frames are negative, and decrease.
     :param frame: the frame itself.
     :param instant: number that the keyframes of one instant share, or None if it stands alone.
     :param selected_s: when it was kept, by the steady clock.
@@ -62,6 +63,11 @@ class Keyframe:
     frame: Frame
     instant: int | None = None
     selected_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_live(self) -> bool:
+        """Tell whether the frame is no keyframe."""
+        return self.id < 0
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ class Instant:
 @dataclass(frozen=True, eq=False)
 class PosedKeyframe:
     """
-    A keyframe with its geometry in the world: what is published, once per keyframe.
+    A keyframe, or a live frame, with its geometry in the world: what is published, once.
 
     Depth, pose and points share one scale. ``odom`` is continuous; its axes follow REP-103
     (x forward as the first camera looks, z up).
@@ -145,6 +151,11 @@ class PosedKeyframe:
     picture: Picture | None = None
     source: NDArray[np.uint8] | None = None
     covariance: NDArray[np.float64] | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Tell whether it is of no keyframe: it is published, and not remembered."""
+        return self.id < 0
 
     @property
     def jpeg(self) -> bytes:

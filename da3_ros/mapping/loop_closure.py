@@ -17,9 +17,9 @@ from da3_ros.mapping.covisibility import shared_share
 from da3_ros.mapping.keyframe import Frame, Keyframe, WindowEngine
 from da3_ros.mapping.place import NUM_SAMPLES, Place, PlaceView, remember, similarity
 from da3_ros.mapping.place_graph import PlaceGraph
+from da3_ros.mapping.placement import Placement
 from da3_ros.mapping.samples import sample_view, ViewSamples
 from da3_ros.mapping.view import read_views, View
-from da3_ros.mapping.world import Placement
 import numpy as np
 from numpy.typing import NDArray
 

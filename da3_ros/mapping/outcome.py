@@ -44,6 +44,7 @@ class Outcome:
         self, *, keyframes: Sequence[PosedKeyframe] = (),
         dropped: Sequence[DroppedKeyframe] = (), correction: MapCorrection | None = None,
         report: WindowReport | None = None, loop: LoopReport | None = None,
+        live: Sequence[PosedKeyframe] = (),
     ) -> None:
         """
         Note what a window changed; see ``WindowUpdate``.
@@ -53,14 +54,15 @@ class Outcome:
         :param correction: how earlier keyframes moved.
         :param report: how the window went.
         :param loop: that it closed.
+        :param live: frames that are no keyframes.
         """
         self._untold.append(WindowUpdate(
             self.session, self._map_T_odom(), tuple(keyframes), tuple(dropped), correction,
-            report, loop))
+            report, loop, tuple(live)))
 
     def drop(self, keyframes: Sequence[Keyframe], reason: DropReason, detail: str) -> None:
         """
-        Note that keyframes will never come out.
+        Note that keyframes, or live frames, will never come out.
 
         :param keyframes: which.
         :param reason: why.

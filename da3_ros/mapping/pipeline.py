@@ -9,22 +9,20 @@ import logging
 import time
 from typing import TypeVar
 
-from da3_ros.errors import Da3Error, IntrinsicsError, MemoryBudgetError
+from da3_ros.errors import AlignmentError, Da3Error, IntrinsicsError, MemoryBudgetError
 from da3_ros.mapping.config import PipelineConfig
 from da3_ros.mapping.device_stage import DeviceStage, Inferred
-from da3_ros.mapping.keyframe import Instant, Keyframe, WindowEngine
+from da3_ros.mapping.keyframe import Instant, Keyframe, PosedKeyframe, WindowEngine
+from da3_ros.mapping.live import live_window, LivePace
 from da3_ros.mapping.loop_closure import LoopCloser
-from da3_ros.mapping.metres import has_motion
 from da3_ros.mapping.outcome import Outcome
 from da3_ros.mapping.posing import pose_view
 from da3_ros.mapping.stream_pace import StreamPace
 from da3_ros.mapping.update import DropReason, PipelineUpdate, WindowReport
-from da3_ros.mapping.view import known_intrinsics, read_views, View
+from da3_ros.mapping.view import read_views, View
 from da3_ros.mapping.view_budget import ViewBudget
 from da3_ros.mapping.window import SlidingWindow, Window
 from da3_ros.mapping.world import World
-import numpy as np
-from numpy.typing import NDArray
 
 _logger = logging.getLogger(__name__)
 
@@ -72,8 +70,8 @@ class DepthPipeline:
         :param config: settings; the defaults if None.
         """
         self._engine = engine
-        self._stage = DeviceStage(engine)
         self._config = PipelineConfig() if config is None else config
+        self._stage = DeviceStage(engine, self._config.scale)
         self._window = SlidingWindow(self._config.window)
         self._budget = ViewBudget(self._config.window.size)
         self._pace = StreamPace(self._config.window)
@@ -82,6 +80,7 @@ class DepthPipeline:
         self._outcome = Outcome(lambda: self._world.map_T_odom)
         self._is_fresh = True
         self._loops = self._new_loops()
+        self._live_pace = LivePace(self._config.frames, self._config.window)
 
     @property
     def config(self) -> PipelineConfig:
@@ -130,6 +129,33 @@ class DepthPipeline:
     def finish(self) -> PipelineUpdate:
         """Wait for the window under way."""
         self._run_due()
+        return self.take_update()
+
+    def live(self, frame: Keyframe) -> PipelineUpdate:
+        """
+        Infer a frame that is no keyframe, with the newest keyframes around it.
+
+        Windows that are due go first. The world, and what is remembered of it, stay as they are.
+
+        :param frame: from ``FrameStream``.
+        """
+        self._run_due()
+        num_context = min(self._live_pace.num_context, self._budget.limit - 1)
+        window = live_window(self._window.newest(num_context), frame)
+        try:
+            self._outcome.tell(live=[self._see_live(window)])
+        except MemoryBudgetError as error:
+            self._live_pace.note_shortage()
+            self._outcome.drop([frame], DropReason.OUT_OF_MEMORY, str(error))
+        except AlignmentError as error:
+            self._outcome.drop([frame], DropReason.NOT_PLACED, str(error))
+        except IntrinsicsError as error:
+            self._outcome.drop_uncalibrated([frame], str(error))
+        except Exception as error:
+            self._outcome.drop([frame], DropReason.INFERENCE_FAILED, str(error))
+            if not isinstance(error, Da3Error):
+                raise
+            _logger.warning('live frame dropped: %s', str(error))
         return self.take_update()
 
     def flush(self) -> PipelineUpdate:
@@ -238,7 +264,7 @@ class DepthPipeline:
     def _begin_window(self) -> None:
         window = self._window.propose(min(self._budget.limit, self._pace.num_views))
         self._window.begin(window)
-        self._attempt(window, lambda: self._stage.begin(window, self._given_poses(window)))
+        self._attempt(window, lambda: self._stage.begin(window))
 
     def _collect(self) -> _Seen | None:
         """Wait for the window under way, if there is one, and read what it saw."""
@@ -294,22 +320,21 @@ class DepthPipeline:
         if self._loops is not None:
             self._loops.note(placement, new_views)
 
-    def _given_poses(self, window: Window) -> NDArray[np.float64] | None:
-        """
-        Return the robot's poses for ``scale.source`` pose, if all are known, and all cameras.
-
-        Poses that hold no motion say nothing about lengths: given to the network, they would leave
-        a window in any unit, and its cameras in another.
-        """
-        scale, keyframes = self._config.scale, window.keyframes
-        intrinsics = known_intrinsics(keyframes)
-        known = [k.frame.robot_T_camera for k in keyframes if k.frame.robot_T_camera is not None]
-        if scale.source != 'pose' or len(known) < len(keyframes):
-            return None
-        if intrinsics is None or not np.isfinite(intrinsics).all():
-            return None
-        poses = np.stack(known)
-        return poses if has_motion(poses[:, :3, 3], scale) else None
+    def _see_live(self, window: Window) -> PosedKeyframe:
+        """Run the window of a live frame, and say where it lies."""
+        is_alone = len(window.keyframes) == 1
+        if is_alone and self._config.window.is_chained:
+            raise AlignmentError('there is no window to place it by')
+        self._stage.begin(window)
+        inferred = self._stage.finish()
+        began_s = time.monotonic()
+        views = read_views(inferred.prediction, window.seen)
+        placement = self._world.locate(views, is_metric=inferred.prediction.is_metric)
+        posed = pose_view(views[-1], placement, inferred)
+        self._live_pace.note(
+            window.keyframes[-1], len(window.keyframes) - 1,
+            inferred.occupied_s + time.monotonic() - began_s)
+        return posed
 
     def _shrink(self, window: Window, error: MemoryBudgetError) -> None:
         num_views = len(window.keyframes)

@@ -5,8 +5,9 @@
 
 from da3_ros.mapping.device_stage import Inferred
 from da3_ros.mapping.keyframe import PosedKeyframe, StageTimes
+from da3_ros.mapping.placement import Placement
 from da3_ros.mapping.view import View
-from da3_ros.mapping.world import FIRST_CAMERA, Placement
+from da3_ros.mapping.world import FIRST_CAMERA
 import numpy as np
 
 

@@ -3,6 +3,7 @@
 
 """Views thinned out to the pixels that windows are compared by."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from da3_ros.geometry import camera, rigid
@@ -85,6 +86,22 @@ def sample_view(view: View, num_samples: int) -> ViewSamples:
         trust = _trust(view.confidence[rows, columns].astype(np.float64))
     rays = camera.rays_of(np.stack([columns, rows], axis=1), view.intrinsics)
     return ViewSamples(view.keyframe.id, depth, trust, rays, view.window_T_camera)
+
+
+def newest_shared(
+    last: Sequence[ViewSamples], views: Sequence[ViewSamples]
+) -> tuple[ViewSamples, ViewSamples]:
+    """
+    Return the newest keyframe that two windows share, as each saw it.
+
+    :param last: views of the earlier one.
+    :param views: of the later one; where they share none, its first one is returned.
+    """
+    known = {view.id: view for view in last}
+    for view in reversed(views):
+        if view.id in known:
+            return known[view.id], view
+    return last[-1], views[0]
 
 
 def _trust(confidence: Array) -> Array:

@@ -10,7 +10,7 @@ from da3_ros.mapping.alignment import Alignment
 from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.loop_closure import LoopReport
-from da3_ros.mapping.world import Placement
+from da3_ros.mapping.placement import Placement
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,14 +22,15 @@ class DropReason(Enum):
     INFERENCE_FAILED = 'its window could not be inferred'
     NO_INTRINSICS = 'its camera has no CameraInfo, and the network estimates none'
     RESET = 'it still waited when the pipeline was reset'
+    NOT_PLACED = 'nothing tells where this live frame lies'
 
 
 @dataclass(frozen=True)
 class DroppedKeyframe:
     """
-    A keyframe that will never be published.
+    A keyframe, or a live frame, that will never be published.
 
-    :param id: the keyframe's.
+    :param id: the keyframe's; negative for a live frame.
     :param stamp_ns: the frame's.
     :param reason: why.
     :param detail: the error's message, or empty.
@@ -92,6 +93,7 @@ class WindowUpdate:
     :param correction: how earlier keyframes moved in ``map``, or None.
     :param report: how the window went, or None where it failed or closed a loop.
     :param loop: the loop that it closed, or None.
+    :param live: frames that are no keyframes; nothing remembers them.
     """
 
     session: int
@@ -101,6 +103,7 @@ class WindowUpdate:
     correction: MapCorrection | None = None
     report: WindowReport | None = None
     loop: LoopReport | None = None
+    live: tuple[PosedKeyframe, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +124,11 @@ class PipelineUpdate:
         return tuple(keyframe for window in self.windows for keyframe in window.keyframes)
 
     @property
+    def live(self) -> tuple[PosedKeyframe, ...]:
+        """Return the live frames."""
+        return tuple(keyframe for window in self.windows for keyframe in window.live)
+
+    @property
     def dropped(self) -> tuple[DroppedKeyframe, ...]:
-        """Return the keyframes that will never come out."""
+        """Return the keyframes, and live frames, that will never come out."""
         return tuple(keyframe for window in self.windows for keyframe in window.dropped)

@@ -67,6 +67,14 @@ class SlidingWindow:
         """Return the keyframes that are in no window yet, oldest first."""
         return tuple(self._waiting[self._num_begun:])
 
+    def newest(self, count: int) -> tuple[Keyframe, ...]:
+        """
+        Return the newest keyframes that a window has covered, oldest first.
+
+        :param count: how many at most.
+        """
+        return tuple(self._covered)[max(len(self._covered) - count, 0):]
+
     def add(self, keyframe: Keyframe) -> None:
         """
         Append a keyframe.

@@ -11,7 +11,7 @@ but for a rigid motion that takes up all corrections of the past, so that it nev
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 import logging
 import math
 
@@ -22,8 +22,9 @@ from da3_ros.mapping.alignment import align, Alignment, Constraint, rejection
 from da3_ros.mapping.config import AlignmentConfig, ScaleConfig
 from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.drift import Drift
-from da3_ros.mapping.metres import measure_scale, ScaleEstimate, ScaleMeasurement, Unit
-from da3_ros.mapping.samples import sample_view, ViewSamples
+from da3_ros.mapping.metres import measure_scale, ScaleMeasurement, Unit
+from da3_ros.mapping.placement import Placement
+from da3_ros.mapping.samples import newest_shared, sample_view, ViewSamples
 from da3_ros.mapping.view import View
 import numpy as np
 from numpy.typing import NDArray
@@ -39,40 +40,6 @@ FIRST_CAMERA.setflags(write=False)
 # where nothing tells how two windows lie to each other.
 _WITHIN_WINDOW = 0.01
 _UNRELATED = 1.0
-
-
-@dataclass(frozen=True, eq=False)
-class Placement:
-    """
-    Where a window lies.
-
-    :param odom_S_window: the similarity from the window's frame and unit.
-    :param map_S_window: the same into ``map``, as it is now.
-    :param segment: number of the continuous piece of world.
-    :param scale: what is known about the unit of ``odom``.
-    :param alignment: the fit to the previous window, or None where there was none.
-    :param rejection: why the window could not be joined to the previous one, or None.
-    :param tied_segment: the earlier segment that this window tied its own to in ``map``, or None.
-    :param window: number of the window in this session, or None where it has no pose.
-    :param constraints: how it lies to earlier windows.
-    :param measurement: what it says about metres, or None where it said nothing or was not
-        believed.
-    :param correction: how earlier keyframes moved in ``map`` by it, or None.
-    :param drift: how far its poses may be off in ``odom``.
-    """
-
-    odom_S_window: Sim3
-    map_S_window: Sim3
-    segment: int
-    scale: ScaleEstimate
-    alignment: Alignment | None = None
-    rejection: str | None = None
-    tied_segment: int | None = None
-    window: int | None = None
-    constraints: tuple[Constraint, ...] = ()
-    measurement: ScaleMeasurement | None = None
-    correction: MapCorrection | None = None
-    drift: Drift = field(default_factory=Drift)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,17 +145,45 @@ class World:
         if not self._is_chained or any(view.window_T_camera is None for view in views):
             return self._place_unposed(measurement, None)
         if self._last is not None and not shared:
-            self._newest_id = max(ids)
             return self._place_unposed(measurement, 'no keyframe shared with the window before')
         if measurement is not None and shared:
             # Windows that overlap say the same thing several times.
             share_new = max(len(ids - shared), 1) / len(ids)
             measurement = replace(measurement, sigma=measurement.sigma / math.sqrt(share_new))
-        samples = tuple(
-            sample_view(view, self._alignment_config.samples_per_view) for view in views)
+        samples = self._samples(views)
         if self._last is None:
             return self._begin(samples, measurement, is_metric=is_metric)
         return self._continue(self._last, samples, measurement, is_metric=is_metric)
+
+    def locate(self, views: Sequence[View], *, is_metric: bool) -> Placement:
+        """
+        Say where a window lies by the keyframes that it shares with the last one.
+
+        It is placed like any other, but nothing changes by it.
+
+        :param views: of one window, in its own frame and unit.
+        :param is_metric: as for ``place``.
+        :raises AlignmentError: if nothing tells.
+        """
+        if not self._is_chained or any(view.window_T_camera is None for view in views):
+            return self._place_unposed(
+                measure_scale(views, is_metric=is_metric, config=self._scale_config), None)
+        last = self._last
+        known = () if last is None else {view.id for view in last.views}
+        shared = self._samples([view for view in views if view.keyframe.id in known])
+        if last is None or not shared:
+            raise AlignmentError('no keyframe shared with the last window')
+        join = self._join(last, replace(last, views=shared, is_metric=is_metric))
+        fit = join.alignment
+        if fit is None or join.rejection is not None:
+            raise AlignmentError(str(join.rejection))
+        drift = self._drift_after(
+            join.placed, shared[-1], sigma=fit.residual, scale_sigma=fit.scale_sigma)
+        return replace(self._placement(join.placed), alignment=fit, drift=drift)
+
+    def _samples(self, views: Sequence[View]) -> tuple[ViewSamples, ...]:
+        return tuple(
+            sample_view(view, self._alignment_config.samples_per_view) for view in views)
 
     def correct(self, correction: MapCorrection) -> None:
         """
@@ -225,7 +220,7 @@ class World:
         window = replace(
             last, window=last.window + 1, views=samples, is_metric=is_metric)
         join = self._join(last, window)
-        _, anchor = _newest_shared(last.views, samples)
+        _, anchor = newest_shared(last.views, samples)
         if join.rejection is not None:
             self._open_segment(last, join.rejection)
         tie = self._tie(join.placed)
@@ -333,11 +328,13 @@ class World:
     def _finish(self, placed: _Placed, measurement: ScaleMeasurement | None) -> Placement:
         self._last = placed
         self._newest_id = placed.views[-1].id
+        return replace(self._placement(placed), measurement=measurement)
+
+    def _placement(self, placed: _Placed) -> Placement:
         map_S_window = placed.map_S_window
         return Placement(
             Sim3.from_rigid(rigid.inverse(self._map_T_odom)) @ map_S_window, map_S_window,
-            placed.segment, placed.unit.estimate, window=placed.window, measurement=measurement,
-            drift=self._drift)
+            placed.segment, placed.unit.estimate, window=placed.window, drift=self._drift)
 
     def _place_unposed(
         self, measurement: ScaleMeasurement | None, problem: str | None
@@ -363,7 +360,7 @@ def _hung(reference: _Placed, window: _Placed, alignment: Alignment) -> _Join:
 
 def _continued(last: _Placed, views: Sequence[ViewSamples], ratio: float) -> Sim3:
     """Guess where a window lies: its newest shared camera where the last one saw it."""
-    theirs, ours = _newest_shared(last.views, views)
+    theirs, ours = newest_shared(last.views, views)
     map_S_camera = Sim3.from_rigid(last.map_T(theirs), scale=ratio * last.map_S_window.scale)
     return map_S_camera @ Sim3.from_rigid(ours.world_T_camera).inverse()
 
@@ -383,14 +380,3 @@ def _measured(
     resized = Sim3.about(placed.map_T(anchor)[:3, 3], math.exp(unit.log_metres - old.log_metres))
     placed = replace(placed, map_S_window=resized @ map_S_window, unit=unit)
     return placed, None if unit.refused else measurement
-
-
-def _newest_shared(
-    last: Sequence[ViewSamples], views: Sequence[ViewSamples]
-) -> tuple[ViewSamples, ViewSamples]:
-    """Return the newest keyframe that two windows share, as each saw it."""
-    known = {view.id: view for view in last}
-    for view in reversed(views):
-        if view.id in known:
-            return known[view.id], view
-    return last[-1], views[0]

@@ -6,7 +6,6 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,18 +17,15 @@ from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.session_record import Session, SessionRecord
 from da3_ros.offline.bag_writer import BagWriter, Topic
 from da3_ros.ros import conversions
-from da3_ros.ros.insight.counters import Counters
 from da3_ros.ros.message_types import TFMessage
 from da3_ros.ros.output.depth_preview import DepthPreview
 from da3_ros.ros.output.grid_message import to_occupancy_grid
 from da3_ros.ros.output.keyframe_messages import messages_of
 from da3_ros.ros.output.path_history import PathHistory
-from da3_ros.ros.output.placement import KeyframePlacer, PlacedKeyframe
+from da3_ros.ros.output.placement import PlacedKeyframe
 from da3_ros.ros.output.point_cloud import to_fused_cloud
 from da3_ros.ros.parameters.settings import NodeSettings
 from da3_ros.ros.topic_names import camera_topic, OF_CAMERAS
-import numpy as np
-from numpy.typing import NDArray
 
 _NODE = '/da3'
 _TF = Topic('/tf', 'tf2_msgs/msg/TFMessage')
@@ -48,15 +44,6 @@ _IMAGE = 'sensor_msgs/msg/Image'
 _MAX_PATH = 100_000
 # It loses some of what the raw one has, and neither RViz nor Foxglove shows it by itself.
 _LEFT_OUT = ('compressed_depth',)
-
-
-class _NobodyElse:
-    """The transforms of a recording are not those of its bag."""
-
-    def parents(self, child: str) -> frozenset[str]:
-        """Return no parents."""
-        del child
-        return frozenset()
 
 
 class SessionBag:
@@ -79,13 +66,8 @@ class SessionBag:
         self.path = path
         self._settings = settings
         self._record = record
-        # A recording has no robot that could say where its camera is.
-        tf = settings.tf if settings.tf.mode == 'none' else replace(settings.tf, mode='camera')
-        self._placer = KeyframePlacer(
-            tf, None if tf.mode == 'none' else _NobodyElse(), Counters())
         self._previews: dict[str, DepthPreview] = defaultdict(DepthPreview)
         self._history = PathHistory(record)
-        self._newest: PlacedKeyframe | None = None
         self._stamp_ns = 0
         with self._refused():
             self._writer = BagWriter(path, is_compressed=True)
@@ -107,38 +89,35 @@ class SessionBag:
             self._writer.__exit__(kind, error, trace)
 
     def add(
-        self, keyframe: PosedKeyframe, published: PosedKeyframe, map_T_odom: NDArray[np.float64]
+        self, keyframe: PosedKeyframe, published: PosedKeyframe, placed: PlacedKeyframe
     ) -> None:
         """
         Write the messages of a keyframe, its transform first.
 
         :param keyframe: as it came out.
         :param published: the same with its depth as published; it is recorded.
-        :param map_T_odom: (4, 4) the pipeline's correction.
+        :param placed: where it lies.
         :raises SaveError: if the disk does not take it.
         """
-        placed = self._placer.place(keyframe, map_T_odom)
         self._stamp_ns = max(self._stamp_ns, keyframe.stamp_ns)
-        if placed is not None and placed.transforms:
+        if placed.transforms:
             self._write(_TF, keyframe.stamp_ns, TFMessage(transforms=list(placed.transforms)))
         made = messages_of(
             keyframe, published, placed, self._settings, self._previews[keyframe.camera])
         for output, make in made.items():
             if output not in _LEFT_OUT:
                 self._write(_topic(keyframe.camera, output), keyframe.stamp_ns, make())
-        if placed is not None and placed.leads:
-            self._newest = placed
+        if placed.leads:
             self._history.extend(keyframe, placed, max_size=_MAX_PATH)
 
-    def end(self) -> None:
+    def end(self, newest: PlacedKeyframe) -> None:
         """
         Write path, map and grid of the whole session.
 
+        :param newest: where its newest keyframe lies, as it is known now.
         :raises SaveError: if the disk does not take it.
         """
-        if self._newest is None:
-            return
-        self._record.show(self._newest.path_frame, self._newest.path_T_map)
+        self._record.show(newest.path_frame, newest.path_T_map)
         path = self._history.message()
         if path is not None:
             self._write(_PATH, self._stamp_ns, path)

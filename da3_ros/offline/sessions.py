@@ -15,10 +15,10 @@ from da3_ros.mapping.session_record import Session, SessionRecord
 from da3_ros.mapping.update import PipelineUpdate, WindowUpdate
 from da3_ros.offline.counts import Counts
 from da3_ros.offline.session_bag import SessionBag
+from da3_ros.offline.world_frame import WorldFrame
 from da3_ros.ros.output.image_size import camera_image
 from da3_ros.ros.output.keyframe_messages import as_published
 from da3_ros.ros.parameters.settings import NodeSettings
-import numpy as np
 
 BAG = 'bag'
 OUTPUTS = (*FORMATS, BAG)
@@ -26,6 +26,7 @@ OUTPUTS = (*FORMATS, BAG)
 # Keyframes that are kept for the outputs; beyond, they are thinned out evenly, as in the node.
 MAX_KEYFRAMES = 2000
 _MAX_POSES = 10**6
+_UNPLACED = 'tf.mode needs transforms that the recording does not have'
 
 
 @dataclass(frozen=True)
@@ -46,18 +47,22 @@ class Output:
 class Sessions:
     """Collect one session after the other, and write each when it ends."""
 
-    def __init__(self, settings: NodeSettings, output: Output, counts: Counts) -> None:
+    def __init__(
+        self, settings: NodeSettings, output: Output, counts: Counts, *, is_given: bool = False
+    ) -> None:
         """
         Begin with none.
 
         :param settings: of the node.
         :param output: where and what is written.
         :param counts: of the run.
+        :param is_given: somebody gave poses of the cameras, whose world is that of the outputs.
         """
         self._settings = settings
         self._output = output
         self._counts = counts
         self._record = SessionRecord()
+        self._world = WorldFrame(settings, self._record, is_given=is_given)
         self._number = 0
         self._segments: set[int] = set()
         self._bag: SessionBag | None = None
@@ -91,6 +96,8 @@ class Sessions:
             for keyframe in window.keyframes:
                 if keyframe.has_pose:
                     self._add(keyframe, window)
+            if window.loop is not None:
+                self._world.correct(window.map_T_odom)
 
     def end(self) -> None:
         """
@@ -98,10 +105,10 @@ class Sessions:
 
         :raises SaveError: if the disk does not take it.
         """
-        if self._bag is not None:
-            self._bag.end()
+        if self._bag is not None and self._world.newest is not None:
+            self._bag.end(self._world.newest)
         self._opened.close()
-        self._record.show(self._settings.tf.map_frame, np.eye(4))
+        self._world.show()
         session = self._record.session()
         if session.keyframes:
             saved = save_session(
@@ -111,9 +118,14 @@ class Sessions:
         self._bag = None
         self._counts.num_segments += len(self._segments)
         self._segments.clear()
+        self._world.begin_session()
         self._record.begin_session()
 
     def _add(self, keyframe: PosedKeyframe, window: WindowUpdate) -> None:
+        placed = self._world.place(keyframe, window.map_T_odom)
+        if placed is None:
+            self._counts.dropped[_UNPLACED] += 1
+            return
         self._segments.add(keyframe.segment)
         published = as_published(keyframe, self._settings)
         is_large = self._settings.depth.size == 'image' and 'colmap' in self._output.formats
@@ -124,4 +136,4 @@ class Sessions:
             if self._bag is None:
                 self._bag = self._opened.enter_context(SessionBag(
                     self._output.folder / BAG, self._settings, self._record))
-            self._bag.add(keyframe, published, window.map_T_odom)
+            self._bag.add(keyframe, published, placed)

@@ -162,6 +162,7 @@ class ProcessingLine:
             settings, self._settings.preprocess, stream=self._stream, offer=self._offer,
             counters=self.camera_counters, health=self._health, logger=self._node.get_logger(),
             keeps_size=self._settings.depth.size == 'image',
+            offer_live=self._worker.offer_live,
         )
         self._watch = StreamWatch(
             self._node, self._counters, self.camera_counters, self._health,

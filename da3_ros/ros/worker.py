@@ -11,9 +11,9 @@ import threading
 import time
 from typing import Generic, Protocol, TypeVar
 
-from da3_ros.mapping.keyframe import Instant, PosedKeyframe
+from da3_ros.mapping.keyframe import Instant, Keyframe, PosedKeyframe
 from da3_ros.mapping.pipeline import DepthPipeline
-from da3_ros.mapping.update import DropReason, PipelineUpdate, WindowUpdate
+from da3_ros.mapping.update import DroppedKeyframe, DropReason, PipelineUpdate, WindowUpdate
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.parameters.settings import NodeSettings
 
@@ -26,6 +26,11 @@ _EVENT_OF_DROP = {
     DropReason.INFERENCE_FAILED: Event.INFERENCE_FAILED,
     DropReason.NO_INTRINSICS: Event.NO_INTRINSICS,
     DropReason.RESET: Event.RESET,
+}
+_EVENT_OF_LIVE = {
+    Event.PUBLISHED: Event.LIVE_PUBLISHED,
+    Event.RESET: Event.LIVE_SKIPPED,
+    Event.UNPUBLISHED: Event.LIVE_FAILED,
 }
 
 
@@ -80,7 +85,7 @@ class _Job:
     """
     What the thread does next.
 
-    :param run: a command to the pipeline: begin, finish, flush or reset.
+    :param run: a command to the pipeline: begin, finish, live, flush or reset.
     :param epoch: what was asked for in an earlier one than the current must not come out.
     :param settings: when it began.
     """
@@ -94,10 +99,14 @@ class InferenceWorker(Generic[Messages]):
     """
     Run the pipeline behind a bounded queue.
 
-    ``offer``, ``request_flush`` and ``discard`` are its three commands; they return at once and
-    may come from any thread. What waits longer than the maximal age is flushed, so that the last
-    images of a camera that stopped still come out. Whatever goes wrong in a window is logged and
-    counted, and the next one runs.
+    ``offer``, ``offer_live``, ``request_flush`` and ``discard`` are its commands; they return at
+    once and may come from any thread. Keyframes go first: of live frames only the newest waits,
+    and it is inferred when no keyframe waits to be taken in and no window is due; a window then
+    waits for at most that one live frame.
+
+    What waits longer than the maximal age is flushed, so that the last images of a camera that
+    stopped still come out. Whatever goes wrong in a window is logged and counted, and the next one
+    runs.
     """
 
     def __init__(
@@ -123,6 +132,7 @@ class InferenceWorker(Generic[Messages]):
         self._queue_size = settings().queue.size
         self._condition = threading.Condition()
         self._queue: deque[Instant] = deque()
+        self._live: Keyframe | None = None
         self._reset: str | None = None
         self._flush = False
         self._is_stopping = False
@@ -155,8 +165,22 @@ class InferenceWorker(Generic[Messages]):
         """
         with self._condition:
             self._queue.append(instant)
+            if instant.new_session is not None:
+                # What waits is of the session before, and would be seen in the world of this one.
+                self._skip_live()
             if len(self._queue) > self._queue_size:
                 self._drop_oldest()
+            self._condition.notify()
+
+    def offer_live(self, frame: Keyframe) -> None:
+        """
+        Take a live frame, in place of the one that waits.
+
+        :param frame: from a ``FrameStream``.
+        """
+        with self._condition:
+            self._skip_live()
+            self._live = frame
             self._condition.notify()
 
     def request_flush(self) -> None:
@@ -180,6 +204,7 @@ class InferenceWorker(Generic[Messages]):
             num_queued = sum(len(instant.keyframes) for instant in self._queue)
             self._counters.add(Event.RESET, num_queued)
             self._queue.clear()
+            self._skip_live()
             self._flush = False
             self._reset = reason
             self._outlet.begin_session()
@@ -204,6 +229,11 @@ class InferenceWorker(Generic[Messages]):
             self._thread.join()
         return has_ended
 
+    def _skip_live(self) -> None:
+        if self._live is not None:
+            self._counters.add(Event.LIVE_SKIPPED)
+            self._live = None
+
     def _drop_oldest(self) -> None:
         """Drop one instant, but not the session that begins with it."""
         oldest = self._queue.popleft()
@@ -216,7 +246,7 @@ class InferenceWorker(Generic[Messages]):
             self._began_s = time.monotonic()
             self._do(job.run, job)
             # Loops correct the past: whatever is new goes first.
-            if not self._has_work():
+            if not self._has_window_work():
                 self._do(self._pipeline.close_loops, job)
             self._began_s = None
 
@@ -236,13 +266,21 @@ class InferenceWorker(Generic[Messages]):
                 return self._job(lambda: self._begin(instant, settings))
             if self._pipeline.is_under_way:
                 return self._job(self._pipeline.finish)
-            self._flush = False
-            return self._job(self._pipeline.flush)
+            live = self._live
+            # What has waited long enough does so no longer because there is always a live frame.
+            if self._flush or live is None or self._patience_s() == 0.0:
+                self._flush = False
+                return self._job(self._pipeline.flush)
+            self._live, settings = None, self._settings()
+            return self._job(lambda: self._infer_live(live, settings))
 
     def _job(self, run: Callable[[], PipelineUpdate]) -> _Job:
         return _Job(run, self._epoch, self._settings())
 
     def _has_work(self) -> bool:
+        return self._has_window_work() or self._live is not None
+
+    def _has_window_work(self) -> bool:
         return bool(
             self._is_stopping or self._reset is not None or self._queue or self._flush
             or self._pipeline.is_under_way
@@ -257,12 +295,19 @@ class InferenceWorker(Generic[Messages]):
         return max(waiting[0].selected_s + max_age_s - time.monotonic(), 0.0)
 
     def _begin(self, instant: Instant, settings: NodeSettings) -> PipelineUpdate:
+        return self._pipeline.begin(self._completed(instant, settings))
+
+    def _infer_live(self, frame: Keyframe, settings: NodeSettings) -> PipelineUpdate:
+        (completed,) = self._completed(Instant((frame,)), settings).keyframes
+        return self._pipeline.live(completed)
+
+    def _completed(self, instant: Instant, settings: NodeSettings) -> Instant:
         if self._complete is not None:
             try:
-                instant = self._complete(instant, settings.tf.timeout_s)
+                return self._complete(instant, settings.tf.timeout_s)
             except Exception:
                 self._note_fault('unexpected error, keyframes go on without the robot')
-        return self._pipeline.begin(instant)
+        return instant
 
     def _do(self, command: Callable[[], PipelineUpdate], job: _Job) -> None:
         """Run a command of the pipeline, and let everything out that comes of it."""
@@ -278,7 +323,7 @@ class InferenceWorker(Generic[Messages]):
 
     def _count(self, window: WindowUpdate) -> None:
         for dropped in window.dropped:
-            self._counters.add(_EVENT_OF_DROP[dropped.reason])
+            self._counters.add(_event_of(dropped))
         if window.report is not None:
             self._counters.add(Event.WINDOWS)
             if window.report.placement.rejection is not None:
@@ -294,6 +339,8 @@ class InferenceWorker(Generic[Messages]):
             self._while_current(job, lambda: self._outlet.note(window))
         for keyframe in window.keyframes:
             self._counters.add(self._send(keyframe, window, job))
+        for frame in window.live:
+            self._counters.add(_EVENT_OF_LIVE[self._send(frame, window, job)])
         if window.loop is not None:
             self._while_current(
                 job, lambda: self._outlet.publish_correction(window, job.settings))
@@ -322,3 +369,9 @@ class InferenceWorker(Generic[Messages]):
     def _note_fault(self, text: str) -> None:
         _logger.exception(text)
         self._counters.add(Event.EXCEPTIONS)
+
+
+def _event_of(dropped: DroppedKeyframe) -> Event:
+    if dropped.id >= 0:
+        return _EVENT_OF_DROP[dropped.reason]
+    return Event.LIVE_UNPLACED if dropped.reason is DropReason.NOT_PLACED else Event.LIVE_FAILED

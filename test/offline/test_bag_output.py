@@ -18,6 +18,7 @@ from da3_ros.offline import process
 from da3_ros.offline.exit_code import ExitCode
 from da3_ros.offline.session_bag import SessionBag
 from da3_ros.offline.settings_file import read_settings
+from da3_ros.offline.world_frame import WorldFrame
 from da3_ros.ros.conversions import from_transform, stamp_ns
 import numpy as np
 import pytest
@@ -216,12 +217,13 @@ def test_frames_are_those_that_the_node_is_set_to(assignments, links, frame, tmp
     record = SessionRecord()
     map_T_odom = np.eye(4)
     map_T_odom[1, 3] = 0.5
+    world = WorldFrame(settings, record)
     with SessionBag(tmp_path / 'bag', settings, record) as bag:
         for number in range(3):
             each = keyframe(number, 0.1 * number)
             record.add(each, map_T_odom, max_keyframes=10)
-            bag.add(each, each, map_T_odom)
-        bag.end()
+            bag.add(each, each, world.place(each, map_T_odom))
+        bag.end(world.newest)
     messages = read_as_ros(tmp_path / 'bag')
     found = [link for _, each in messages.get('/tf', []) for link in each.transforms]
     assert {(link.header.frame_id, link.child_frame_id) for link in found} == links
@@ -239,11 +241,12 @@ def test_a_bag_that_is_written_again_is_the_same(tmp_path):
     """So that a run that goes on gives the bytes of one that never ended."""
     for name in 'ab':
         (tmp_path / name).mkdir()
-        record = SessionRecord()
-        with SessionBag(tmp_path / name / 'bag', read_settings(None), record) as bag:
-            record.add(keyframe(0, 0.0), np.eye(4), max_keyframes=10)
-            bag.add(keyframe(0, 0.0), keyframe(0, 0.0), np.eye(4))
-            bag.end()
+        record, settings, first = SessionRecord(), read_settings(None), keyframe(0, 0.0)
+        placed = WorldFrame(settings, record).place(first, np.eye(4))
+        with SessionBag(tmp_path / name / 'bag', settings, record) as bag:
+            record.add(first, np.eye(4), max_keyframes=10)
+            bag.add(first, first, placed)
+            bag.end(placed)
     a, b = (Path(tmp_path / name / 'bag/bag.mcap').read_bytes() for name in 'ab')
     assert a == b
 

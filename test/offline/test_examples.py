@@ -4,15 +4,18 @@
 """Every example runs, and does what it says."""
 
 from pathlib import Path
+import re
 import runpy
 import subprocess
 import sys
 
 import cv2
 import da3_ros
+from da3_ros.demo.readback import read_truth
 from da3_ros.offline import command
 import numpy as np
 import pytest
+from short_recording import NUM_FRAMES, PARAMETERS
 
 EXAMPLES = Path(__file__).resolve().parents[2] / 'examples'
 
@@ -32,6 +35,30 @@ def test_images_to_depth(tmp_path, monkeypatch):
     saved = np.load(tmp_path / 'out.npz')
     assert len(saved['depth']) == len(saved['world_T_camera']) == len(saved['K']) == 2
     assert np.isfinite(saved['depth']).all()
+
+
+def test_folder_to_cloud(short_bag, tmp_path, monkeypatch, capsys):
+    """A cloud of as many points as it says, seen by the shipped network."""
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    for number, view in enumerate(read_truth(short_bag).values()):
+        cv2.imwrite(str(folder / f'{number}.png'), view.image[..., ::-1])
+    run(monkeypatch, 'folder_to_cloud.py', folder, tmp_path / 'out', *PARAMETERS)
+    path, = capsys.readouterr().out.splitlines()
+    header, _, points = Path(path).read_bytes().partition(b'end_header\n')
+    count = int(re.search(rb'element vertex (\d+)', header)[1])
+    assert count > 500
+    assert len(points) % count == 0
+
+
+def test_bag_to_colmap(short_bag, tmp_path, monkeypatch, capsys):
+    """A model of all keyframes, at the size of the camera."""
+    run(monkeypatch, 'bag_to_colmap.py', short_bag, tmp_path / 'out', *PARAMETERS)
+    path, = capsys.readouterr().out.splitlines()
+    pictures = sorted(Path(path, 'images').iterdir())
+    assert len(pictures) == NUM_FRAMES
+    assert cv2.imread(str(pictures[0])).shape == (56, 84, 3)
+    assert Path(path, 'sparse/0/cameras.txt').exists()
 
 
 def test_own_engine(monkeypatch, capsys):

@@ -165,6 +165,10 @@ class Peer(SpunGraph):
         """Publish an image message as it is."""
         self._images.publish(message)
 
+    def send_camera_info_raw(self, message: CameraInfo) -> None:
+        """Publish a calibration as it is."""
+        self._infos.publish(message)
+
     def send_camera_info(self, frame, *, frame_id: str = FRAME_ID, publisher=None) -> None:
         """Publish the calibration of an image."""
         message = CameraInfo(header=to_header(frame.stamp_ns, frame_id))

@@ -139,16 +139,20 @@ class Bench:
             DepthPipeline(self.engine, config), self.outlet, self.counters,
             lambda: self.settings, complete=complete)
 
-    def take(self, stream, *, new_session=None):
-        """Offer frames and return their stamps."""
+    def take(self, stream, *, new_session=None, selected_s=None):
+        """Offer frames, selected now or at some time, and return their stamps."""
         stamps = []
         for frame in stream:
             (instant,) = self._selector.select(frame)
+            if selected_s is not None:
+                instant = replace(instant, keyframes=tuple(
+                    replace(each, selected_s=selected_s) for each in instant.keyframes))
             self.worker.offer(replace(instant, new_session=new_session))
             new_session = None
             stamps.append(frame.stamp_ns)
         return stamps
 
-    def offer(self, count, *, first=0, new_session=None):
+    def offer(self, count, *, first=0, new_session=None, selected_s=None):
         """Offer frames of the truth and return their stamps."""
-        return self.take(frames(count, first=first), new_session=new_session)
+        return self.take(
+            frames(count, first=first), new_session=new_session, selected_s=selected_s)

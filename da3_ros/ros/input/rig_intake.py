@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from da3_ros.errors import MessageError
 from da3_ros.mapping.frame_stream import FrameStream
-from da3_ros.mapping.keyframe import Frame, Instant, NS_PER_S
+from da3_ros.mapping.keyframe import Frame, Instant, Keyframe, NS_PER_S
 from da3_ros.mapping.session_watch import Refusal, Refused
 from da3_ros.ros.input.image_intake import ImageIntake, plan_view
 from da3_ros.ros.insight.counters import Counters, Event
@@ -51,6 +51,7 @@ class RigIntake:
         self, settings: CameraSettings, preprocess: PreprocessSettings, *, stream: FrameStream,
         offer: Callable[[Instant], None], counters: Mapping[str, Counters], health: Health,
         logger: RcutilsLogger, keeps_size: bool = False,
+        offer_live: Callable[[Keyframe], None] = lambda _frame: None,
     ) -> None:
         """
         Wait for the first image.
@@ -63,11 +64,13 @@ class RigIntake:
         :param health: of the node.
         :param logger: of the node.
         :param keeps_size: rectified images are as large as the cameras'.
+        :param offer_live: takes live frames.
         """
         self._settings = settings
         self._preprocess = preprocess
         self._stream = stream
         self._offer_to = offer
+        self._offer_live_to = offer_live
         self._counters = counters
         self._loggers = {
             name: logger.get_child(name) if name else logger for name in settings.names}
@@ -124,6 +127,8 @@ class RigIntake:
             if admitted.new_session is not None:
                 self._counters[admitted.frame.camera].add(Event.SESSIONS)
         self._offer(taken.instants)
+        for live in taken.live:
+            self._offer_live_to(live)
 
     def _refuse(self, refused: Iterable[Refused]) -> None:
         for each in refused:

@@ -22,6 +22,11 @@ class Event(Enum):
     LOOPS = 'loops closed'
     EXCEPTIONS = 'unexpected errors'
 
+    LIVE_PUBLISHED = 'live frames published'
+    LIVE_SKIPPED = 'skipped live frames: a newer one came, or the world ended'
+    LIVE_UNPLACED = 'dropped live frames: nothing tells where they lie'
+    LIVE_FAILED = 'dropped live frames: inference or messages failed'
+
     BAD_IMAGE = 'dropped images: unusable message'
     DUPLICATE = 'dropped images: stamp seen before'
     LATE = 'dropped images: out of order'

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from da3_ros.ros.engine_loading import ModelIdentity
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.insight.health import Health, HealthReport
-from da3_ros.ros.insight.latency import Stage
+from da3_ros.ros.insight.latency import Latency, Stage
 from da3_ros.ros.parameters.settings import NodeSettings
 from diagnostic_msgs.msg import DiagnosticStatus
 from diagnostic_updater import DiagnosticStatusWrapper, Updater
@@ -19,7 +19,7 @@ _PROBLEMS = (
     Event.EXCEPTIONS, Event.BAD_IMAGE, Event.WRONG_STAMP, Event.FOREIGN,
     Event.INFERENCE_FAILED, Event.NO_INTRINSICS, Event.UNPUBLISHED, Event.OUT_OF_MEMORY,
     Event.QUEUE_FULL, Event.BAD_CAMERA_INFO, Event.TF_MISSING, Event.TF_NOT_FINITE,
-    Event.TF_CONFLICT, Event.MAP_BEHIND, Event.SAVE_FAILED,
+    Event.TF_CONFLICT, Event.MAP_BEHIND, Event.SAVE_FAILED, Event.LIVE_FAILED,
 )
 _LONG_INFERENCE_S = 30.0
 _FULL_NAME = 'diagnostic_updater.use_fqn'
@@ -155,23 +155,29 @@ class Diagnostics:
         return status
 
     def _latency(self, status: DiagnosticStatusWrapper) -> DiagnosticStatusWrapper:
+        report = self._health.report()
         status.summary(DiagnosticStatus.OK, 'no keyframe yet')
-        for latency in self._health.report().latencies:
-            name = latency.stage.value
-            if not latency.is_of_one_clock:
-                status.add(name, 'unknown: the stamps are of another clock (use_sim_time?)')
-                continue
-            if latency.stage is Stage.TOTAL:
+        for latency in report.latencies:
+            if latency.stage is Stage.TOTAL and latency.is_of_one_clock:
                 status.summary(
                     DiagnosticStatus.OK, f'{latency.median_s:.2f} s from stamp to publication')
-            status.add(f'{name}: median [s]', f'{latency.median_s:.4f}')
-            status.add(f'{name}: 95 % [s]', f'{latency.p95_s:.4f}')
-            status.add(f'{name}: max [s]', f'{latency.max_s:.4f}')
+            _add_latency(status, latency, latency.stage.value)
+        for latency in report.live_latencies:
+            _add_latency(status, latency, f'live: {latency.stage.value}')
         return status
 
 
 def _label(camera: str) -> str:
     return f'{camera}: ' if camera else ''
+
+
+def _add_latency(status: DiagnosticStatusWrapper, latency: Latency, name: str) -> None:
+    if not latency.is_of_one_clock:
+        status.add(name, 'unknown: the stamps are of another clock (use_sim_time?)')
+        return
+    status.add(f'{name}: median [s]', f'{latency.median_s:.4f}')
+    status.add(f'{name}: 95 % [s]', f'{latency.p95_s:.4f}')
+    status.add(f'{name}: max [s]', f'{latency.max_s:.4f}')
 
 
 def _metres(report: HealthReport, *, is_set: bool = False) -> str:

@@ -23,7 +23,8 @@ class HealthReport:
     The state at one time.
 
     :param image_rates_hz: of received images, by the name of the camera.
-    :param latencies: of the stages that images have passed.
+    :param latencies: of the stages that images have passed, and keyframes.
+    :param live_latencies: of the stages that live frames have passed.
     :param window: the last one, or None.
     :param is_metric: whether the last keyframe is in metres, or None before the first.
     :param gravity: what was level where the world begins, ``none`` for its first camera, or empty.
@@ -31,6 +32,7 @@ class HealthReport:
 
     image_rates_hz: Mapping[str, float]
     latencies: tuple[Latency, ...]
+    live_latencies: tuple[Latency, ...]
     window: WindowReport | None
     is_metric: bool | None
     gravity: str = ''
@@ -46,6 +48,7 @@ class Health:
         :param now_ns: the node's clock, the one that stamps are of.
         """
         self._trace = LatencyTrace(now_ns)
+        self._live_trace = LatencyTrace(now_ns)
         self.metres = MetreLog()
         self._lock = threading.Lock()
         self._arrivals_s: defaultdict[str, deque[float]] = defaultdict(
@@ -57,6 +60,7 @@ class Health:
     def begin_session(self) -> None:
         """Take note that a new world begins, of which nothing is known."""
         self._trace.begin_session()
+        self._live_trace.begin_session()
         with self._lock:
             self._window = self._is_metric = None
             self._gravity = ''
@@ -92,11 +96,11 @@ class Health:
 
     def note_published(self, keyframe: PosedKeyframe) -> None:
         """
-        Take note of a keyframe that went out.
+        Take note of a keyframe, or a live frame, that went out.
 
-        :param keyframe: the keyframe.
+        :param keyframe: which.
         """
-        self._trace.note_published(keyframe)
+        (self._live_trace if keyframe.is_live else self._trace).note_published(keyframe)
         with self._lock:
             self._is_metric = keyframe.is_metric
             scale = None if self._window is None else self._window.placement.scale
@@ -105,11 +109,11 @@ class Health:
 
     def report(self) -> HealthReport:
         """Summarise."""
-        latencies = self._trace.latencies()
+        latencies, live = self._trace.latencies(), self._live_trace.latencies()
         with self._lock:
             return HealthReport(
                 {camera: _rate_hz(times) for camera, times in self._arrivals_s.items()},
-                latencies, self._window, self._is_metric, self._gravity,
+                latencies, live, self._window, self._is_metric, self._gravity,
             )
 
 

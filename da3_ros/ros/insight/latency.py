@@ -106,7 +106,9 @@ class LatencyTrace:
             for stage, duration_s in durations_s.items():
                 self._durations_s[stage].append(duration_s)
         text = ', '.join(f'{stage.value} {value:.4f} s' for stage, value in durations_s.items())
-        _logger.debug('keyframe %d of stamp %d: %s', keyframe.id, keyframe.stamp_ns, text)
+        _logger.debug(
+            '%s %d of stamp %d: %s', 'live frame' if keyframe.is_live else 'keyframe',
+            abs(keyframe.id), keyframe.stamp_ns, text)
 
     def latencies(self) -> tuple[Latency, ...]:
         """Summarise the stages that have been passed."""

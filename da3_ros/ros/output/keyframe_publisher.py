@@ -144,7 +144,7 @@ class KeyframePublisher:
         outputs = tuple(
             (publishers[name], make()) for name, make in made.items()
             if publishers[name].get_subscription_count() > 0)
-        is_kept = placed is not None and settings.keeps_camera_images
+        is_kept = placed is not None and settings.keeps_camera_images and not keyframe.is_live
         return KeyframeMessages(
             masked, window.map_T_odom, placed, outputs, settings,
             camera_image(masked, settings.preprocess) if is_kept else None)
@@ -160,7 +160,7 @@ class KeyframePublisher:
             self._broadcaster.sendTransform(placed.transforms, leads=placed.leads)
         for publisher, message in messages.outputs:
             publisher.publish(message)
-        if placed is not None:
+        if placed is not None and not messages.keyframe.is_live:
             self._remember(messages, placed)
         self._health.note_published(messages.keyframe)
 

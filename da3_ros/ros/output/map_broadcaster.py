@@ -45,6 +45,7 @@ class MapBroadcaster(TransformBroadcaster):
         self._node = node
         self._frames = frames
         self._newest_ns: dict[str, int] = {}
+        self._repeated_ns: int | None = None
         self._link = (settings.map_frame, settings.odom_frame)
         self._tolerance_ns = round(settings.tolerance_s * NS_PER_S)
         self._lock = threading.Lock()
@@ -52,7 +53,7 @@ class MapBroadcaster(TransformBroadcaster):
         # Simulated time that stands still needs no transforms; the steady clock would send some.
         self._timer = None if not (settings.has_map and settings.rate_hz) else (
             node.create_timer(1.0 / settings.rate_hz, self._repeat))
-        self._jump_handle = on_clock_jump(node, self.forget)
+        self._jump_handle = on_clock_jump(node, self._forget_time)
 
     def sendTransform(
         self, transform: TransformStamped | Iterable[TransformStamped], *, leads: bool = True
@@ -80,7 +81,15 @@ class MapBroadcaster(TransformBroadcaster):
         """Send no correction until the next one: the world that it is of has ended."""
         with self._lock:
             self._correction = None
-            self._newest_ns.clear()
+            # The stamps of keyframes may begin again with the next one, the clock does not.
+            self._newest_ns = (
+                {} if self._repeated_ns is None else {self._link[1]: self._repeated_ns})
+
+    def _forget_time(self) -> None:
+        """Begin anew where the clock did: listeners have forgotten everything."""
+        with self._lock:
+            self._repeated_ns = None
+        self.forget()
 
     def close(self) -> None:
         """Stop."""
@@ -123,4 +132,5 @@ class MapBroadcaster(TransformBroadcaster):
                 transform=self._correction.transform)
             repeated.header.frame_id = self._correction.header.frame_id
             repeated.header.stamp = to_stamp(time_ns)
+            self._repeated_ns = time_ns
             self._send([repeated])

@@ -17,7 +17,7 @@ from da3_ros.inference.automatic_model import AUTOMATIC
 from da3_ros.inference.levels import Placement
 from da3_ros.inference.memory_planner import Trade
 from da3_ros.inference.preprocessing import ProcessMethod
-from da3_ros.mapping.config import KEYFRAME_MODES, SCALE_SOURCES
+from da3_ros.mapping.config import FRAME_MODES, KEYFRAME_MODES, SCALE_SOURCES
 from da3_ros.model.config import MODELS
 from da3_ros.model.reference_view import ReferenceStrategy
 from da3_ros.ros.parameters.settings import NodeSettings
@@ -169,6 +169,13 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'decoded.', 'px', (1, 2**30)),
     ParameterSpec('camera.bits', 'Bits that images of 16 bits use; 0 finds the range of each '
                   'session.', limits=(0, 16)),
+    ParameterSpec('frames.mode', 'Give depth of keyframes alone, or live of all frames: of those '
+                  'that are no keyframes at once, at the place that the newest keyframes tell.',
+                  choices=FRAME_MODES),
+    ParameterSpec('frames.max_rate_hz', 'Live frames in a second, for frames.mode all; 0 is as '
+                  'many as come.', 'Hz', (0.0, 1000.0)),
+    ParameterSpec('frames.context', 'Keyframes that a live frame is inferred with; 0 is as many '
+                  'as the time between two frames allows.', limits=(0, 64)),
     ParameterSpec('keyframe.mode', 'Keep frames that show something new (motion) or at a fixed '
                   'rate (time).', choices=KEYFRAME_MODES),
     ParameterSpec('keyframe.min_interval_s', 'No two keyframes are closer than this.', 's',

@@ -18,6 +18,7 @@ from da3_ros.inference.memory_guard import MemoryLimits
 from da3_ros.mapping.config import (
     AlignmentConfig,
     depth_limit,
+    FramesConfig,
     GridConfig,
     KeyframeConfig,
     LoopConfig,
@@ -328,8 +329,8 @@ class NodeSettings:
     A consistent snapshot of all parameters.
 
     A parameter ``group.field`` is the field of the same name here. ``plan`` is the inference
-    layer's own; ``keyframe``, ``alignment``, ``scale``, ``loop``, ``map`` and ``grid`` are the
-    mapping layer's.
+    layer's own; ``frames``, ``keyframe``, ``alignment``, ``scale``, ``loop``, ``map`` and ``grid``
+    are the mapping layer's.
     """
 
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -337,6 +338,7 @@ class NodeSettings:
     plan: PlanConfig = field(default_factory=PlanConfig)
     memory: MemorySettings = field(default_factory=MemorySettings)
     camera: CameraSettings = field(default_factory=CameraSettings)
+    frames: FramesConfig = field(default_factory=FramesConfig)
     keyframe: KeyframeConfig = field(default_factory=KeyframeConfig)
     window: WindowSettings = field(default_factory=WindowSettings)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
@@ -361,6 +363,7 @@ class NodeSettings:
         :raises ValueError: if two settings contradict each other.
         """
         num_cameras = len(self.camera.rig.cameras)
+        self.frames.check_cameras(self.camera.names)
         if not self.window.is_automatic:
             self._check_window(self.window.config(self.window.size, num_cameras))
         frames = self.tf.frames
@@ -426,6 +429,7 @@ class NodeSettings:
         return PipelineConfig(
             keyframe=self.keyframe, window=window,
             alignment=self.alignment, scale=self.scale, loop=self.loop, rig=self.camera.rig,
+            frames=self.frames,
         )
 
     def _check_window(self, window: WindowConfig) -> None:

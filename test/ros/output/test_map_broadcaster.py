@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
 from spun_graph import SpunGraph
 from tf2_msgs.msg import TFMessage
-from tf2_ros import TransformBroadcaster
+from tf2_ros import Buffer, TransformBroadcaster, TransformListener
 
 HOUR_NS = 3600 * 10**9
 
@@ -164,6 +165,9 @@ def test_in_a_replay_the_present_is_that_of_the_recording(simulated_bench):
     bench.replay(50.0, 52.0)
     time.sleep(0.2)
     assert not [found for found in bench.links if stamp_ns(found.header.stamp) < 60 * 10**9]
+    # Listeners have forgotten the first round, too.
+    broadcaster.sendTransform([link(*MAP, time_ns=51 * 10**9)])
+    assert eventually(lambda: stamp_ns(bench.links[-1].header.stamp) == 51 * 10**9)
 
 
 def test_what_listeners_have_forgotten_is_not_sent(bench):
@@ -175,10 +179,41 @@ def test_what_listeners_have_forgotten_is_not_sent(bench):
     broadcaster.sendTransform(link('map', 'odom', time_ns=now_ns - 12 * 10**9))
     assert bench.num_repeated() > 2
     assert min(stamp_ns(each.header.stamp) for each in bench.links) == now_ns - 2 * 10**9
+
+
+@pytest.mark.parametrize('rate_hz', [0.0, 20.0])
+def test_no_listener_hears_of_a_time_that_it_has_forgotten(bench, rate_hz, capfd):
+    """However long windows take, and where a session ends in the middle of one (TF_OLD_DATA)."""
+    buffer = Buffer()
+    listener = TransformListener(buffer, bench._node)
+    broadcaster = bench.create(mode='map_to_odom', rate_hz=rate_hz)
+    assert eventually(lambda: broadcaster.pub_tf.get_subscription_count() > 2)
+    newest_ns = time.time_ns()
+    for age_ms in (500, 9500, 3000, 12_000, 8900):
+        broadcaster.sendTransform([
+            link(*MAP, time_ns=newest_ns - age_ms * 10**6),
+            link('odom', 'base', time_ns=newest_ns - (age_ms - 500) * 10**6)])
+        assert rate_hz == 0.0 or bench.num_repeated() > 1
     broadcaster.forget()
-    broadcaster.sendTransform(link('map', 'odom', time_ns=now_ns - 12 * 10**9))
-    assert eventually(lambda: min(
-        stamp_ns(each.header.stamp) for each in bench.links) == now_ns - 12 * 10**9)
+    if rate_hz:
+        # The first window of the next session took as long; the clock went on.
+        broadcaster.sendTransform(link(*MAP, age_ns=12 * 10**9))
+        assert bench.num_repeated() > 1
+    broadcaster.sendTransform(link(*MAP, age_ns=10**9))
+    assert eventually(lambda: buffer.can_transform('map', 'odom', Time()))
+    listener.unregister()
+    assert 'TF_OLD_DATA' not in capfd.readouterr().err
+
+
+def test_a_session_of_an_earlier_time_is_sent(bench):
+    """A bag that begins again, and no clock with it: where nothing was repeated."""
+    broadcaster = bench.create(mode='map_to_odom', rate_hz=20.0)
+    for time_s in (2000, 1000):
+        broadcaster.sendTransform([
+            link(*MAP, time_ns=time_s * 10**9), link('odom', 'base', time_ns=time_s * 10**9)])
+        broadcaster.forget()
+    assert eventually(lambda: [
+        stamp_ns(each.header.stamp) // 10**9 for each in bench.links] == [2000] * 2 + [1000] * 2)
 
 
 def test_own_transforms_come_back_unnoticed_and_those_of_others_do_not(bench):

@@ -62,6 +62,25 @@ def test_metres_that_come_after_a_loss_are_found_over_the_tie():
     assert scale == pytest.approx(1.0, abs=0.02)
 
 
+def test_after_a_loss_that_nothing_tied_the_next_one_is_tied():
+    """Too many bad windows in a row; a single one later."""
+    truth, random = straight(4.0, 80), np.random.default_rng(11)
+    world = World(AlignmentConfig(), ScaleConfig(source='none'))
+    seen = list(bare_windows.windows(Drive(truth), random))
+    for number in (4, 5, 6, 12):
+        seen[number] = [garbled(view, random) for view in seen[number]]
+    placed = [world.place(views, is_metric=False) for views in seen]
+    assert [number for number, each in enumerate(placed) if each.rejection is not None] == [
+        4, 5, 6, 7, 12, 13]
+    assert [number for number, each in enumerate(placed) if each.tied_segment is not None] == [13]
+    assert placed[13].tied_segment == placed[11].segment
+    # What is new in it moves, and nothing before: where the bad window lies nobody knows.
+    correction = placed[13].correction
+    newest = max(view.keyframe.id for view in seen[12])
+    assert not correction.move_of(newest).translation.any()
+    assert correction.move_of(newest + 1).translation.any()
+
+
 def test_what_a_lost_segment_measured_itself_holds_after_the_tie():
     """The old one knew no metres: they are those that the new one found before it was tied."""
     truth = straight(3.0, 40)
@@ -86,6 +105,8 @@ def test_what_a_lost_segment_measured_itself_holds_after_the_tie():
     assert tied.scale.is_metric
     assert tied.odom_S_window.scale * true_scale(views) == pytest.approx(1.0, abs=0.02)
     assert tied.scale.sigma == pytest.approx(own.scale.sigma, rel=0.5)
+    # One keyframe is still shared with the old segment, and that is no second tie.
+    assert world.place(see(range(11, 23)), is_metric=False).tied_segment is None
 
 
 def test_units_of_different_kinds_may_differ_by_anything():
@@ -93,9 +114,13 @@ def test_units_of_different_kinds_may_differ_by_anything():
     truth, random = straight(3.0, 40), np.random.default_rng(8)
     for is_metric in (False, True):
         world = World(AlignmentConfig(), ScaleConfig(source='pose'))
-        world.place(window(truth, range(12), random), is_metric=False)
+        first = world.place(window(truth, range(12), random), is_metric=False)
         views = [replace(view, depth=50.0 * view.depth, window_T_camera=Sim3(
             50.0, np.eye(3), np.zeros(3)).transform_pose(view.window_T_camera))
             for view in window(truth, range(4, 16), random)]
-        rejection = world.place(views, is_metric=is_metric).rejection
-        assert (rejection is None) == is_metric
+        placed = world.place(views, is_metric=is_metric)
+        assert (placed.rejection is None) == is_metric
+        if placed.rejection is not None:
+            # How far it is off is not believed either.
+            ratio = placed.map_S_window.scale / first.map_S_window.scale
+            assert ratio == pytest.approx(1.0 / AlignmentConfig().max_scale_ratio)
