@@ -90,7 +90,10 @@ class ProcessPeers(Peers):
             if not getattr(error, 'is_told', False):
                 error.is_told = True  # type: ignore[attr-defined]
                 is_full = isinstance(error, RuntimeError) and is_out_of_memory(error)
-                self._meet(_NO_MEMORY if is_full else _FAILED)
+                met = self._meet(_NO_MEMORY if is_full else _FAILED)
+                if is_full and (_FAILED, 0.0) in met:
+                    # With more memory, nobody would try it again there.
+                    self._check(met)
             raise
         self.agree()
 
@@ -198,13 +201,13 @@ class ProcessPeers(Peers):
         return [(int(state), float(number)) for state, number in all_of_them]
 
     def _check(self, met: list[tuple[int, float]]) -> None:
-        """Fail here where another has."""
-        for rank, (state, _) in enumerate(met):
-            if state != _HERE:
-                what = 'ran out of memory' if state == _NO_MEMORY else 'failed'
-                # In the words that tell want of memory from all else.
-                words = ': out of memory' if state == _NO_MEMORY else ''
-                raise ElsewhereError(f'device {rank} that shares the window {what}{words}')
+        """Fail here where another has, by the worst of what they failed by."""
+        states = [state for state, _ in met]
+        worst = max(states)
+        if worst != _HERE:
+            # Want of memory in the words that tell it from all else.
+            what = 'is out of memory' if worst == _NO_MEMORY else 'has failed'
+            raise ElsewhereError(f'device {states.index(worst)} that shares the window {what}')
 
 
 @contextmanager

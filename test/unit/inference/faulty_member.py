@@ -5,8 +5,8 @@
 The process of a device that shares windows, on the CPU, with faults put into it.
 
 Windows run behind the real ``MemoryGuard``, which is told that it has a GPU of endless memory.
-``FAULT`` in the environment is the name of a file, which says what happens, and in which process.
-It happens once: the file is removed then.
+``FAULTS`` in the environment is a folder, in which the name of a file says what happens, and in
+which process. It happens once: the file is removed then.
 """
 
 import os
@@ -23,7 +23,7 @@ from da3_ros.model.depth_head import DualDpt
 import torch
 import torch.nn.functional as F
 
-FAULT = Path(os.environ['FAULT'])
+FAULTS = Path(os.environ['FAULTS'])
 
 
 class KnownCosts(CalibrationCache):
@@ -44,9 +44,10 @@ class Faults:
 
     def strike(self, kind):
         """Tell whether to fail now."""
-        if not FAULT.exists() or FAULT.read_text() != f'{kind} {self.rank}':
+        try:
+            (FAULTS / f'{kind} {self.rank}').unlink()
+        except FileNotFoundError:
             return False
-        FAULT.unlink()
         return True
 
     def no_memory(self, kind):
@@ -92,6 +93,8 @@ def patch():
 
     def maps_or_fail(self, *given):
         faults.no_memory('head')
+        if faults.strike('broken head'):
+            raise KeyError('injected')
         return maps(self, *given)
 
     def place_or_fail(*given, **named):

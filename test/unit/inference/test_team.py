@@ -36,16 +36,16 @@ def alone():
 
 
 @pytest.fixture(scope='module')
-def fault(tmp_path_factory):
-    """Give the file by which faults are put into processes."""
-    return tmp_path_factory.mktemp('fault') / 'fault'
+def faults(tmp_path_factory):
+    """Give the folder by which faults are put into processes."""
+    return tmp_path_factory.mktemp('faults')
 
 
 @pytest.fixture(scope='module')
-def start(fault):
+def start(faults):
     """Start processes that faults can be put into."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('FAULT', str(fault))
+        patch.setenv('FAULTS', str(faults))
         patch.setattr(sys, 'path', [str(Path(__file__).parent), *sys.path])
         yield lambda **settings: Team(
             build_reduced('da3-small'), CPUS, SETTINGS, module='faulty_member', **settings)
@@ -77,36 +77,48 @@ def processes(team):
 @pytest.mark.parametrize('kind', ['block', 'head'])
 @pytest.mark.parametrize('rank', [0, 1])
 def test_memory_that_is_short_on_one_device_makes_all_run_in_smaller_pieces(
-    team, fault, alone, kind, rank
+    team, faults, alone, kind, rank
 ):
     before, num_before = processes(team), team.num_shortages
-    fault.write_text(f'{kind} {rank}')
+    (faults / f'{kind} {rank}').touch()
     assert_equal(team.submit(WINDOW, keys=range(5)).collect(), alone)
-    assert not fault.exists()
+    assert not list(faults.iterdir())
     assert team.num_shortages == num_before + 1
     assert processes(team) == before and all(map(is_running, before))
 
 
-def test_an_error_of_one_device_is_told_and_all_go_on(team, fault, alone):
+def test_an_error_of_one_device_is_told_and_all_go_on(team, faults, alone):
     for rank in (0, 1):
-        fault.write_text(f'wrong {rank}')
+        (faults / f'wrong {rank}').touch()
         with pytest.raises(KeyError, match='injected'):
             team.submit(WINDOW, keys=range(5)).collect()
         assert_equal(team.submit(WINDOW, keys=range(5)).collect(), alone)
     assert len(team.devices) == 2
 
 
-def test_weights_that_do_not_fit_one_device_are_refused(start, fault):
-    fault.write_text('load 1')
+def test_devices_that_fail_at_once_in_different_ways_stay_together(team, faults, alone):
+    """The one would try again, the other not: neither must wait for the other."""
+    for full, broken in ((0, 1), (1, 0)):
+        (faults / f'head {full}').touch()
+        (faults / f'broken head {broken}').touch()
+        with pytest.raises(KeyError, match='injected'):
+            team.submit(WINDOW, keys=range(5)).collect()
+        assert not list(faults.iterdir())
+        assert_equal(team.submit(WINDOW, keys=range(5)).collect(), alone)
+    assert len(team.devices) == 2
+
+
+def test_weights_that_do_not_fit_one_device_are_refused(start, faults):
+    (faults / 'load 1').touch()
     with pytest.raises(MemoryBudgetError, match='the weights do not fit'):
         start()
 
 
-def test_a_device_that_does_not_answer_is_gone_and_the_window_comes_out(start, fault, alone):
+def test_a_device_that_does_not_answer_is_gone_and_the_window_comes_out(start, faults, alone):
     """And where the last one is killed, there is an error that says so, and no wait."""
     team = start(patience_s=5.0)
     before = processes(team)
-    fault.write_text('asleep 0')
+    (faults / 'asleep 0').touch()
     assert_equal(team.submit(WINDOW).collect(), alone)
     assert not any(map(is_running, before))
     assert len(team.devices) == 1
@@ -117,10 +129,10 @@ def test_a_device_that_does_not_answer_is_gone_and_the_window_comes_out(start, f
             team.submit(WINDOW).collect()
 
 
-def test_a_device_that_is_killed_is_gone_and_the_window_comes_out(team, fault, alone, caplog):
+def test_a_device_that_is_killed_is_gone_and_the_window_comes_out(team, faults, alone, caplog):
     """Last, with the devices that have survived everything else."""
     before = processes(team)
-    fault.write_text('killed 1')
+    (faults / 'killed 1').touch()
     assert_equal(team.submit(WINDOW, keys=range(5)).collect(), alone)
     assert 'cpu is lost: its process has ended with status -9; going on with cpu' in caplog.text
     assert not any(map(is_running, before))
