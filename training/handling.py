@@ -1,9 +1,12 @@
 # Copyright 2026 The da3_ros authors
 # SPDX-License-Identifier: Apache-2.0
 
-"""How hands, heads and robots hold a camera: attitudes, shake, and two cameras on one body."""
+"""How hands, heads and robots hold cameras: attitudes, shake, near things, several on one body."""
+
+from dataclasses import dataclass
 
 from da3_ros.geometry.rigid import Array
+from da3_ros.simulation.scene import Scene
 import numpy as np
 
 _TURNED_SHARE = 0.7
@@ -13,9 +16,31 @@ _ANY_ROLL_SHARE = 0.1
 _SHAKE_SHARE = 0.5
 _TILT_DEG = (8.0, 2.0, 4.0)
 _MAX_SHAKE_DEG = 2.5
-_RIG_SHARE = 0.12
 _MAX_RIG_YAW_DEG = 100.0
-_MAX_RIG_OFFSET_M = 0.2
+_MAX_RIG_OFFSET_M = (0.2, 0.05, 0.1)
+_NEAR_M = (0.5, 1.5)
+_NEAR_CLEARANCE_M = 0.1
+_SURFACE_M = 0.02
+_MAX_DISTANCE_M = 30.0
+
+
+@dataclass(frozen=True)
+class Handling:
+    """
+    What is done to the path of the simulated robot's camera.
+
+    :param rig_share: of windows that several cameras on one body see.
+    :param rig_cameras: how many those are at most, two or more.
+    :param near_share: of windows that look at something 0.5 to 1.5 m away.
+    :param distorted_share: of windows whose lens is no pinhole.
+    :param max_distortion: by which its rays are off at the left and right border, as a share.
+    """
+
+    rig_share: float = 0.12
+    rig_cameras: int = 2
+    near_share: float = 0.0
+    distorted_share: float = 0.0
+    max_distortion: float = 0.02
 
 
 def handled(rng: np.random.Generator, poses: Array) -> Array:
@@ -52,25 +77,77 @@ def turned(poses: Array, *, down_deg: float, roll_deg: float) -> Array:
     return _times(poses, down @ roll)
 
 
-def mounted_in_pairs(rng: np.random.Generator, poses: Array) -> Array:
+@dataclass(frozen=True, eq=False)
+class Mounted:
     """
-    Sometimes put a second camera on the body: every other view is then the second one's.
+    Views of a body's cameras, instant by instant.
 
-    Both see the same instant, so half of the poses are used, each twice.
+    :param world_T_camera: (N, 4, 4).
+    :param num_cameras: of the body: so many views at a time are of one instant.
+    """
+
+    world_T_camera: Array
+    num_cameras: int
+
+
+def mounted(rng: np.random.Generator, poses: Array, handling: Handling) -> Mounted:
+    """
+    Sometimes put more cameras on the body.
+
+    All of them see the same instant, so that fewer poses are used, each several times.
 
     :param rng: source of randomness.
     :param poses: (N, 4, 4) world_T_camera.
+    :param handling: how often, and how many.
+    """
+    if rng.uniform() >= handling.rig_share:
+        return Mounted(poses, 1)
+    count = int(rng.integers(2, handling.rig_cameras + 1))
+    body = np.tile(np.eye(4), (count, 1, 1))
+    for number in range(1, count):
+        # Up to 100 degrees away from the camera before, so that neighbours may see the same.
+        yaw = np.radians(rng.uniform(-1.0, 1.0) * _MAX_RIG_YAW_DEG)
+        turn = rotations(np.array([[0.0, yaw, 0.0]]))[0]
+        body[number, :3, :3] = body[number - 1, :3, :3] @ turn
+        body[number, :3, 3] = rng.uniform(-1.0, 1.0, 3) * _MAX_RIG_OFFSET_M
+    instants = -(-len(poses) // count)
+    views = np.repeat(poses[:instants], count, axis=0) @ np.tile(body, (instants, 1, 1))
+    return Mounted(views[:len(poses)], count)
+
+
+def brought_near(
+    rng: np.random.Generator, scene: Scene, poses: Array, handling: Handling
+) -> Array:
+    """
+    Sometimes bring a path to within 0.5 to 1.5 m of what its middle view looks at.
+
+    The path becomes as much smaller as what is seen becomes nearer. Where that leads into things,
+    it stays as it is.
+
+    :param rng: source of randomness.
+    :param scene: in which the camera moves.
+    :param poses: (N, 4, 4) world_T_camera.
+    :param handling: how often.
     :returns: (N, 4, 4).
     """
-    if rng.uniform() >= _RIG_SHARE:
+    if rng.uniform() >= handling.near_share:
         return poses
-    yaw = np.radians(rng.uniform(-1.0, 1.0) * _MAX_RIG_YAW_DEG)
-    first_T_second = np.eye(4)
-    first_T_second[:3, :3] = rotations(np.array([[0.0, yaw, 0.0]]))[0]
-    first_T_second[:3, 3] = rng.uniform(-1.0, 1.0, 3) * (_MAX_RIG_OFFSET_M, 0.05, 0.1)
-    pairs = np.repeat(poses[:(len(poses) + 1) // 2], 2, axis=0)[:len(poses)]
-    pairs[1::2] = pairs[1::2] @ first_T_second
-    return pairs
+    wanted = rng.uniform(*_NEAR_M)
+    middle = poses[len(poses) // 2]
+    axis, start = middle[:3, 2], middle[:3, 3]
+    distance = 0.0
+    while distance < _MAX_DISTANCE_M:
+        step = float(scene.clearance((start + distance * axis)[None])[0])
+        distance += max(step, _SURFACE_M)
+        if step < _SURFACE_M:
+            break
+    if distance <= wanted:
+        return poses
+    near = poses.copy()
+    near[:, :3, 3] = start + (distance - wanted) * axis + (
+        wanted / distance * (poses[:, :3, 3] - start))
+    is_free = (scene.clearance(near[:, :3, 3]) > _NEAR_CLEARANCE_M).all()
+    return near if is_free else poses
 
 
 def rotations(vectors: Array) -> Array:

@@ -91,7 +91,7 @@ def _held_out_window(
     seed: int, *, num_views: int, max_stride: int, attitude: Attitude
 ) -> Window:
     """Draw a path and keep the views of its start."""
-    window = draw_window(seed, max(num_views, _PATH_VIEWS), augment=False)
+    window = draw_window(seed, max(num_views, _PATH_VIEWS))
     stride = 1 + seed % min(max_stride, max(_PATH_VIEWS // num_views, 1))
     kept = slice(0, num_views * stride, stride)
     return Window(

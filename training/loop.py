@@ -94,8 +94,7 @@ class Loop:
         self._place = place
         self._held_out = held_out
         self._on_decay = on_decay
-        self._retreat = Retreat(step.optimizer)
-        self._warm_from = 0
+        self._retreat = Retreat(step.optimizer, schedule.recipe.warmup_steps)
 
     def run(self, progress: Progress, limits: Limits) -> Progress:
         """
@@ -129,7 +128,7 @@ class Loop:
                     distributed.all_reduce(means, op=distributed.ReduceOp.AVG)
                 self._log(number, means, pace)
                 sums.zero_()
-                self._watch(number, float(means[0]))
+                self._retreat.watch(logged[0], number, float(means[0]))
                 logged = (number, time.monotonic())
 
     def profile(self, number: int) -> str:
@@ -190,7 +189,8 @@ class Loop:
     def _train(self, block: '_Block', elapsed: float) -> Tensor:
         """Train a block of steps with the same rates; return the sum of what is watched."""
         schedule, step = self._schedule, self._step
-        rate = schedule.rate(block.start - self._warm_from, elapsed) * self._retreat.caution
+        retreat = self._retreat
+        rate = schedule.rate(block.start - retreat.warm_from, elapsed) * retreat.caution
         step.optimizer.rate.fill_(rate)
         step.matching_weight.fill_(schedule.matching_weight(elapsed))
         watched = torch.zeros(len(LOG_NAMES), device=self._place.device)
@@ -199,12 +199,6 @@ class Loop:
         ):
             watched += step(row, draw, seed=self._pools[draw.number].seed(number))
         return watched
-
-    def _watch(self, number: int, loss: float) -> None:
-        """Go back if the loss grew; the rates then rise anew, since the moments are old ones."""
-        warm = self._warm_from + self._schedule.recipe.warmup_steps
-        if self._retreat.watch(number, loss, is_steady=number - _LOG_STEPS >= warm):
-            self._warm_from = number
 
     def _elapsed(self, limits: Limits) -> float:
         """Return the first process' time, so that all decide alike; waits for the device."""

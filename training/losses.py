@@ -51,7 +51,8 @@ class LossWeights:
 
 
 def dense_loss(
-    maps: DenseMaps, depth: Tensor, valid: Tensor, rays: Tensor, weights: LossWeights
+    maps: DenseMaps, depth: Tensor, valid: Tensor, unknown: Tensor, rays: Tensor,
+    weights: LossWeights,
 ) -> Tensor:
     """
     Compare depth, rays and points with truth.
@@ -59,6 +60,7 @@ def dense_loss(
     :param maps: of M views.
     :param depth: (M, H, W).
     :param valid: (M, H, W) bool.
+    :param unknown: (M, H, W) bool, where nothing is asked of depth and its confidence.
     :param rays: (M, h, w, 6).
     :param weights: of the terms.
     :returns: (5,) the weighted sum; then, to be watched, the mean absolute errors of log depth,
@@ -69,7 +71,7 @@ def dense_loss(
     error = (maps.log_depth - depth.log()) * mask
     confidence = maps.log_confidence.clamp(-10.0, _MAX_LOG_CONFIDENCE).exp() + 1.0
     weighted = (confidence * error.abs() - _CONFIDENCE_PRICE * confidence.log()) * mask
-    unseen = (confidence - 1.0) * (1.0 - mask) * _CONFIDENCE_PRICE
+    unseen = (confidence - 1.0) * (1.0 - mask) * ~unknown * _CONFIDENCE_PRICE
     depth_loss = (weighted + unseen).sum() / num_valid
     gradient = _gradient_error(error, mask)
     ray_confidence = maps.log_ray_confidence.clamp(-10.0, _MAX_LOG_CONFIDENCE).exp() + 1.0

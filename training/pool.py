@@ -13,18 +13,23 @@ H W pixels.
 
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+import math
 
 import torch
 from torch import Tensor
 
 from training.camera_response import draw_exposure, expose, Response
+from training.handling import Handling
+from training.jpeg import through_jpeg
+from training.panoramas import draw_turn, look, PanoramaBank
 from training.recipe import Format, Recipe
-from training.renderer import Renderer, upload
+from training.renderer import Renderer, Rendering, upload
 from training.windows import draw_windows, FIRST_TRAINING_SEED, Looks, WindowArrays
 
 _PREFETCHED_CHUNKS = 6
 _MAX_NOISE = 0.025
 _REFERENCE_SHARE = 0.6
+_JPEG_QUALITY = (30, 96)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +78,7 @@ class Views:
     The views of a step.
 
     :param images: (V, 3, H, W) in [0, 1].
-    :param depth: (V, H, W) [m]; +inf in the sky.
+    :param depth: (V, H, W) [m]; +inf in the sky, NaN where it is not known.
     :param world_T_camera: (B, N, 4, 4).
     :param focal_px: (B,).
     """
@@ -93,19 +98,25 @@ class WindowPool:
     :param renderer: of the device.
     :param executor: draws scenes and paths in other processes.
     :param device: where the pool lives.
-    :param looks: photos and meshes, or None.
+    :param looks: photos, meshes and light, or None.
+    :param panoramas: in which cameras turn, or None.
     :param rank: number of this device.
     :param world_size: number of devices.
     """
 
     def __init__(
         self, recipe: Recipe, number: int, renderer: Renderer, executor: Executor,
-        device: torch.device, *, looks: Looks | None = None, rank: int = 0, world_size: int = 1,
+        device: torch.device, *, looks: Looks | None = None,
+        panoramas: PanoramaBank | None = None, rank: int = 0, world_size: int = 1,
     ) -> None:
         self.form = recipe.formats[number]
         self._recipe = recipe
         self._number = number
         self._looks = looks
+        self._handling = Handling(
+            recipe.rig_share, recipe.rig_cameras, recipe.near_share, recipe.distorted_share)
+        bank = PanoramaBank.empty() if panoramas is None else panoramas
+        self._panoramas = torch.from_numpy(bank.images).to(device)
         share = self.form.share / sum(form.share for form in recipe.formats)
         self._refresh_steps = round(recipe.refresh_steps / share)
         self._first_chunks = max(1, round(recipe.first_chunks * share))
@@ -120,6 +131,7 @@ class WindowPool:
         self._depth = torch.empty(*shape, *size, device=device)
         self._poses = torch.empty(*shape, 4, 4, device=device)
         self._focal_px = torch.empty(shape[0], device=device)
+        self._num_cameras = torch.ones(shape[0], dtype=torch.long)
         self._num_chunks = 0
         self._pending: dict[int, Future[WindowArrays]] = {}
 
@@ -136,7 +148,7 @@ class WindowPool:
             if chunk not in self._pending:
                 self._pending[chunk] = self._executor.submit(
                     draw_windows, self._first_seed(chunk), recipe.chunk_windows,
-                    recipe.window_views, augment=True, looks=self._looks,
+                    recipe.window_views, handling=self._handling, looks=self._looks,
                 )
         for chunk in range(first, wanted):
             self._render(chunk, self._pending.pop(chunk).result())
@@ -157,9 +169,9 @@ class WindowPool:
         longest = (recipe.window_views - 1) // (num_views - 1)
         shares = torch.tensor(recipe.stride_shares[:longest])
         stride = 1 + torch.multinomial(shares, num_windows, replacement=True, generator=random)
-        slack = recipe.window_views - (num_views - 1) * stride
-        start = (torch.rand(num_windows, generator=random) * slack).long()
-        views = start[:, None] + stride[:, None] * torch.arange(num_views)
+        start = torch.rand(num_windows, generator=random)
+        views = instants(
+            self._num_cameras[window], stride, start, num_views, recipe.window_views)
         reference = torch.randint(num_views, (num_windows,), generator=random)
         reference *= torch.rand(num_windows, generator=random) < _REFERENCE_SHARE
         views = views.gather(1, (torch.arange(num_views) + reference[:, None]) % num_views)
@@ -206,15 +218,58 @@ class WindowPool:
         place = slice(slot, slot + recipe.chunk_windows)
         rendering = self._renderer(arrays, self.form.image_size, samples=recipe.samples)
         response = Response.draw(recipe.chunk_windows, random)
-        self._images[place] = expose(rendering.radiance, exposure, response)
-        self._depth[place] = rendering.depth
-        self._poses[place] = upload(
-            torch.from_numpy(arrays.world_T_camera), self._device)
         focal_px = self.form.image_size[1] / (2.0 * torch.from_numpy(arrays.tangents))
+        self._poses[place] = upload(torch.from_numpy(arrays.world_T_camera), self._device)
+        self._num_cameras[place] = torch.from_numpy(arrays.num_cameras)
+        turning, coded = (torch.rand(2, recipe.chunk_windows, generator=random) < torch.tensor(
+            (recipe.turn_share, recipe.jpeg_share))[:, None])
+        if len(self._panoramas):
+            for window in turning.nonzero().flatten().tolist():
+                focal_px[window] = self._turn(chunk, window, slot, rendering)
         self._focal_px[place] = upload(focal_px, self._device)
+        images = expose(rendering.radiance, exposure, response)
+        quality = torch.randint(*_JPEG_QUALITY, (recipe.chunk_windows,), generator=random)
+        for window in coded.nonzero().flatten().tolist():
+            images[window] = through_jpeg(images[window], int(quality[window]))
+        self._images[place] = images
+        self._depth[place] = rendering.depth
+
+    def _turn(self, chunk: int, window: int, slot: int, rendering: Rendering) -> float:
+        """Put a camera that turns in a panorama in place of a window; return its focal length."""
+        turn = draw_turn(
+            (self._first_seed(chunk), window), len(self._panoramas), self._recipe.window_views)
+        rendering.radiance[window] = look(
+            self._panoramas[turn.panorama], turn, self.form.image_size)
+        rendering.depth[window] = torch.nan
+        self._poses[slot + window] = torch.from_numpy(turn.world_T_camera).to(self._poses)
+        self._num_cameras[slot + window] = 1
+        return self.form.image_size[1] / (2.0 * math.tan(turn.fov_x_rad / 2.0))
 
     def _first_seed(self, chunk: int) -> int:
         recipe = self._recipe
         number = (recipe.seed * 1_000_003 + chunk) * self._world_size + self._rank
         number = number * len(recipe.formats) + self._number
         return FIRST_TRAINING_SEED + number * recipe.chunk_windows
+
+
+def instants(
+    num_cameras: Tensor, stride: Tensor, start: Tensor, num_views: int, path_views: int
+) -> Tensor:
+    """
+    Choose views along paths: all cameras of a body at each instant, as long as views last.
+
+    :param num_cameras: (B,) of the bodies.
+    :param stride: (B,) of instants; smaller where the path is too short for it.
+    :param start: (B,) in [0, 1), where along what is possible to begin.
+    :param num_views: N.
+    :param path_views: of a path, instants times cameras.
+    :returns: (B, N) numbers of views.
+    """
+    view = torch.arange(num_views)
+    instant, camera = view // num_cameras[:, None], view % num_cameras[:, None]
+    last = instant[:, -1]
+    num_instants = path_views // num_cameras
+    stride = torch.minimum(stride, ((num_instants - 1) // last.clamp_min(1)).clamp_min(1))
+    first = (start * (num_instants - last * stride).clamp_min(1)).long()
+    chosen = (first[:, None] + stride[:, None] * instant) * num_cameras[:, None] + camera
+    return chosen.clamp_max(path_views - 1)

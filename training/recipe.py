@@ -41,6 +41,13 @@ class Recipe:
     :param window_views: views along the path of a rendered window; steps draw some of them.
     :param refresh_steps: a new chunk, of one format or another, comes every so many steps.
     :param samples: rays along each side of a rendered pixel.
+    :param rig_share: see ``handling.Handling``.
+    :param rig_cameras: likewise.
+    :param near_share: likewise.
+    :param distorted_share: likewise.
+    :param light_share: see ``windows.Looks``; needs panoramas.
+    :param turn_share: of windows that are a camera turning in a panorama; needs those.
+    :param jpeg_share: of windows whose images went through JPEG.
     :param learning_rate: of AdamW.
     :param muon_rate: of Muon (the blocks' matrices).
     :param decoder_factor: camera decoder's share of ``learning_rate``: its ReLUs die above.
@@ -69,6 +76,13 @@ class Recipe:
     window_views: int = 24
     refresh_steps: int = 20
     samples: int = 2
+    rig_share: float = 0.12
+    rig_cameras: int = 2
+    near_share: float = 0.0
+    distorted_share: float = 0.0
+    light_share: float = 0.0
+    turn_share: float = 0.0
+    jpeg_share: float = 0.0
     learning_rate: float = 1e-3
     muon_rate: float = 0.01
     decoder_factor: float = 0.2

@@ -19,8 +19,8 @@ struct V3 { float x, y, z; };
 #define PRIMITIVE_COLUMNS 16
 #define MATERIAL_COLUMNS 13
 #define LIGHT_COLUMNS 7
-#define ENVIRONMENT_COLUMNS 9
-#define VIEW_COLUMNS 19
+#define ENVIRONMENT_COLUMNS 36
+#define VIEW_COLUMNS 20
 #define MAX_CANDIDATES 512
 #define TILE 16
 #define NEAR_M 0.02f
@@ -361,8 +361,19 @@ FN bool in_shadow(const Scene& scene, const float* light, V3 x) {
   return false;
 }
 
+// What falls on a surface from all around: columns 9-35, see panoramas.py.
+FN V3 surrounding_light(const float* k, V3 n) {
+  if (k[0] == 0.f) return v3(0.f, 0.f, 0.f);
+  const float a = 1.7320508f, b = 3.8729833f;
+  V3 sum = load(k) + (a * n.x) * load(k + 3) + (a * n.y) * load(k + 6) + (a * n.z) * load(k + 9) +
+           (b * n.x * n.y) * load(k + 12) + (b * n.y * n.z) * load(k + 15) +
+           (1.1180340f * (3.f * n.z * n.z - 1.f)) * load(k + 18) + (b * n.x * n.z) * load(k + 21) +
+           (0.5f * b * (n.x * n.x - n.y * n.y)) * load(k + 24);
+  return v3(fmaxf(sum.x, 0.f), fmaxf(sum.y, 0.f), fmaxf(sum.z, 0.f));
+}
 FN V3 illuminate(const Scene& scene, V3 x, V3 n, V3 c, V3 albedo, float gloss) {
   V3 diffuse = (0.8f + 0.2f * n.z) * load(scene.environment), shine = v3(0.f, 0.f, 0.f);
+  diffuse = diffuse + surrounding_light(scene.environment + 9, n);
   for (int l = 0; l < scene.num_lights; l++) {
     const float* light = scene.lights + l * LIGHT_COLUMNS;
     V3 colour = load(light + 4);
@@ -436,14 +447,19 @@ FN V3 shade(const Scene& scene, V3 o, V3 d, Hit hit, float pixel) {
 }
 
 // A view: 0-8 world_R_camera, 9-11 position, 12 focal length [px], 13-15 rotation vector (camera
-// frame) and 16-18 translation (world) during the exposure. Depth is that of its middle.
+// frame) and 16-18 translation (world) during the exposure, 19 distortion: how much farther than a
+// pinhole's a ray at the distance 1 from the axis is. Depth is that of the exposure's middle.
+FN V3 pixel_ray(const float* view, float x, float y) {
+  float stretch = 1.f + view[19] * (x * x + y * y);
+  return v3(x * stretch, y * stretch, 1.f);
+}
 FN void render_pixel(const Scene& scene, const float* view, int width, int height, int samples,
                      int column, int row, const int* candidates, int num_candidates,
                      float* radiance, float* depth) {
   float focal = view[12];
   float px = column - 0.5f * (width - 1), py = row - 0.5f * (height - 1);
   V3 position = load(view + 9), sum = v3(0.f, 0.f, 0.f);
-  V3 middle = rotate(view, v3(px / focal, py / focal, 1.f));
+  V3 middle = rotate(view, pixel_ray(view, px / focal, py / focal));
   Hit seen = cast(scene, position, middle, candidates, num_candidates);
   if (samples == 1) {
     sum = shade(scene, position, middle, seen, 1.f / focal);
@@ -451,8 +467,8 @@ FN void render_pixel(const Scene& scene, const float* view, int width, int heigh
     int count = samples * samples;
     for (int k = 0; k < count; k++) {
       float time = (k + 0.5f) / count - 0.5f;
-      V3 ray = v3((px + (k % samples + 0.5f) / samples - 0.5f) / focal,
-                  (py + (k / samples + 0.5f) / samples - 0.5f) / focal, 1.f);
+      V3 ray = pixel_ray(view, (px + (k % samples + 0.5f) / samples - 0.5f) / focal,
+                         (py + (k / samples + 0.5f) / samples - 0.5f) / focal);
       ray = ray + time * cross(load(view + 13), ray);
       V3 d = rotate(view, ray), o = position + time * load(view + 16);
       Hit hit = cast(scene, o, d, candidates, num_candidates);
@@ -474,7 +490,9 @@ FN bool in_tile(const float* p, const float* view, int width, int height, int le
   V3 axis = v3((left + 0.5f * size - 0.5f * (width - 1)) / focal,
                (top + 0.5f * size - 0.5f * (height - 1)) / focal, 1.f);
   float blur = sqrtf(dot(load(view + 13), load(view + 13)));
-  float spread = 0.7072f * (size + 2.f) / focal + blur;
+  float corner2 = 0.25f * (width * width + height * height) / (focal * focal);
+  float bent = fabsf(view[19]) * corner2 * sqrtf(corner2);
+  float spread = 0.7072f * (size + 2.f) / focal + blur + bent;
   V3 c = rotate_back(view, load(p + 1) - load(view + 9)), h = load(p + 4);
   float radius = sqrtf(dot(h, h)) + sqrtf(dot(load(view + 16), load(view + 16)));
   float distance = sqrtf(dot(c, c));

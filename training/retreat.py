@@ -28,42 +28,46 @@ class Retreat:
     those are no measure for later ones, and only a loss that doubles counts as grown.
 
     :param optimizer: whose state is kept; begins as a safe one.
+    :param warmup_steps: over which the rates rise.
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
+    def __init__(self, optimizer: Optimizer, warmup_steps: int) -> None:
         self.caution = 1.0
         """Factor of all rates; falls with every retreat."""
+        self.warm_from = 0
+        """Step from which the rates rise; that of the last retreat, if there was one."""
         self._optimizer = optimizer
+        self._warmup_steps = warmup_steps
         self._best: float | None = None
         self._best_is_steady = False
         self._num_retreats = 0
         self._kept: list[tuple[Tensor, ...]] = [self._state()]
 
-    def watch(self, step: int, loss: float, *, is_steady: bool) -> bool:
+    def watch(self, first: int, step: int, loss: float) -> None:
         """
         Look at a loss; return to the kept state if it grew.
 
-        :param step: of the training.
-        :param loss: mean of the last steps.
-        :param is_steady: whether the rates were those after the warm-up in all of them.
-        :returns: whether it went back.
+        :param first: step of those that the loss is the mean of.
+        :param step: after the last of them.
+        :param loss: their mean.
         :raises RuntimeError: if going back did not help several times.
         """
+        is_steady = first >= self.warm_from + self._warmup_steps
         limit = _DIVERGED if self._best_is_steady else _DIVERGED_WARMING
         if not math.isfinite(loss) or (self._best is not None and loss >= limit * self._best):
             self._go_back(step, loss)
-            return True
+            return
         if self._best is None or loss < self._best or is_steady > self._best_is_steady:
             self._best = loss
         self._best_is_steady |= is_steady
         self._kept = [*self._kept[-2:], self._state()]
-        return False
 
     def _go_back(self, step: int, loss: float) -> None:
         self._num_retreats += 1
         if self._num_retreats > _MAX_RETREATS:
             raise RuntimeError(f'step {step}: the loss grew to {loss:.2f} once more')
         self.caution *= _SMALLER_RATE
+        self.warm_from = step
         self._kept = self._kept[:1]
         for tensor, kept in zip(self._optimizer.state, self._kept[0], strict=True):
             tensor.copy_(kept)

@@ -123,7 +123,7 @@ class TrainStep:
         some = choice.dense
         dense = self._dense[draw.number](
             tuple(x[some, 1:] for x in tokens.local), tuple(x[some, 1:] for x in tokens.mixed),
-            targets.depth[some], targets.valid[some],
+            targets.depth[some], targets.valid[some], targets.unknown[some],
             ray_targets(targets, some, forward.size, forward.head.ray_grid),
         )
         matches = find_matches(targets, choice.partner.flatten())
@@ -182,9 +182,9 @@ def choice_length(recipe: Recipe) -> int:
 
 def _dense_loss(
     head: DenseHead, weights: LossWeights, local: tuple[Tensor, ...], mixed: tuple[Tensor, ...],
-    depth: Tensor, valid: Tensor, rays: Tensor,
+    depth: Tensor, valid: Tensor, unknown: Tensor, rays: Tensor,
 ) -> Tensor:
-    return dense_loss(head(local, mixed), depth, valid, rays, weights)
+    return dense_loss(head(local, mixed), depth, valid, unknown, rays, weights)
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,6 +31,7 @@ class Targets:
 
     :param depth: (V, H, W); 1 where not valid.
     :param valid: (V, H, W) bool: not sky, not farther than ``MAX_DEPTH_M``.
+    :param unknown: (V, H, W) bool: nothing is known; of windows whose cameras turn on the spot.
     :param rotation: (V, 3, 3) reference_R_camera.
     :param translation: (V, 3) reference_t_camera.
     :param focal_px: (V,).
@@ -41,6 +42,7 @@ class Targets:
 
     depth: Tensor
     valid: Tensor
+    unknown: Tensor
     rotation: Tensor
     translation: Tensor
     focal_px: Tensor
@@ -68,7 +70,7 @@ def make_targets(depth: Tensor, world_T_camera: Tensor, focal_px: Tensor) -> Tar
     """
     Express truth as the network should.
 
-    :param depth: (V, H, W) [m]; +inf in the sky.
+    :param depth: (V, H, W) [m]; +inf in the sky, NaN where it is not known.
     :param world_T_camera: (B, N, 4, 4); the first view of a window is its reference.
     :param focal_px: (B,).
     """
@@ -80,7 +82,7 @@ def make_targets(depth: Tensor, world_T_camera: Tensor, focal_px: Tensor) -> Tar
         reference_T_world[..., :3] @ world_T_camera[..., :3, 3:] + reference_T_world[..., 3:]
     )[..., 0]
     focal = focal_px[:, None].expand(-1, num_views).flatten()
-    valid = depth < MAX_DEPTH_M
+    valid, unknown = depth < MAX_DEPTH_M, depth.isnan()
     depth = torch.where(valid, depth, 1.0)
     scale = _mean_distance(
         depth, valid, rotation.flatten(0, 1), translation.flatten(0, 1), focal
@@ -94,6 +96,7 @@ def make_targets(depth: Tensor, world_T_camera: Tensor, focal_px: Tensor) -> Tar
     return Targets(
         depth=torch.where(valid, depth / view_scale, 1.0),
         valid=valid,
+        unknown=unknown,
         rotation=rotation.flatten(0, 1),
         translation=(translation / scale[:, None, None]).flatten(0, 1),
         focal_px=focal,
@@ -143,6 +146,8 @@ def find_matches(targets: Targets, partner: Tensor) -> Matches:
     """
     Project the middle of every patch into another view.
 
+    Where depth is unknown the cameras only turn, so that any depth leads to the same place.
+
     :param targets: of V views.
     :param partner: (V,) the other view.
     """
@@ -150,7 +155,8 @@ def find_matches(targets: Targets, partner: Tensor) -> Matches:
     middle = PATCH_SIZE // 2
     grid = (height // PATCH_SIZE, width // PATCH_SIZE)
     depth = targets.depth[:, middle::PATCH_SIZE, middle::PATCH_SIZE].flatten(1)
-    seen = targets.valid[:, middle::PATCH_SIZE, middle::PATCH_SIZE].flatten(1)
+    seen, turned = (mask[:, middle::PATCH_SIZE, middle::PATCH_SIZE].flatten(1)
+                    for mask in (targets.valid, targets.unknown))
     rays = pixel_rays(targets.focal_px, (height, width), grid).flatten(1, 2)
     points = (rays * depth[..., None]) @ targets.rotation.mT + targets.translation[:, None]
     points = (points - targets.translation[partner][:, None]) @ targets.rotation[partner]
@@ -161,7 +167,7 @@ def find_matches(targets: Targets, partner: Tensor) -> Matches:
     inside = (x > 0) & (x < width) & (y > 0) & (y < height) & (points[..., 2] > 1e-2)
     column, row = x.long().clamp(0, width - 1), y.long().clamp(0, height - 1)
     surface = targets.depth[partner].flatten(1).gather(1, row * width + column)
-    visible = inside & seen & ((surface - z).abs() < _OCCLUSION_TOLERANCE * z)
+    visible = inside & (turned | seen & ((surface - z).abs() < _OCCLUSION_TOLERANCE * z))
     patches, weights = _bilinear(x / PATCH_SIZE - 0.5, y / PATCH_SIZE - 0.5, grid)
     return Matches(partner, patches, weights * visible[..., None])
 

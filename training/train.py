@@ -39,10 +39,11 @@ from training.loop import Limits, Loop, Place
 from training.mesh_bank import load_bank, MeshBank
 from training.metrics import floor
 from training.optimizer import Optimizer
+from training.panoramas import load_panoramas, PanoramaBank
 from training.photos import load_photos, PhotoBank
 from training.pool import WindowPool
 from training.props import Props
-from training.recipe import Recipe
+from training.recipe import Format, Recipe
 from training.renderer import CudaRenderer, HostRenderer, Renderer
 from training.schedule import Schedule
 from training.step import TrainStep
@@ -96,14 +97,7 @@ def _train(options: argparse.Namespace, place: Place, executor: Executor) -> Non
     progress = Progress(0, 0.0)
     if options.resume is not None:
         progress = load_checkpoint(options.resume, optimizer)
-    photos = PhotoBank.empty() if options.photos is None else load_photos(options.photos)
-    meshes = MeshBank.empty() if options.meshes is None else load_bank(options.meshes)
-    looks = Looks(photos.photos, Props(meshes.furniture, meshes.things))
-    renderer = _renderer(place.device, photos, meshes)
-    pools = [
-        WindowPool(recipe, number, renderer, executor, place.device, looks=looks,
-                   rank=place.rank, world_size=place.world_size)
-        for number in range(len(recipe.formats))]
+    renderer, pools = _data(options, recipe, place, executor)
     step = TrainStep(
         network, recipe, optimizer, pools, compiled=is_gpu and not options.eager, graphs=is_gpu)
     schedule = Schedule(
@@ -130,6 +124,23 @@ def _train(options: argparse.Namespace, place: Place, executor: Executor) -> Non
         loop.report(progress)
         _write(options, network, optimizer, progress)
         _logger.info('done: step %d, %.0f s in all', progress.step, progress.seconds)
+
+
+def _data(
+    options: argparse.Namespace, recipe: Recipe, place: Place, executor: Executor
+) -> tuple[Renderer, list[WindowPool]]:
+    """Read the banks, and make what renders windows of every format."""
+    photos = PhotoBank.empty() if options.photos is None else load_photos(options.photos)
+    meshes = MeshBank.empty() if options.meshes is None else load_bank(options.meshes)
+    panoramas = (
+        PanoramaBank.empty() if options.panoramas is None else load_panoramas(options.panoramas))
+    looks = Looks(photos.photos, Props(meshes.furniture, meshes.things), panoramas.lights,
+                  recipe.light_share)
+    renderer = _renderer(place.device, photos, meshes)
+    return renderer, [
+        WindowPool(recipe, number, renderer, executor, place.device, looks=looks,
+                   panoramas=panoramas, rank=place.rank, world_size=place.world_size)
+        for number in range(len(recipe.formats))]
 
 
 def _keep(
@@ -160,10 +171,14 @@ def _write(
 
 def _changes(text: str) -> dict[str, Any]:
     """Parse changes of the recipe."""
-    return {
+    changes = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in json.loads(text).items()
     }
+    if 'formats' in changes:
+        changes['formats'] = tuple(
+            Format(tuple(form.pop('image_size')), **form) for form in changes['formats'])
+    return changes
 
 
 def _renderer(device: torch.device, photos: PhotoBank, meshes: MeshBank) -> Renderer:
@@ -178,6 +193,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument('--init', type=Path, help='weights to begin with instead of random ones')
     parser.add_argument('--photos', type=Path, help='bank of photos (training.prepare_photos)')
     parser.add_argument('--meshes', type=Path, help='bank of meshes (training.prepare_meshes)')
+    parser.add_argument('--panoramas', type=Path, help='folder of panoramas of real places')
     parser.add_argument('--out', type=Path, help='checkpoint to write')
     parser.add_argument('--keep', type=Path, help='weights to write before the rates fall')
     parser.add_argument('--keep-state', type=Path, help='checkpoint to write before they fall')

@@ -29,7 +29,7 @@ def renderer(tmp_path_factory: pytest.TempPathFactory) -> HostRenderer:
 @pytest.fixture(scope='session')
 def windows() -> Iterator[WindowArrays]:
     """Draw two windows of three views."""
-    yield draw_windows(3, 2, 3, augment=False)
+    yield draw_windows(3, 2, 3)
 
 
 @pytest.fixture(scope='session')

@@ -4,10 +4,14 @@
 """Cameras are held as people and robots hold them, and see as cameras do."""
 
 import numpy as np
+import pytest
 import torch
 
 from training.camera_response import draw_exposure, expose, Response
-from training.handling import handled, mounted_in_pairs, turned
+from training.handling import handled, Handling, mounted, turned
+from training.pool import instants
+from training.renderer import HostRenderer
+from training.windows import draw_window, draw_windows
 
 
 def _level(num_views: int) -> np.ndarray:
@@ -38,16 +42,72 @@ def test_attitudes_cover_what_people_do() -> None:
     np.testing.assert_allclose(rotation @ rotation.mT, np.tile(np.eye(3), (400, 1, 1)), atol=1e-9)
 
 
-def test_pairs_are_rigid() -> None:
-    """Where there are two cameras, each pair differs by the same motion."""
+@pytest.mark.parametrize('most', [2, 4])
+def test_bodies_are_rigid(most: int) -> None:
+    """Where there are several cameras, those of each instant are mounted alike."""
     rng = np.random.default_rng(0)
-    draws = [mounted_in_pairs(rng, _level(7)) for _ in range(100)]
-    rigs = [poses for poses in draws if not np.array_equal(poses, _level(7))]
-    assert 3 < len(rigs) < 40
-    for poses in rigs:
-        offsets = np.linalg.inv(poses[0:6:2]) @ poses[1:6:2]
-        np.testing.assert_allclose(offsets, np.tile(offsets[0], (3, 1, 1)), atol=1e-9)
-        assert np.linalg.norm(offsets[0, :3, 3]) < 0.25
+    handling = Handling(rig_share=0.3, rig_cameras=most)
+    draws = [mounted(rng, _level(9), handling) for _ in range(200)]
+    rigs = [views for views in draws if views.num_cameras > 1]
+    assert 30 < len(rigs) < 90 and {views.num_cameras for views in rigs} == set(
+        range(2, most + 1))
+    for views in rigs:
+        count, poses = views.num_cameras, views.world_T_camera
+        for camera in range(1, count):
+            first = poses[0::count][:len(poses[camera::count])]
+            offsets = np.linalg.inv(first) @ poses[camera::count]
+            np.testing.assert_allclose(
+                offsets, np.tile(offsets[0], (len(offsets), 1, 1)), atol=1e-9)
+            assert 0.0 < np.linalg.norm(offsets[0, :3, 3]) < 0.5
+        np.testing.assert_array_equal(poses[0::count], _level(9)[:len(poses[0::count])])
+    assert all(np.array_equal(v.world_T_camera, _level(9)) for v in draws if v.num_cameras == 1)
+
+
+def test_views_of_an_instant_stay_together() -> None:
+    """Whatever the stride, a body's cameras come all at each instant, and none twice."""
+    strides = torch.tensor([1, 2, 4])
+    for count in (1, 2, 3, 4):
+        for num_views in (2, 8, 24):
+            views = instants(
+                torch.full((3,), count), strides, torch.tensor([0.0, 0.5, 0.999]), num_views, 24)
+            assert views.min() >= 0 and views.max() < 24
+            assert all(len(set(row)) == num_views for row in views.tolist())
+            assert torch.equal(views % count, (torch.arange(num_views) % count).expand(3, -1))
+            steps = views[:, ::count] // count
+            assert (steps.diff(dim=1) == steps.diff(dim=1)[:, :1]).all()
+    alone = instants(torch.ones(3).long(), strides, torch.tensor([0.0, 0.5, 0.999]), 4, 24)
+    assert alone.tolist() == [[0, 1, 2, 3], [9, 11, 13, 15], [11, 15, 19, 23]]
+
+
+def test_exposure_blurs_along_each_cameras_own_path() -> None:
+    """Two cameras of a body look at different things, but do not whirl between them."""
+    for seed in range(60, 72):
+        window = draw_window(seed, 8, handling=Handling(rig_share=1.0))
+        if window.motion.any():
+            break
+    assert window.num_cameras == 2 and window.motion[:6].any() and not window.motion[6:].any()
+    step = np.linalg.inv(window.world_T_camera[0]) @ window.world_T_camera[2]
+    turn = np.arccos(np.clip((np.trace(step[:3, :3]) - 1) / 2, -1, 1))
+    share = np.linalg.norm(window.motion[0, 3:]) / np.linalg.norm(step[:3, 3])
+    assert share < 0.07
+    np.testing.assert_allclose(
+        np.linalg.norm(window.motion[0, :3]), share * np.sin(turn), rtol=1e-4, atol=1e-9)
+
+
+def test_near_views_look_at_what_is_near(renderer: HostRenderer) -> None:
+    """Most windows can be brought to 0.5 to 1.5 m from something, none of them into it."""
+    handling = Handling(rig_share=0.0, near_share=1.0)
+    near, far = (draw_windows(200, 10, 5, handling=h)
+                 for h in (handling, Handling(rig_share=0.0)))
+    moved = ~(near.world_T_camera == far.world_T_camera).all(axis=(1, 2, 3))
+    assert moved.mean() >= 0.6
+    depth = renderer(near, (42, 56), samples=1).depth[:, 2, 21, 28].numpy()
+    assert ((depth[moved] > 0.48) & (depth[moved] < 1.6)).all()
+    steps = [np.linalg.norm(np.diff(w.world_T_camera[moved, :, :3, 3], axis=1), axis=-1).sum()
+             for w in (near, far)]
+    assert 0.0 < steps[0] < 0.9 * steps[1]
+    rotations = [windows.world_T_camera[..., :3, :3] for windows in (near, far)]
+    np.testing.assert_array_equal(*rotations)
 
 
 def test_the_plain_response_is_the_sensors() -> None:

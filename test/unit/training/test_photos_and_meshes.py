@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from training.handling import Handling
 from training.mesh_bank import build_bank, load_bank, MESH, Mesh, Part, Piece, save_pieces
 from training.photos import LEVELS, paint, PhotoBank, PhotoList, SIZE
 from training.prepare_meshes import _read_obj
@@ -179,7 +180,7 @@ def test_furniture_keeps_the_way_free() -> None:
     pieces = [p for p in scene.primitives if isinstance(p, MeshPrimitive)]
     assert len(pieces) > 5
     assert all(p.row()[0] == MESH for p in pieces)
-    windows = draw_windows(50, 2, 6, augment=True, looks=Looks(props=props))
+    windows = draw_windows(50, 2, 6, handling=Handling(), looks=Looks(props=props))
     for window in range(2):
         rows = windows.primitives[window]
         for row in rows[rows[:, 0] >= MESH]:
