@@ -91,8 +91,8 @@ class ProcessPeers(Peers):
                 error.is_told = True  # type: ignore[attr-defined]
                 is_full = isinstance(error, RuntimeError) and is_out_of_memory(error)
                 met = self._meet(_NO_MEMORY if is_full else _FAILED)
-                if is_full and (_FAILED, 0.0) in met:
-                    # With more memory, nobody would try it again there.
+                if is_full and any(state == _FAILED for state, _ in met):
+                    # Nobody will try it again there, in whatever memory.
                     self._check(met)
             raise
         self.agree()

@@ -43,7 +43,7 @@ class Faults:
     rank = -1
 
     def strike(self, kind):
-        """Tell whether to fail now."""
+        """Tell whether to fail now; it is also over then."""
         try:
             (FAULTS / f'{kind} {self.rank}').unlink()
         except FileNotFoundError:
@@ -54,6 +54,11 @@ class Faults:
         """Fail as torch does."""
         if self.strike(kind):
             raise torch.OutOfMemoryError('CUDA out of memory (injected)')
+
+    def wrong(self, kind):
+        """Fail by a mistake."""
+        if self.strike(kind):
+            raise KeyError('injected')
 
 
 faults = Faults()
@@ -81,8 +86,7 @@ def patch():
             os.kill(os.getpid(), signal.SIGKILL)
         if faults.strike('asleep'):
             time.sleep(3600)
-        if faults.strike('wrong'):
-            raise KeyError('injected')
+        faults.wrong('wrong')
         return submit(self, *given, **named)
 
     def attend_or_fail(queries, keys, values):
@@ -93,8 +97,7 @@ def patch():
 
     def maps_or_fail(self, *given):
         faults.no_memory('head')
-        if faults.strike('broken head'):
-            raise KeyError('injected')
+        faults.wrong('broken head')
         return maps(self, *given)
 
     def place_or_fail(*given, **named):
