@@ -221,14 +221,14 @@ def _lost_where_it_fails() -> Iterator[None]:
 
 
 def join(
-    device: torch.device, meeting_place: Path, *, rank: int, num_devices: int,
+    device: torch.device, meeting_place: Path | None, *, rank: int, num_devices: int,
     patience_s: float,
 ) -> None:
     """
     Form the default group with the processes of the other devices.
 
     :param device: of this process.
-    :param meeting_place: a new file, the same for all processes.
+    :param meeting_place: a new file, the same for all processes; None: as ``torchrun`` says.
     :param rank: of this process.
     :param num_devices: as many processes there are.
     :param patience_s: who does not come for so long is lost.
@@ -240,6 +240,6 @@ def join(
         torch.cuda.set_device(device)
     distributed.init_process_group(
         'cpu:gloo,cuda:nccl' if is_gpu else 'gloo',
-        init_method=meeting_place.as_uri(), rank=rank,
+        init_method='env://' if meeting_place is None else meeting_place.as_uri(), rank=rank,
         world_size=num_devices, timeout=timedelta(seconds=patience_s),
         device_id=device if is_gpu else None)

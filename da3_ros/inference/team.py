@@ -78,6 +78,7 @@ class Team:
         # Of the processes there are now, and of those before them.
         self._num_shortages = [0, 0]
         self._asked: object = None
+        self._was_unclear = False
         self.processes: TeamProcesses | None = None
         try:
             self._start()
@@ -181,6 +182,7 @@ class Team:
         finally:
             self._asked = None
         self._num_shortages[0] = reply.num_shortages
+        self._was_unclear = False
         return reply.value
 
     def _drain(self) -> None:
@@ -205,6 +207,10 @@ class Team:
             text = self._lost_text(lost)
             self.devices = tuple(
                 device for rank, device in enumerate(self.devices) if rank not in lost.ranks)
+            if not lost.ranks and self._was_unclear:
+                # Whichever it is, it is not the processes that are to blame.
+                self.devices = ()
+            self._was_unclear = not lost.ranks
             if not self.devices:
                 raise DeviceLostError(f'{text}; none is left')
             _logger.error('%s; going on with %s', text, _names(self.devices))
@@ -216,7 +222,7 @@ class Team:
 
     def _lost_text(self, lost: LostError) -> str:
         names = _names([self.devices[rank] for rank in sorted(lost.ranks)])
-        return f'{names} is lost: {lost}'
+        return f'{names or "one of " + _names(self.devices)} is lost: {lost}'
 
     def _put(self, images: NDArray[np.uint8]) -> Any:
         """Put images where all see them."""

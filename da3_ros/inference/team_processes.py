@@ -23,7 +23,7 @@ import torch
 
 MEMBER = 'da3_ros.inference.team_member'
 # Importing torch, finding each other, bringing weights to GPUs.
-_START_S = 600.0
+_START_S = 180.0
 _POLL_S = 0.5
 # Whoever misses another says so at once, and ends by itself.
 _ORPHAN_STATUS = 1
@@ -35,7 +35,7 @@ class LostError(Exception):
     Some devices are lost.
 
     :param message: how it was noticed.
-    :param ranks: which they are.
+    :param ranks: which they are; none: nobody knows.
     """
 
     def __init__(self, message: str, ranks: set[int]) -> None:
@@ -116,11 +116,15 @@ class TeamProcesses:
             elif time.monotonic() - moved_s > patience_s:
                 silent = set(range(len(self._channels))) - set(replies)
                 raise LostError(f'no sign of it for {patience_s:.0f} s', self._behind(silent))
-        errors = [reply.error for reply in replies.values() if reply.error is not None]
-        if errors:
-            # The others say no more than that one has failed.
-            raise min(errors, key=lambda error: type(error).__name__ == 'ElsewhereError')
-        return replies[0]
+        error, first = _error(replies), replies[0]
+        if error is None:
+            return first
+        # Nothing that the error's traceback holds may hold the error.
+        replies.clear()
+        try:
+            raise error
+        finally:
+            del error, first
 
     def _spawn(self, module: str, pipe: int) -> None:
         ours, theirs = socket.socketpair()
@@ -157,10 +161,18 @@ class TeamProcesses:
         return message, self._behind(set(range(len(self._channels))))
 
     def _behind(self, ranks: set[int]) -> set[int]:
-        """Return those who have come to meet the others least often."""
+        """Return those who have come to meet the others least often, none where all have."""
         counts = self._progress.tolist()
         least = min(counts[rank] for rank in ranks)
-        return {rank for rank in ranks if counts[rank] == least}
+        behind = {rank for rank in ranks if counts[rank] == least}
+        return set() if len(behind) == len(counts) > 1 else behind
+
+
+def _error(replies: dict[int, Reply]) -> Exception | None:
+    """Return what has failed; those where nothing has say no more than that."""
+    errors = [reply.error for reply in replies.values() if reply.error is not None]
+    return min(
+        errors, key=lambda error: type(error).__name__ == 'ElsewhereError', default=None)
 
 
 def _end(

@@ -115,8 +115,16 @@ def test_weights_that_do_not_fit_one_device_are_refused(start, faults):
 
 
 def test_a_device_that_does_not_answer_is_gone_and_the_window_comes_out(start, faults, alone):
-    """And where the last one is killed, there is an error that says so, and no wait."""
+    """
+    Also where it is not known which, and all may be sound.
+
+    And where the last one is killed, there is an error that says so, and no wait.
+    """
     team = start(patience_s=5.0)
+    for rank in (0, 1):
+        (faults / f'asleep {rank}').touch()
+    assert_equal(team.submit(WINDOW).collect(), alone)
+    assert len(team.devices) == 2
     before = processes(team)
     (faults / 'asleep 0').touch()
     assert_equal(team.submit(WINDOW).collect(), alone)
@@ -151,7 +159,7 @@ def test_nothing_is_left_of_a_program_that_is_ended():
     ]
     for program, sent in zip(programs, (signal.SIGKILL, signal.SIGINT), strict=True):
         numbers = [int(number) for number in program.stdout.readline().split()]
-        assert len(numbers) == 2
+        assert len(numbers) == 1
         os.killpg(program.pid, sent)
         program.communicate(timeout=60)
         deadline_s = time.monotonic() + 60.0
@@ -166,7 +174,7 @@ import sys, time
 sys.path[:0] = sys.argv[1:]
 from reduced_networks import build_reduced
 from test_team import CPUS, SETTINGS, Team
-team = Team(build_reduced('da3-small'), CPUS, SETTINGS)
+team = Team(build_reduced('da3-small'), CPUS[:1], SETTINGS)
 print(*(process.pid for process in team.processes.processes), flush=True)
 time.sleep(600)
 """
