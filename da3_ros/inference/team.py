@@ -60,7 +60,7 @@ class Team:
 
     def __init__(
         self, network: Network, devices: Sequence[torch.device], settings: RunnerSettings, *,
-        patience_s: float = 60.0, module: str = MEMBER,
+        patience_s: float = 120.0, module: str = MEMBER,
     ) -> None:
         network.set_compute_dtype(settings.dtype)
         self.devices = tuple(devices)

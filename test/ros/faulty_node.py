@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 import sys
 from unittest import mock
 
-from da3_ros.inference import device_runner, memory_guard
-from da3_ros.inference import engine as engine_module
+from da3_ros.inference import device_runner, InferenceEngine, memory_guard
 from da3_ros.inference.calibration import Calibration, CalibrationCache, CalibrationKey
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.memory_guard import MemoryGuard, MemoryLimits
@@ -132,7 +131,7 @@ def patch_network(schedule: Schedule) -> None:
     DualDpt.maps = predict_or_fail
 
 
-def guard(engine: engine_module.InferenceEngine) -> None:
+def guard(engine: InferenceEngine) -> None:
     """Run the windows of an engine as on a GPU."""
     network, runner = engine._runner.network, engine._runner
     runner.executor = MemoryGuard(

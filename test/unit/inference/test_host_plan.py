@@ -8,7 +8,7 @@ import sys
 import time
 
 from da3_ros.errors import MemoryBudgetError, PredictionError
-from da3_ros.inference import engine as engine_module
+from da3_ros.inference import device_runner
 from da3_ros.inference import InferenceEngine, plan
 from da3_ros.inference.branch import Branch, ExecutorOptions
 from da3_ros.inference.chunks import Chunks
@@ -159,10 +159,10 @@ def test_a_window_is_planned_by_time_and_ram(engine, monkeypatch):
     plan_of_time = engine.plan(112, 140, Demand(max_latency_s=0.5))
     assert plan_of_time.limited_by == 'latency' and plan_of_time.num_views >= 2
     assert plan_of_time.seconds <= 0.5 and plan_of_time.image_size == SIZE
-    monkeypatch.setattr(engine_module, 'usable_ram_bytes', lambda: 40 * 2**20)
+    monkeypatch.setattr(device_runner, 'usable_ram_bytes', lambda: 40 * 2**20)
     plan_of_ram = engine.plan(112, 140)
     assert plan_of_ram.limited_by == 'memory'
-    monkeypatch.setattr(engine_module, 'usable_ram_bytes', lambda: 0.0)
+    monkeypatch.setattr(device_runner, 'usable_ram_bytes', lambda: 0.0)
     with pytest.raises(MemoryBudgetError, match='not one view, because of memory'):
         engine.plan(112, 140)
 
