@@ -33,7 +33,7 @@ EXTRAS = {
     'offline': requirements('requirements.txt') + requirements(
         'tools/env/python.txt', without=('catkin_pkg', 'setuptools')),
     'fleet': ['ray>=2.40,<3', 'fsspec'],
-    'glb': ['trimesh>=4,<5'],
+    'glb': ['trimesh>=4,<6'],
     'laz': ['laspy[lazrs]>=2.5,<3'],
     'rerun': ['rerun-sdk>=0.20'],
 }

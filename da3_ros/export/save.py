@@ -12,8 +12,12 @@ from da3_ros.errors import SaveError
 from da3_ros.export.atomic_folder import AtomicFolder
 from da3_ros.export.colmap import write_model
 from da3_ros.export.floor_map import write_floor_map
+from da3_ros.export.glb import to_glb
+from da3_ros.export.laz import write_laz
 from da3_ros.export.npz import write_arrays
+from da3_ros.export.optional import check_installed, EXTRAS
 from da3_ros.export.ply import write_ply
+from da3_ros.export.rerun_recording import write_recording
 from da3_ros.export.tum import write_trajectories
 from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.config import GridConfig, MapConfig
@@ -24,8 +28,10 @@ from da3_ros.mapping.session_record import Session
 from da3_ros.mapping.voxel_map import VoxelMap
 
 FORMATS = ('ply', 'tum', 'colmap', 'npz', 'grid')
-
-
+"""What is written if nothing else is asked for."""
+ALL_FORMATS = (*FORMATS, *EXTRAS)
+"""These, and those that need one of pip's extras."""
+_FUSED = frozenset({'ply', 'grid', 'glb', 'laz', 'rerun'})
 # A saved cloud may be larger than one that is sent again and again.
 _MAX_POINTS = 5_000_000
 
@@ -57,22 +63,21 @@ def save_session(
 
     :param session: to save.
     :param directory: where the folder is created.
-    :param formats: some of ``FORMATS``.
+    :param formats: some of ``ALL_FORMATS``.
     :param config: which points cloud and grid hold, and their voxel.
     :param grid_config: cells and band of the grid.
     :param beside: a folder that was written before and is moved there, under its name.
     :param is_cancelled: asked often; the saving is given up when it says so.
-    :raises SaveError: if there is nothing to save, or the disk does not take it.
+    :raises SaveError: if there is nothing to save, a library is missing, or the disk does not
+        take it.
     """
+    check_installed(formats)
     if not session.keyframes:
         raise SaveError('save: got no keyframe with a pose in this session, expected at least one')
     with AtomicFolder(directory, _name(session), is_cancelled=is_cancelled) as folder:
-        if formats & {'ply', 'grid'}:
+        if formats & _FUSED:
             points = fused_points(session, config, check=folder.check)
-        if 'ply' in formats:
-            unit = 'metres' if session.keyframes[-1].is_metric else 'arbitrary unit'
-            with folder.open('cloud.ply') as file:
-                write_ply(file, points, comment=f'in {session.frame}, {unit}')
+            _write_points(folder, session, points, formats)
         if 'grid' in formats:
             grid = floor_grid(points, camera_positions(session), grid_config)
             # A picture without pixels cannot be read.
@@ -88,6 +93,25 @@ def save_session(
             folder.adopt(beside)
     assert folder.path is not None
     return Saved(folder.path, len(session.keyframes), len(session.poses), folder.num_bytes)
+
+
+def _write_points(
+    folder: AtomicFolder, session: Session, points: WeightedPoints, formats: frozenset[str]
+) -> None:
+    """Write the formats that show the fused points."""
+    if 'ply' in formats:
+        unit = 'metres' if session.keyframes[-1].is_metric else 'arbitrary unit'
+        with folder.open('cloud.ply') as file:
+            write_ply(file, points, comment=f'in {session.frame}, {unit}')
+    if 'laz' in formats:
+        with folder.open('cloud.laz') as file:
+            write_laz(file, points)
+    if 'glb' in formats:
+        with folder.open('scene.glb') as file:
+            file.write(to_glb(session, points))
+    if 'rerun' in formats:
+        with folder.open('session.rrd') as file:
+            write_recording(file, session, points, name=_name(session))
 
 
 def _name(session: Session) -> str:

@@ -12,6 +12,7 @@ import cv2
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.picture import to_jpeg
 from da3_ros.mapping.session_record import Session
+from da3_ros.model import MODELS
 from da3_ros.offline.summary import Summary
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ _PAGE = Template("""<!DOCTYPE html>
 <style>
 body { font: 16px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 1080px;
   margin: 2rem auto; }
+.caveat { background: #ffe3e3; padding: .6rem 2rem; border-radius: 6px; }
 .losses { background: #fff3bf; padding: .6rem 2rem; border-radius: 6px; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr));
   gap: .8rem; }
@@ -37,6 +39,7 @@ td { padding: .2rem .8rem; border-bottom: 1px solid #e3e8ee; }
 <body>
 <h1>$recording</h1>
 <p>$source, by $model in windows of $num_views views.</p>
+$caveat
 $losses
 <table>$rows</table>
 $sessions
@@ -90,7 +93,9 @@ def make_report(summary: Summary, pages: list[SessionPage]) -> str:
     rows = ''.join(
         f'<tr><td>{html.escape(name.replace("_", " "))}</td><td>{value}</td></tr>'
         for name, value in summary.counts.items())
+    caveat = MODELS[summary.model].caveat
     return _PAGE.substitute(
+        caveat=f'<p class="caveat">{html.escape(caveat)}</p>' if caveat else '',
         recording=html.escape(summary.recording), source=html.escape(summary.source),
         model=html.escape(summary.model), num_views=summary.num_views, rows=rows,
         losses=f'<div class="losses"><p>Lost:</p><ul>{losses}</ul></div>' if losses else '',

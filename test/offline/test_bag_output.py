@@ -194,6 +194,18 @@ def test_a_disk_that_is_full_is_told(short_bag, tmp_path, capfd):
     assert not out.exists()
 
 
+@pytest.mark.usefixtures('steady')
+def test_a_library_that_is_missing_is_told_before_anything_is_read(tmp_path, monkeypatch, capfd):
+    """The recording need not even exist."""
+    monkeypatch.setitem(sys.modules, 'trimesh', None)
+    out = tmp_path / 'out'
+    assert process.main([str(tmp_path / 'none'), '--out', str(out), '--write', 'glb', 'ply']
+                        ) == ExitCode.OUTPUT
+    assert "glb needs trimesh, which is not installed: pip install 'da3_ros[glb]'" in (
+        capfd.readouterr().err)
+    assert not list(tmp_path.iterdir())
+
+
 def keyframe(number, x):
     """Give a keyframe of a flat wall."""
     pose = np.eye(4)

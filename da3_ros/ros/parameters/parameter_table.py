@@ -287,8 +287,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
           limits=(1, 10**6)),
     _live('save.directory', 'Where the save service creates a folder per call; ~ is the home of '
           'the user.'),
-    _live('save.formats', 'What the save service writes: some of ply, tum, colmap, npz and '
-          'grid.'),
+    _live('save.formats', 'What the save service writes: some of ply, tum, colmap, npz, '
+          "grid, and, with pip's extras of these names, glb, laz and rerun."),
     _live('save.max_keyframes', 'Keyframes that are remembered to be saved; beyond, they are '
           'thinned out evenly. 0 remembers none.', limits=(0, 10**5)),
     _live('save.on_end', 'Save a session that ends and that nobody saved, by itself.'),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from da3_ros.errors import SaveError
-from da3_ros.export.save import FORMATS
+from da3_ros.export.save import ALL_FORMATS, FORMATS
 from da3_ros.inference.automatic_model import PlanConfig
 from da3_ros.inference.levels import Placement
 from da3_ros.inference.memory_guard import MemoryLimits
@@ -219,7 +219,7 @@ class SaveSettings:
     What ``~/save`` writes, and what is remembered for it.
 
     :param directory: where a folder per call is created; ``~`` is the home of the user.
-    :param formats: some of ``export.save.FORMATS``.
+    :param formats: some of ``export.save.ALL_FORMATS``.
     :param max_keyframes: keyframes that are remembered; beyond, they are thinned out evenly.
         0 remembers none, and nothing can be saved.
     :param on_end: save a session that ends and that nobody saved.
@@ -238,9 +238,10 @@ class SaveSettings:
         """
         if not self.directory or '\0' in self.directory:
             raise ValueError(f'save.directory: got {self.directory!r}, expected a folder')
-        if not self.formats or not set(self.formats) <= set(FORMATS):
+        if not self.formats or not set(self.formats) <= set(ALL_FORMATS):
             raise ValueError(
-                f'save.formats: got {self.formats}, expected some of {", ".join(FORMATS)}')
+                f'save.formats: got {self.formats}, expected some of '
+                f'{", ".join(ALL_FORMATS)}')
         if self.on_end and self.max_keyframes == 0:
             raise ValueError(
                 'save.on_end: got true with save.max_keyframes 0, expected more: nothing is '

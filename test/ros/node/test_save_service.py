@@ -280,7 +280,8 @@ def test_refused_savings_leave_a_living_node(start_node, peer, tmp_path):
     assert eventually(lambda: counts['sessions that could not be saved'] == 2)
     result = set_parameter(peer, 'save.formats', ['ply', 'obj'])
     assert result.reason == (
-        "save.formats: got ('ply', 'obj'), expected some of ply, tum, colmap, npz, grid")
+        "save.formats: got ('ply', 'obj'), expected some of ply, tum, colmap, npz, grid, "
+        'glb, laz, rerun')
     assert set_parameter(peer, 'save.formats', ['tum']).successful
     assert set_parameter(peer, 'save.directory', str(tmp_path / 'folder')).successful
     assert_works(peer, first=100)
