@@ -8,8 +8,7 @@ import sys
 import time
 
 from da3_ros.errors import MemoryBudgetError, PredictionError
-from da3_ros.inference import device_runner
-from da3_ros.inference import InferenceEngine, plan
+from da3_ros.inference import device_runner, InferenceEngine, plan
 from da3_ros.inference.branch import Branch, ExecutorOptions
 from da3_ros.inference.chunks import Chunks
 from da3_ros.inference.counted_memory import CountedMemory
