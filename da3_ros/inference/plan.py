@@ -206,13 +206,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for size in options.sizes:
             try:
                 if is_gpu:
-                    # Of one; what several exchange is measured where they run.
-                    cost = replace(
-                        probe_model(model, size, device, cache=cache),
-                        num_devices=len(options.device))
+                    cost = probe_model(model, size, device, cache=cache)
                 else:
                     cost = probe_model_on_host(model, size)
-                    budget = ram + cost.calibration.fixed_bytes
+                    budget = ram / len(options.device) + cost.calibration.fixed_bytes
+                # What several exchange is measured where they run.
+                cost = replace(cost, num_devices=len(options.device))
                 sys.stdout.write(row(plan_window(cost, demand, budget)) + '\n')
             except Da3Error as error:
                 sys.stdout.write(

@@ -186,7 +186,7 @@ class ProcessPeers(Peers):
             names = [None if block is None else block.name]
             distributed.broadcast_object_list(names, src=0)
             assert names[0] is not None
-            self._block = Block.attach(names[0]) if block is None else block
+            self._block = Block(names[0]) if block is None else block
             if torch.cuda.is_available():
                 self._block.pin()
         return self._block.lease()

@@ -12,7 +12,7 @@ devices that are left.
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 import logging
 from typing import Any
 
@@ -43,6 +43,34 @@ _logger = logging.getLogger(__name__)
 # Views that may come again, and more.
 _MOST_KEYS = 1024
 _MOST_FREE_BLOCKS = 2
+# As many as the processes of the devices know, less the one for images.
+_MOST_BLOCKS = 7
+
+
+@dataclass(eq=False)
+class _Asked:
+    """
+    What is under way, and what has become of it.
+
+    :param request: to all devices.
+    :param value: the answer.
+    :param error: why there is none.
+    """
+
+    request: object
+    value: Any = None
+    error: Exception | None = None
+
+    def take(self) -> Any:
+        """Return the answer, or raise why there is none; once."""
+        error, self.error = self.error, None
+        if error is None:
+            return self.value
+        # What the error's traceback holds must not hold the error: processes end with the team.
+        try:
+            raise error
+        finally:
+            del error
 
 
 class Team:
@@ -77,7 +105,7 @@ class Team:
         self._num_keys = 0
         # Of the processes there are now, and of those before them.
         self._num_shortages = [0, 0]
-        self._asked: object = None
+        self._asked: _Asked | None = None
         self._was_unclear = False
         self.processes: TeamProcesses | None = None
         try:
@@ -117,11 +145,12 @@ class Team:
             None if keys is None else self._numbers(keys),
             None if wanted is None else tuple(wanted))
         memory = maps.lease()
-        self._ask(request)
+        asked = self._ask(request)
 
         def finish() -> NetworkOutput:
-            assert self._asked is request, 'a window is collected before another begins'
-            return from_shared(self._answer(), memory)
+            if asked is self._asked:
+                self._drain()
+            return from_shared(asked.take(), memory)
 
         return PendingWindow(None, finish)
 
@@ -133,9 +162,7 @@ class Team:
         :param demand: what is wanted.
         :raises MemoryBudgetError: if not even one view fits, or none is done in time.
         """
-        self._drain()
-        self._ask(PlanRequest(size, demand))
-        plan: Plan = self._answer()
+        plan: Plan = self._do(PlanRequest(size, demand))
         return plan
 
     def widen(self) -> None:
@@ -144,9 +171,7 @@ class Team:
 
         :raises MemoryBudgetError: if there is none.
         """
-        self._drain()
-        self._ask(WidenRequest())
-        self._answer()
+        self._do(WidenRequest())
         self._settings = replace(self._settings, dtype=torch.float32)
 
     def _start(self) -> None:
@@ -162,36 +187,44 @@ class Team:
             for rank, device in enumerate(self.devices)
         ], self._progress, patience_s=self._patience_s, module=self._module)
 
-    def _ask(self, request: object) -> None:
+    def _do(self, request: object) -> Any:
+        """Ask, and return the answer."""
+        self._drain()
+        asked = self._ask(request)
+        self._drain()
+        return asked.take()
+
+    def _ask(self, request: object) -> '_Asked':
+        """Begin something."""
         if self.processes is None:
             raise DeviceLostError('all devices are lost: none is left to run windows')
-        self._asked = request
+        self._asked = _Asked(request)
         self.processes.ask(request)
+        return self._asked
 
-    def _answer(self) -> Any:
-        """Return the answer to what was asked, from the devices that are left where some go."""
+    def _drain(self) -> None:
+        """Wait for what was asked, if anything is under way."""
+        asked, self._asked = self._asked, None
+        if asked is None:
+            return
         try:
-            while True:
-                assert self.processes is not None
-                try:
-                    reply = self.processes.answer()
-                    break
-                except LostError as lost:
-                    self._go_on_without(lost)
-                self.processes.ask(self._asked)
-        finally:
-            self._asked = None
+            asked.value = self._answer(asked.request)
+        except Exception as error:
+            asked.error = error
+
+    def _answer(self, request: object) -> Any:
+        """Return the answer to what was asked, from the devices that are left where some go."""
+        while True:
+            assert self.processes is not None
+            try:
+                reply = self.processes.answer()
+                break
+            except LostError as lost:
+                self._go_on_without(lost)
+            self.processes.ask(request)
         self._num_shortages[0] = reply.num_shortages
         self._was_unclear = False
         return reply.value
-
-    def _drain(self) -> None:
-        """Wait for what nobody has collected."""
-        if self._asked is not None:
-            try:
-                self._answer()
-            except Exception as error:
-                _logger.info('a window that nobody waits for: %s', str(error))
 
     def _go_on_without(self, lost: LostError) -> None:
         """
@@ -243,7 +276,8 @@ class Team:
         self._maps = [
             other for other in self._maps
             if other in spared or (other not in free and other is not block)]
-        self._maps.append(block)
+        # What is in use longer is its users' alone.
+        self._maps = [*self._maps[1 - _MOST_BLOCKS:], block]
         return block
 
     def _numbers(self, keys: Sequence[Hashable]) -> tuple[int | None, ...]:

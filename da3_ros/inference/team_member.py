@@ -51,7 +51,7 @@ class TeamMember:
     def __init__(self, start: Start, meeting_place: str) -> None:
         self._rank = start.rank
         self._device = torch.device(start.device)
-        self._progress = Block.attach(start.progress).lease().view(torch.int64)
+        self._progress = Block(start.progress).lease().view(torch.int64)
         # By their numbers, the latest at the end.
         self._blocks: dict[int, Block] = {}
         self._maps: Block | None = None
@@ -99,7 +99,7 @@ class TeamMember:
         """Return a block, known or new."""
         block = self._blocks.pop(name.number, None)
         if block is None:
-            block = Block.attach(name)
+            block = Block(name)
             if self._device.type == 'cuda':
                 block.pin()
         self._blocks[name.number] = block

@@ -173,7 +173,7 @@ def load_shared(network: Network, weights: Weights) -> None:
     :param network: on the meta device.
     :param weights: of a network of its kind.
     """
-    memory = Block.attach(weights.block).lease()
+    memory = Block(weights.block).lease()
     network.load_state_dict(
         {
             name: _part(memory, start, shape, dtype)

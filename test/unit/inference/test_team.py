@@ -208,12 +208,29 @@ def test_an_engine_on_several_devices_answers_as_on_one(engines):
         assert np.allclose(found.depth, expected.depth, rtol=1e-5)
 
 
+def test_maps_that_are_kept_hold_no_files_open(engines):
+    """A session may keep as many as it likes."""
+    shared, _ = engines
+    images = list(random_window(3, 42, 56))
+    num_before = len(list(Path('/proc/self/fd').iterdir()))
+    kept = [shared.infer(images).depth for _ in range(30)]
+    assert len(list(Path('/proc/self/fd').iterdir())) <= num_before + 8
+    assert all(np.array_equal(depth, kept[0]) for depth in kept)
+    assert len({depth.ctypes.data for depth in kept}) == 30
+    del kept
+    shared.infer(images)
+    assert len(shared._runner._maps) <= 3
+
+
 def test_a_window_that_nobody_collects_is_no_obstacle(engines):
+    """And comes out all the same where somebody does, later."""
     shared, alone = engines
     images = list(random_window(4, 42, 56))
     shared.submit(images)
+    pending = shared.submit(images)
     found = shared.infer(images[:3])
     assert np.allclose(found.depth, alone.infer(images[:3]).depth, rtol=1e-5)
+    assert np.allclose(pending.collect().depth, alone.infer(images).depth, rtol=1e-5)
 
 
 def test_wrong_arguments_are_told_as_on_one_device(engines):
