@@ -62,6 +62,7 @@ class DeviceRunner:
         self._device = device
         self._settings = settings
         self._peers = Peers() if peers is None else peers
+        self._probed = None if peers is None else self._alone
         network.set_compute_dtype(settings.dtype)
         _place(network, device, settings)
         self.executor = self._make_executor()
@@ -128,7 +129,7 @@ class DeviceRunner:
         if self._device.type != 'cuda':
             return self._shared(options)
         return MemoryGuard(
-            self.network, self._shared, options, self._settings.limits, probed=self._alone,
+            self.network, self._shared, options, self._settings.limits, probed=self._probed,
             peers=self._peers)
 
     def _shared(self, options: ExecutorOptions) -> WindowExecutor:

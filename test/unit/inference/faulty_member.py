@@ -6,7 +6,7 @@ The process of a device that shares windows, on the CPU, with faults put into it
 
 Windows run behind the real ``MemoryGuard``, which is told that it has a GPU of endless memory.
 ``FAULTS`` in the environment is a folder, in which the name of a file says what happens, and in
-which process. It happens once: the file is removed then.
+which process. It happens once: the file is removed then. Only while a GPU is full, it stays.
 """
 
 import os
@@ -116,9 +116,12 @@ def main():
     """Serve as the real one does."""
     patch()
     key = CalibrationKey('none', '', '', (14, 14), '', '', 'Arithmetic')
-    endless = 2**40
+
+    def available(_):
+        return 0 if (FAULTS / f'full {faults.rank}').exists() else 2**40
+
     with (
-        mock.patch.object(memory_guard, 'available_bytes', lambda _: endless),
+        mock.patch.object(memory_guard, 'available_bytes', available),
         mock.patch.object(memory_guard.CalibrationKey, 'of', lambda *_, **__: key),
         mock.patch.object(torch.cuda, 'memory_allocated', lambda _: 0),
         mock.patch.object(process_peers, '_PROBE_BYTES', 2**10),

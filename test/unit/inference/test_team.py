@@ -87,6 +87,22 @@ def test_memory_that_is_short_on_one_device_makes_all_run_in_smaller_pieces(
     assert processes(team) == before and all(map(is_running, before))
 
 
+@pytest.mark.parametrize('rank', [0, 1])
+def test_the_device_with_the_least_memory_counts(team, faults, alone, rank):
+    demand = Demand(num_views=40, min_views=1)
+    assert team.plan((28, 42), demand).num_views == 40
+    full = faults / f'full {rank}'
+    full.touch()
+    try:
+        with pytest.raises(MemoryBudgetError, match='5 views need .* MiB of GPU memory'):
+            team.submit(WINDOW).collect()
+        with pytest.raises(MemoryBudgetError, match='not one view, because of memory'):
+            team.plan((28, 42), demand)
+    finally:
+        full.unlink()
+    assert_equal(team.submit(WINDOW).collect(), alone)
+
+
 def test_an_error_of_one_device_is_told_and_all_go_on(team, faults, alone):
     for rank in (0, 1):
         (faults / f'wrong {rank}').touch()
