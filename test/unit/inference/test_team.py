@@ -94,7 +94,7 @@ def test_the_device_with_the_least_memory_counts(team, faults, alone, rank):
     full = faults / f'full {rank}'
     full.touch()
     try:
-        with pytest.raises(MemoryBudgetError, match='5 views need .* MiB of GPU memory'):
+        with pytest.raises(MemoryBudgetError, match='5 views need'):
             team.submit(WINDOW).collect()
         with pytest.raises(MemoryBudgetError, match='not one view, because of memory'):
             team.plan((28, 42), demand)
