@@ -219,6 +219,19 @@ def test_a_broken_image_is_left_out_and_counted(tmp_path):
     assert losses[0].startswith('1 image lost: ')
 
 
+def test_many_broken_images_make_no_long_list(tmp_path):
+    """One line for each kind of fault, with the first of its kind."""
+    messages = list(pictures([(8, 6)] * 30))
+    for index, (_, _, message) in enumerate(messages[:20]):
+        message.data = message.data[:10 + index]
+    found, losses = shots(write_bag(tmp_path / 'bag', messages,
+                                    storage_plugin=StoragePlugin.SQLITE3))
+    assert len(found) == 10
+    assert len(losses) == 1
+    assert losses[0].startswith('20 images lost, the first: ')
+    assert '10' in losses[0]
+
+
 def test_a_calibration_of_another_size_is_said_and_not_used(tmp_path):
     codec = MessageCodec()
     info = codec.camera_info(np.array([[50.0, 0, 20], [0, 50, 15], [0, 0, 1]]), 0, 'cam',
