@@ -106,6 +106,14 @@ class Turn:
     world_T_camera: Array
     fov_x_rad: float
 
+    def focal_px(self, width: int) -> float:
+        """
+        Return the focal length.
+
+        :param width: of the views [px].
+        """
+        return width / (2.0 * math.tan(self.fov_x_rad / 2.0))
+
 
 def draw_turn(seed: Sequence[int], count: int, num_views: int) -> Turn:
     """
@@ -139,7 +147,7 @@ def look(panorama: Tensor, turn: Turn, size: tuple[int, int]) -> Tensor:
     """
     device = panorama.device
     rotation = torch.from_numpy(turn.world_T_camera[:, :3, :3]).float().to(device)
-    focal = size[1] / (2.0 * math.tan(turn.fov_x_rad / 2.0))
+    focal = turn.focal_px(size[1])
     y, x = (((torch.arange(side, device=device) + 0.5) - side / 2.0) / focal for side in size)
     rays = torch.stack((x.expand(size), y[:, None].expand(size), torch.ones(size, device=device)))
     rays = torch.einsum('nij,jhw->inhw', rotation, F.normalize(rays, dim=0))

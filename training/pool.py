@@ -13,7 +13,6 @@ H W pixels.
 
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-import math
 
 import torch
 from torch import Tensor
@@ -243,7 +242,7 @@ class WindowPool:
         rendering.depth[window] = torch.nan
         self._poses[slot + window] = torch.from_numpy(turn.world_T_camera).to(self._poses)
         self._num_cameras[slot + window] = 1
-        return self.form.image_size[1] / (2.0 * math.tan(turn.fov_x_rad / 2.0))
+        return turn.focal_px(self.form.image_size[1])
 
     def _first_seed(self, chunk: int) -> int:
         recipe = self._recipe

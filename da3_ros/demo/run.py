@@ -24,6 +24,8 @@ from da3_ros.model.weights import find_weights
 
 MODEL = 'da3-tiny'
 RANDOM_WEIGHTS = 'random'
+# What da3-tiny was trained at, and two processor cores can do.
+PROCESS_SIZE = 224
 # The order of the report.
 PICTURES = ('depth', 'trajectory', 'cloud', 'latency')
 _MIN_KEYFRAMES = 3
@@ -96,7 +98,7 @@ def node_parameters(options: DemoOptions) -> dict[str, object]:
     return {
         'model.name': options.model,
         'model.weights': _weights_parameter(options),
-        'preprocess.size': 224,
+        'preprocess.size': PROCESS_SIZE,
         'keyframe.min_interval_s': 0.35,
         'window.size': 8,
         'window.stride': 3,

@@ -123,6 +123,7 @@ class InferenceEngine:
         poses: Array | None = None,
         intrinsics: Array | None = None,
         wanted: Sequence[int] | None = None,
+        keep: bool = True,
     ) -> WindowPrediction:
         """
         Infer all images together.
@@ -139,6 +140,8 @@ class InferenceEngine:
             unknown (NaN) where the metres of the others depend on theirs.
         :param wanted: images whose views are asked for, each once; None: all. The others are seen
             by these as ever, which is all they are for.
+        :param keep: whether the images come again in the next windows; if not, what is kept of
+            others stays as it is.
         :returns: the views asked for, in that order.
         :raises ValueError: if an argument does not fit the others or the variant.
         :raises NonFiniteError: if the network's answer is not finite.
@@ -148,7 +151,7 @@ class InferenceEngine:
             as many as the error says, can be tried at once.
         """
         return self.submit(
-            images, poses=poses, intrinsics=intrinsics, wanted=wanted).collect()
+            images, poses=poses, intrinsics=intrinsics, wanted=wanted, keep=keep).collect()
 
     def submit(
         self,
@@ -157,13 +160,14 @@ class InferenceEngine:
         poses: Array | None = None,
         intrinsics: Array | None = None,
         wanted: Sequence[int] | None = None,
+        keep: bool = True,
     ) -> 'PendingPrediction':
         """
         Begin to infer all images together; parameters and errors are those of ``infer``.
 
         :returns: the prediction, to be collected before another window begins.
         """
-        window = self._preprocessor.process(images, intrinsics)
+        window = self._preprocessor.process(images, intrinsics, keep=keep)
         conditioning = None if poses is None else self._condition(poses, window)
         cameras = None if conditioning is None else _cameras(conditioning)
 

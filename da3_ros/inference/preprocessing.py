@@ -51,7 +51,7 @@ class ProcessedImages:
 
     :param images: (N, H, W, 3) uint8 RGB, H and W multiples of the patch size.
     :param intrinsics: (N, 3, 3) float64 [px] of ``images``, corner-origin, or None.
-    :param keys: the same for the same image, while it is kept.
+    :param keys: the same for the same image, while it is kept; None for one that is not.
     """
 
     images: NDArray[np.uint8]
@@ -152,22 +152,28 @@ class Preprocessor:
             self._prepared.pop(next(iter(self._prepared)))
 
     def process(
-        self, images: Sequence[NDArray[np.uint8]], intrinsics: NDArray[np.float64] | None = None
+        self, images: Sequence[NDArray[np.uint8]], intrinsics: NDArray[np.float64] | None = None,
+        *, keep: bool = True,
     ) -> ProcessedImages:
         """
         Process the images of a window; different sizes are cropped to the smallest.
 
         :param images: N RGB images (H, W, 3) uint8, which must not change afterwards.
         :param intrinsics: (N, 3, 3) [px] of ``images``, corner-origin, NaN where unknown, or None.
+        :param keep: whether they come again; if not, what is kept stays as it is, and the images
+            that are not kept already have None for a key.
         :raises ValueError: if an argument has the wrong shape or type.
         """
         _check(images, intrinsics)
         plans = [self._plan(image) for image in images]
-        self._last = {id(image): self._keep(image) for image in images}
-        for image in images:
-            self._prepared.pop(id(image), None)
+        known = {*self._last, *self._prepared}
+        kept_of = {id(image): self._keep(image) for image in images}
+        if keep:
+            self._last, known = kept_of, set(kept_of)
+            for image in images:
+                self._prepared.pop(id(image), None)
         height, width = (min(plan.size[axis] for plan in plans) for axis in (0, 1))
-        kept = [self._last[id(image)] for image in images]
+        kept = [kept_of[id(image)] for image in images]
         processed = [_crop_center(image.processed, height, width) for image in kept]
         cameras = None
         if intrinsics is not None:
@@ -175,7 +181,8 @@ class Preprocessor:
                 _process_camera(camera, image.shape[:2], plan, (height, width))
                 for camera, image, plan in zip(intrinsics, images, plans, strict=True)
             ])
-        keys = tuple((image.key, height, width) for image in kept)
+        keys = tuple(
+            (each.key, height, width) if id(each.image) in known else None for each in kept)
         return ProcessedImages(np.stack(processed), cameras, keys)
 
     def _keep(self, image: NDArray[np.uint8]) -> '_Kept':

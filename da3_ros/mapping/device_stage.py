@@ -9,6 +9,7 @@ What a window of keyframes asks the engine, and when, is decided here alone.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 import time
 from typing import Protocol, runtime_checkable
 
@@ -54,11 +55,14 @@ class StagedEngine(WindowEngine, Protocol):
         poses: NDArray[np.float64] | None = None,
         intrinsics: NDArray[np.float64] | None = None,
         wanted: Sequence[int] | None = None,
+        keep: bool = True,
     ) -> WindowPrediction:
         """
         Infer all images together; parameters and errors are those of ``WindowEngine``.
 
         :param wanted: images whose views are asked for, each once; None: all.
+        :param keep: whether the images come again in the next windows; if not, what is kept of
+            others stays as it is.
         :returns: the views asked for, in that order.
         """
         ...
@@ -70,6 +74,7 @@ class StagedEngine(WindowEngine, Protocol):
         poses: NDArray[np.float64] | None = None,
         intrinsics: NDArray[np.float64] | None = None,
         wanted: Sequence[int] | None = None,
+        keep: bool = True,
     ) -> Pending:
         """
         Begin to infer all images together; parameters and errors are those of ``infer``.
@@ -101,8 +106,10 @@ class _Plain:
         poses: NDArray[np.float64] | None = None,
         intrinsics: NDArray[np.float64] | None = None,
         wanted: Sequence[int] | None = None,
+        keep: bool = True,
     ) -> WindowPrediction:
         """Infer all images, and keep the views asked for."""
+        del keep
         prediction = self._engine.infer(images, poses=poses, intrinsics=intrinsics)
         return prediction if wanted is None else prediction.of_views(wanted)
 
@@ -113,10 +120,11 @@ class _Plain:
         poses: NDArray[np.float64] | None = None,
         intrinsics: NDArray[np.float64] | None = None,
         wanted: Sequence[int] | None = None,
+        keep: bool = True,
     ) -> 'Later':
         """Infer all images when they are collected."""
-        return Later(
-            lambda: self.infer(images, poses=poses, intrinsics=intrinsics, wanted=wanted))
+        return Later(lambda: self.infer(
+            images, poses=poses, intrinsics=intrinsics, wanted=wanted, keep=keep))
 
 
 def staged(engine: WindowEngine) -> StagedEngine:
@@ -218,17 +226,20 @@ class DeviceStage:
         :raises Da3Error: as the engine does; nothing is under way then.
         """
         assert self._begun is None, 'one window at a time'
-        engine, wanted, started_s = self._engine, window.wanted, time.monotonic()
+        engine, started_s = self._engine, time.monotonic()
         images = [keyframe.frame.image for keyframe in window.keyframes]
         intrinsics = known_intrinsics(window.keyframes)
         is_calibrated = intrinsics is not None and bool(np.isfinite(intrinsics).all())
         poses = self._given_poses(window.keyframes) if is_calibrated else None
+        wanted, keep = window.wanted, not window.is_live
         pending: Pending
         if engine.works_apart:
-            pending = engine.submit(images, poses=poses, intrinsics=intrinsics, wanted=wanted)
+            pending = engine.submit(
+                images, poses=poses, intrinsics=intrinsics, wanted=wanted, keep=keep)
         else:
-            pending = Later(lambda: engine.infer(
-                images, poses=poses, intrinsics=intrinsics, wanted=wanted))
+            pending = Later(partial(
+                engine.infer, images, poses=poses, intrinsics=intrinsics, wanted=wanted,
+                keep=keep))
         self._begun = _Begun(
             window, pending.collect, started_s if engine.works_apart else None,
             time.monotonic() - started_s, poses is not None)

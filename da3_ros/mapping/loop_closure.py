@@ -14,6 +14,7 @@ from da3_ros.mapping.alignment import align, Alignment, rejection
 from da3_ros.mapping.config import AlignmentConfig, LoopConfig
 from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.covisibility import shared_share
+from da3_ros.mapping.device_stage import staged
 from da3_ros.mapping.keyframe import Frame, Keyframe, WindowEngine
 from da3_ros.mapping.place import NUM_SAMPLES, Place, PlaceView, remember, similarity
 from da3_ros.mapping.place_graph import PlaceGraph
@@ -97,7 +98,7 @@ class LoopCloser:
         :param config: when a place counts as seen before.
         :param alignment: when two windows count as joined.
         """
-        self._engine = engine
+        self._engine = staged(engine)
         self._config = config
         self._alignment = alignment
         self._graph = PlaceGraph(config.max_places)
@@ -205,6 +206,7 @@ class LoopCloser:
         prediction = self._engine.infer(
             [keyframe.frame.image for keyframe in keyframes],
             intrinsics=camera.to_network(np.stack([view.intrinsics for view in remembered])),
+            keep=False,
         )
         return read_views(prediction, keyframes)
 

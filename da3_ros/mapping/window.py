@@ -31,6 +31,11 @@ class Window:
         return self.keyframes[-self.num_new:]
 
     @property
+    def is_live(self) -> bool:
+        """Tell whether it is a live frame's, and none of those that slide along the stream."""
+        return self.keyframes[-1].is_live
+
+    @property
     def seen(self) -> tuple[Keyframe, ...]:
         """Return the keyframes whose depth is asked for."""
         if self.wanted is None:

@@ -39,6 +39,7 @@ class ModelConfig:
     :param canonical_focal_px: metres are depth * focal length / this; None: not metric by itself.
     :param metric_branch: the second network that gives the first one metres, or None.
     :param useful_views: windows of more views were not more accurate, see docs/benchmarks.md.
+    :param caveat: what whoever looks at its outputs must know, a sentence; empty: nothing.
     """
 
     name: str
@@ -58,6 +59,7 @@ class ModelConfig:
     canonical_focal_px: float | None = None
     metric_branch: 'ModelConfig | None' = None
     useful_views: int = 120
+    caveat: str = ''
 
     @property
     def has_cameras(self) -> bool:
@@ -119,6 +121,8 @@ _TINY = replace(
     # Only the norm that is used was trained.
     shares_ray_norm=False,
     useful_views=12,
+    caveat='da3-tiny learnt from rendered scenes: of a real camera its depth and path are rough, '
+           'and far from those of the published networks (MODEL_CARD.md beside it says how far).',
 )
 
 _BASE = replace(

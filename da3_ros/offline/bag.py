@@ -4,7 +4,7 @@
 """Bags of ROS 1 and ROS 2 as recordings."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,8 +14,11 @@ from typing import Any
 
 from da3_ros.errors import InputError, MessageError
 from da3_ros.offline.broken_mcap import mended
+from da3_ros.offline.camera_info import CameraInfo
+from da3_ros.offline.robot import read_transforms
 from da3_ros.offline.source import Losses, Shot
-from da3_ros.offline.topics import CAMERA_INFO, CameraTopics, choose_camera
+from da3_ros.offline.topics import by_camera, CAMERA_INFO, CameraTopics, choose_cameras
+from da3_ros.offline.transforms import TransformTree
 from da3_ros.ros.input.compressed_decoding import decode_compressed
 from da3_ros.ros.input.image_decoding import decode_image, RgbImage
 from da3_ros.ros.input.value_range import ValueRange
@@ -28,6 +31,8 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import get_typestore, Stores
 
 _NS_PER_S = 10**9
+_STATIC = '/tf_static'
+_TRANSFORMS = ('/tf', _STATIC)
 # Whatever a file that is cut off or overwritten makes of the reader.
 _READ_ERRORS = (
     AnyReaderError, Rosbag1Error, Rosbag2Error, OSError, EOFError, ValueError, IndexError,
@@ -39,95 +44,138 @@ class BagPart:
     """
     What of a bag is read.
 
-    :param image: topic of the images, where there are several.
-    :param camera_info: topic of the calibration, where it is not beside the image.
+    :param image: topic of the images, where there are several; of each camera of a rig as
+        ``NAME:=TOPIC``, where its name is not a part of the topic.
+    :param camera_info: topic of the calibration likewise, where it is not beside the image.
     :param start_s: from the beginning of the bag.
     :param end_s: from the beginning of the bag, or None for its end.
     """
 
-    image: str | None = None
-    camera_info: str | None = None
+    image: tuple[str, ...] = ()
+    camera_info: tuple[str, ...] = ()
     start_s: float = 0.0
     end_s: float | None = None
 
 
 class BagSource:
-    """The images of one camera of a bag."""
+    """The images of the cameras of a bag."""
 
     def __init__(
         self, reader: AnyReader, part: BagPart, settings: CameraSettings, losses: Losses
     ) -> None:
         """
-        Find the camera.
+        Find the cameras.
 
         :param reader: of the bag, open.
         :param part: what is read.
-        :param settings: how images are received.
+        :param settings: which cameras there are, and how images are received.
         :param losses: where it is noted what does not come out.
         :raises InputError: if there is no such camera.
+        :raises ValueError: if a topic is given for none.
         """
         self.losses = losses
         self._reader = reader
         self._part = part
         self._settings = settings
-        self._topics: CameraTopics = choose_camera(
-            reader.connections, image=part.image, camera_info=part.camera_info)
-        self._range = ValueRange(
-            settings.bits, max_gap_s=settings.max_gap_s, warn=losses.recording.append)
+        self._cameras: dict[str, CameraTopics] = choose_cameras(
+            reader.connections, settings.names,
+            images=by_camera('image', part.image, settings.names),
+            camera_infos=by_camera('camera_info', part.camera_info, settings.names))
+        self._ranges = {
+            name: ValueRange(
+                settings.bits, max_gap_s=settings.max_gap_s, warn=losses.recording.append)
+            for name in settings.names}
 
     @property
     def description(self) -> str:
         """Return what is read, for a person."""
-        info = self._topics.camera_info
-        return f'{self._topics.image[0].topic} with ' + (
-            info[0].topic if info else 'intrinsics that the network estimates')
+        return ', '.join(
+            f'{topics.image[0].topic} with ' + (
+                topics.camera_info[0].topic if topics.camera_info
+                else 'intrinsics that the network estimates')
+            for topics in self._cameras.values())
 
     @property
     def num_images(self) -> int:
         """Return how many images the bag says that it has."""
-        return sum(connection.msgcount for connection in self._topics.image)
+        return sum(connection.msgcount for topics in self._cameras.values()
+                   for connection in topics.image)
+
+    def transforms(self) -> TransformTree:
+        """Read the transforms of the whole bag."""
+        connections = [c for c in self._reader.connections if c.topic in _TRANSFORMS
+                       and c.msgtype == 'tf2_msgs/msg/TFMessage' and c.msgcount > 0]
+        if not connections:
+            return TransformTree()
+        return read_transforms(
+            (connection.topic == _STATIC, message)
+            for connection, data in self._all(connections)
+            if (message := self._read(connection, data)) is not None)
 
     def shots(self) -> Iterator[Shot]:
         """Read the pictures; each with the newest calibration, the first with the first one."""
-        info = self._first_info()
+        infos = {name: self._first_info(topics) for name, topics in self._cameras.items()}
+        wanted = [c for topics in self._cameras.values()
+                  for c in (*topics.image, *topics.camera_info)]
         newest_ns = 0
-        for connection, time_ns, data in self._messages(
-                (*self._topics.image, *self._topics.camera_info)):
+        # Two cameras may share a calibration.
+        for connection, time_ns, data in self._messages(list({id(c): c for c in wanted}.values())):
             newest_ns = max(newest_ns, time_ns)
-            try:
-                message: Any = self._reader.deserialize(data, connection.msgtype)
-                if connection.msgtype == CAMERA_INFO:
-                    info = CameraInfo.of(message)
-                    continue
-                image = self._decode(message)
-            except MessageError as error:
-                self.losses.images[str(error)] += 1
+            message = self._read(connection, data)
+            if message is None:
                 continue
-            except (*_READ_ERRORS, SerdeError) as error:
-                self.losses.images[f'{connection.topic}: message cannot be read: {error}'] += 1
+            if connection.msgtype == CAMERA_INFO:
+                infos |= {name: CameraInfo.of(message) for name, topics in self._cameras.items()
+                          if connection in topics.camera_info}
                 continue
-            yield Shot(
-                stamp_ns(message), newest_ns, image, info, message.header.frame_id,
-                _encoding(message))
+            name = next(n for n, topics in self._cameras.items() if connection in topics.image)
+            image = self._decoded(connection, message, name)
+            if image is not None:
+                yield Shot(
+                    stamp_ns(message), newest_ns, image, infos[name], message.header.frame_id,
+                    _encoding(message), name)
 
-    def _first_info(self) -> 'CameraInfo | None':
-        """Return the first calibration: drivers send it after the first image, or once."""
-        if not self._topics.camera_info:
+    def _read(self, connection: Connection, data: bytes) -> Any:
+        """Return a message, or None with the loss noted."""
+        try:
+            return self._reader.deserialize(data, connection.msgtype)
+        except (*_READ_ERRORS, SerdeError) as error:
+            self.losses.images[f'{connection.topic}: message cannot be read: {error}'] += 1
             return None
-        for connection, _, data in self._messages(self._topics.camera_info, quiet=True):
+
+    def _decoded(self, connection: Connection, message: Any, camera: str) -> RgbImage | None:
+        try:
+            return self._decode(message, camera)
+        except MessageError as error:
+            self.losses.images[str(error)] += 1
+        except _READ_ERRORS as error:
+            self.losses.images[f'{connection.topic}: image cannot be read: {error}'] += 1
+        return None
+
+    def _first_info(self, topics: CameraTopics) -> CameraInfo | None:
+        """Return the first calibration: drivers send it after the first image, or once."""
+        if not topics.camera_info:
+            return None
+        for connection, data in self._all(topics.camera_info):
             try:
                 return CameraInfo.of(self._reader.deserialize(data, connection.msgtype))
             except (*_READ_ERRORS, SerdeError):
                 continue
         return None
 
+    def _all(self, connections: Sequence[Connection]) -> Iterator[tuple[Connection, bytes]]:
+        """Read the messages of all times as far as the bag can be read."""
+        with suppress(*_READ_ERRORS):
+            for connection, _, data in self._reader.messages(connections):
+                yield connection, data
+
     def _messages(
-        self, connections: Sequence[Connection], *, quiet: bool = False
+        self, connections: Sequence[Connection]
     ) -> Iterator[tuple[Connection, int, bytes]]:
-        """Read messages as far as the bag can be read."""
+        """Read the messages of the part as far as the bag can be read."""
         begin = self._reader.start_time
         part = self._part
-        start = None if quiet or not part.start_s else begin + round(part.start_s * _NS_PER_S)
+        start = None if not part.start_s else begin + round(part.start_s * _NS_PER_S)
         stop = None if part.end_s is None else begin + round(part.end_s * _NS_PER_S)
         num_read = 0
         try:
@@ -135,59 +183,15 @@ class BagSource:
                 num_read += 1
                 yield each
         except _READ_ERRORS as error:
-            if not quiet:
-                self.losses.recording.append(
-                    f'the bag cannot be read after {num_read} messages: {error}')
+            self.losses.recording.append(
+                f'the bag cannot be read after {num_read} messages: {error}')
 
-    def _decode(self, message: Any) -> RgbImage:
+    def _decode(self, message: Any, camera: str) -> RgbImage:
         to_8_bits = partial(
-            self._range.to_8_bits, stream=f'{_encoding(message)} {message.header.frame_id}',
-            stamp_ns=stamp_ns(message))
+            self._ranges[camera].to_8_bits,
+            stream=f'{_encoding(message)} {message.header.frame_id}', stamp_ns=stamp_ns(message))
         decode = decode_image if hasattr(message, 'encoding') else decode_compressed
         return decode(message, max_pixels=self._settings.max_pixels, to_8_bits=to_8_bits)
-
-
-@dataclass(frozen=True)
-class Roi:
-    """The region of interest of a CameraInfo."""
-
-    x_offset: int = 0
-    y_offset: int = 0
-    width: int = 0
-    height: int = 0
-
-
-@dataclass(frozen=True)
-class CameraInfo:
-    """A calibration with the names of ROS 2; ROS 1 wrote K, D and P."""
-
-    width: int
-    height: int
-    distortion_model: str
-    d: tuple[float, ...]
-    k: tuple[float, ...]
-    p: tuple[float, ...]
-    binning_x: int = 0
-    binning_y: int = 0
-    roi: Roi = Roi()
-
-    @staticmethod
-    def of(message: Any) -> 'CameraInfo':
-        """
-        Read a message.
-
-        :param message: of ROS 1 or ROS 2.
-        """
-        def numbers(name: str) -> tuple[float, ...]:
-            values = getattr(message, name) if hasattr(message, name) else getattr(
-                message, name.upper())
-            return tuple(float(value) for value in values)
-
-        roi = message.roi
-        return CameraInfo(
-            message.width, message.height, message.distortion_model, numbers('d'), numbers('k'),
-            numbers('p'), message.binning_x, message.binning_y,
-            Roi(roi.x_offset, roi.y_offset, roi.width, roi.height))
 
 
 def stamp_ns(message: Any) -> int:

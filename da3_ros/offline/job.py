@@ -15,11 +15,13 @@ from typing import Any, Protocol
 from da3_ros.errors import SaveError
 from da3_ros.export.optional import check_installed
 from da3_ros.export.save import FORMATS
+from da3_ros.model import MODELS
 from da3_ros.model.hub import Report
 from da3_ros.offline.counts import Counts
 from da3_ros.offline.journal import JournaledEngine, recorded, write_whole
 from da3_ros.offline.recordings import open_recording, Recording
 from da3_ros.offline.report import make_report, SessionPage
+from da3_ros.offline.robot import find_robot
 from da3_ros.offline.run import run
 from da3_ros.offline.sessions import Output
 from da3_ros.offline.source import Source
@@ -113,7 +115,10 @@ def process_recording(
     pages: list[SessionPage] = []
     with open_recording(job.recording, job.settings.camera) as source:
         _logger.info('%s: %s', job.recording.path, source.description)
+        robot = find_robot(source, job.recording.poses, job.settings)
         loaded = load(job.settings, report=lambda text: _logger.info('%s', text))
+        if caveat := MODELS[loaded.identity.name].caveat:
+            _logger.info('%s', caveat)
         # Not before: what cannot begin leaves nothing behind.
         _make(work, job.out)
         journal = work / 'windows'
@@ -126,7 +131,7 @@ def process_recording(
             lambda name, session: pages.append(SessionPage.of(name, session)))
         counts = run(
             source, engine, job.settings, num_views=num_views, output=output,
-            tell=lambda counts: tell(counts, source.num_images), is_ending=is_ending)
+            robot=robot, tell=lambda counts: tell(counts, source.num_images), is_ending=is_ending)
         summary = _sum_up(job, source, counts, loaded, num_views)
     _finish(job.out, work, summary, pages)
     return Processed(job.out, summary, engine.num_repeated)
@@ -197,8 +202,11 @@ def _fingerprint(recording: Recording) -> dict[str, Any]:
             digest.update(file.read(_MIB))
             file.seek(max(0, size - _MIB))
             digest.update(file.read(_MIB))
-    calibration = recording.calibration
+    calibration, poses = recording.calibration, recording.poses
     return {
         'path': str(recording.path.resolve()), 'sha256': digest.hexdigest(),
         'part': dataclasses.asdict(recording.part), 'rate_hz': recording.rate_hz,
-        'calibration': None if calibration is None else calibration.read_text()}
+        'calibration': None if calibration is None else calibration.read_text(),
+        'poses': None if poses is None else [
+            hashlib.sha256(each.read_bytes()).hexdigest()
+            for each in sorted(poses.rglob('images.*')) or [poses]]}

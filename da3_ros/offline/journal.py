@@ -101,6 +101,7 @@ class JournaledEngine:
     def infer(
         self, images: Sequence[NDArray[np.uint8]], *, poses: NDArray[np.float64] | None = None,
         intrinsics: NDArray[np.float64] | None = None, wanted: Sequence[int] | None = None,
+        keep: bool = True,
     ) -> WindowPrediction:
         """
         Infer a window, or answer as before; see ``submit``.
@@ -109,13 +110,15 @@ class JournaledEngine:
         :param poses: as for the engine.
         :param intrinsics: as for the engine.
         :param wanted: as for the engine.
+        :param keep: as for the engine.
         """
         return self.submit(
-            images, poses=poses, intrinsics=intrinsics, wanted=wanted).collect()
+            images, poses=poses, intrinsics=intrinsics, wanted=wanted, keep=keep).collect()
 
     def submit(
         self, images: Sequence[NDArray[np.uint8]], *, poses: NDArray[np.float64] | None = None,
         intrinsics: NDArray[np.float64] | None = None, wanted: Sequence[int] | None = None,
+        keep: bool = True,
     ) -> Later:
         """
         Begin to infer a window, or answer as before.
@@ -124,6 +127,7 @@ class JournaledEngine:
         :param poses: as for the engine.
         :param intrinsics: as for the engine.
         :param wanted: as for the engine.
+        :param keep: as for the engine.
         :raises Da3Error: as the engine does.
         :raises Interrupted: if the run is to end.
         :raises JournalFault: if the answers on the disk are of another recording, or no more can
@@ -141,7 +145,8 @@ class JournaledEngine:
         if self._is_ending():
             raise Interrupted
         begin = partial(
-            self._engine.submit, images, poses=poses, intrinsics=intrinsics, wanted=wanted)
+            self._engine.submit, images, poses=poses, intrinsics=intrinsics, wanted=wanted,
+            keep=keep)
         pending = _errors_kept(begin)
         if isinstance(pending, Da3Error):
             error = pending

@@ -22,6 +22,7 @@ h2 { font-size: 1.2rem; margin: 2.5rem 0 .75rem; }
 p { max-width: 46rem; }
 .note { padding: .6rem .9rem; border-radius: 6px; background: #e3e8ee; }
 .bad { background: #c92a2a; color: white; font-weight: 600; }
+.caveat { background: #ffe3e3; }
 .losses { background: #fff3bf; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: .8rem; }
 .card { background: white; border-radius: 8px; padding: .8rem 1rem; overflow-wrap: anywhere; }

@@ -10,8 +10,9 @@ import re
 
 import cv2
 from da3_ros.errors import InputError, MessageError
-from da3_ros.offline.bag import CameraInfo
+from da3_ros.offline.camera_info import CameraInfo
 from da3_ros.offline.source import Losses, Shot
+from da3_ros.offline.transforms import TransformTree
 from da3_ros.ros.input.compressed_decoding import decode_compressed
 from da3_ros.ros.input.image_decoding import by_whole_range
 from da3_ros.ros.parameters.settings import CameraSettings
@@ -82,6 +83,10 @@ class FilmSource:
         """Return how many frames the film says that it has."""
         return max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
 
+    def transforms(self) -> TransformTree:
+        """Return none."""
+        return TransformTree()
+
     def shots(self) -> Iterator[Shot]:
         """Read the frames."""
         rate = self._capture.get(cv2.CAP_PROP_FPS)
@@ -142,6 +147,10 @@ class FolderSource:
         """Return how many images there are."""
         return len(self._files)
 
+    def transforms(self) -> TransformTree:
+        """Return none."""
+        return TransformTree()
+
     def shots(self) -> Iterator[Shot]:
         """Read the images."""
         for index, path in enumerate(self._files):
@@ -155,7 +164,8 @@ class FolderSource:
             except (OSError, MessageError) as error:
                 self.losses.images[f'{path.name}: {error}'] += 1
                 continue
-            yield Shot(stamp_ns, stamp_ns, image, self._info, encoding='file')
+            yield Shot(
+                stamp_ns, stamp_ns, image, self._info, encoding='file', name=path.name)
 
 
 class _File:

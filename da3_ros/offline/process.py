@@ -48,13 +48,19 @@ def build_parser() -> argparse.ArgumentParser:
     add('--params-file', type=Path, help="the node's parameters, such as config/da3.yaml")
     add('-p', '--param', action='append', default=[], metavar='NAME:=VALUE',
         help='a parameter, which outdoes the file')
-    add('--image', help='topic of the images, where a bag has several')
-    add('--camera-info', help='topic of the calibration, where it is not beside the image')
+    add('--image', action='append', default=[], metavar='[NAME:=]TOPIC',
+        help='topic of the images, where a bag has several; of each camera of camera.names, '
+        'where its name is not a part of the topic')
+    add('--camera-info', action='append', default=[], metavar='[NAME:=]TOPIC',
+        help='topic of the calibration likewise, where it is not beside the image')
     add('--start', type=float, default=0.0, help='seconds from the beginning of a bag')
     add('--end', type=float, help='seconds from the beginning of a bag')
     add('--calibration', type=Path, help='YAML file of a ROS camera, for films and folders')
     add('--rate', type=float, default=10.0,
         help='images per second of a folder whose names are no times')
+    add('--poses', type=Path, metavar='FILE',
+        help='where the camera was, in metres: a TUM file or a COLMAP model, which condition the '
+        'windows (scale.source: pose; or tf, which takes the lengths alone)')
     add('--resume', action='store_true', help='go on with a run that was ended')
     add('--quiet', action='store_true', help='write warnings and errors only')
     add('--log', choices=('text', 'json'), default='text', help='json: an object per line')
@@ -94,10 +100,12 @@ def job_of(options: argparse.Namespace) -> Job:
     """
     recording = Recording(
         options.input,
-        BagPart(options.image, options.camera_info, options.start, options.end),
-        options.calibration, options.rate)
+        BagPart(
+            tuple(options.image), tuple(options.camera_info), options.start, options.end),
+        options.calibration, options.rate, options.poses)
     out = options.out or Path(f'{options.input.resolve().stem}_da3')
-    settings = read_settings(options.params_file, options.param)
+    settings = read_settings(
+        options.params_file, options.param, has_poses=options.poses is not None)
     return Job(recording, settings, out, frozenset(options.write), options.resume)
 
 

@@ -26,12 +26,14 @@ class Recording:
     :param part: what of a bag is read.
     :param calibration: file of the camera, for films and folders, or None.
     :param rate_hz: images per second of a folder whose names are no times.
+    :param poses: file or folder that says where the camera was, or None.
     """
 
     path: Path
     part: BagPart = field(default_factory=BagPart)
     calibration: Path | None = None
     rate_hz: float = 10.0
+    poses: Path | None = None
 
     @property
     def is_bag(self) -> bool:
@@ -69,6 +71,10 @@ def open_recording(recording: Recording, settings: CameraSettings) -> Iterator[S
         with open_bag(path, recording.part, settings) as bag:
             yield bag
         return
+    if len(settings.names) > 1:
+        raise InputError(
+            f'camera.names: got {", ".join(settings.names)}, and {path} is no bag, which alone '
+            'holds the images of several cameras')
     if recording.part != BagPart():
         raise InputError(
             f'{path}: topics and times choose among the messages of a bag, and this is none')

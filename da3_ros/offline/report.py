@@ -9,6 +9,7 @@ import html
 from da3_ros.mapping.keyframe import NS_PER_S, PosedKeyframe
 from da3_ros.mapping.picture import to_jpeg
 from da3_ros.mapping.session_record import Session
+from da3_ros.model import MODELS
 from da3_ros.offline.page import to_cards, to_page, to_picture, to_table
 from da3_ros.offline.plots import Array, plot
 from da3_ros.offline.summary import Summary
@@ -82,9 +83,11 @@ def make_report(summary: Summary, pages: list[SessionPage]) -> str:
             'device': summary.device, 'most views in one window': summary.num_views}
     plan |= {f'{group}.{name}': value for group in _PLAN
              for name, value in summary.settings.get(group, {}).items()}
+    caveat = MODELS[summary.model].caveat
     return to_page(summary.recording, ''.join([
         f'<p>{html.escape(summary.source)}, by {html.escape(summary.model)} in windows of at '
         f'most {summary.num_views} views.</p>',
+        f'<p class="note caveat">{html.escape(caveat)}</p>' if caveat else '',
         f'<div class="note losses"><p>Lost:</p><ul>{losses}</ul></div>' if losses else '',
         '<h2>Result</h2>', to_cards(shown), *map(_section, pages),
         to_table('counts', counts), to_table('plan', plan)]))

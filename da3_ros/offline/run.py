@@ -15,6 +15,7 @@ from da3_ros.offline.counts import Counts
 from da3_ros.offline.frames import FrameMaker
 from da3_ros.offline.journal import Interrupted
 from da3_ros.offline.reading_ahead import read_ahead
+from da3_ros.offline.robot import Robot
 from da3_ros.offline.sessions import Output, Sessions
 from da3_ros.offline.source import Source
 from da3_ros.ros.parameters.settings import NodeSettings
@@ -25,7 +26,8 @@ _NUM_AHEAD = 16
 
 def run(
     source: Source, engine: WindowEngine, settings: NodeSettings, *, num_views: int,
-    output: Output, tell: Callable[[Counts], object] = lambda _: None,
+    output: Output, robot: Robot | None = None,
+    tell: Callable[[Counts], object] = lambda _: None,
     is_ending: Callable[[], bool] = lambda: False,
 ) -> Counts:
     """
@@ -36,6 +38,7 @@ def run(
     :param settings: of the node.
     :param num_views: most views in one inference.
     :param output: where and what is written.
+    :param robot: who says where the cameras were; None: nobody.
     :param tell: is told how far it is, after every frame that may have brought something.
     :param is_ending: asked between two windows.
     :raises Interrupted: if that says so.
@@ -47,9 +50,9 @@ def run(
     config = replace(config, window=replace(config.window, is_paced=False))
     counts = Counts()
     pipeline = DepthPipeline(engine, config)
-    taken_frames = _taken(source, settings, config, counts)
+    taken_frames = _taken(source, robot, settings, config, counts)
     with (
-        Sessions(settings, output, counts) as sessions,
+        Sessions(settings, output, counts, robot) as sessions,
         read_ahead(taken_frames, size=_NUM_AHEAD) as ahead,
     ):
         for taken in ahead:
@@ -69,13 +72,14 @@ def run(
 
 
 def _taken(
-    source: Source, settings: NodeSettings, config: PipelineConfig, counts: Counts
+    source: Source, robot: Robot | None, settings: NodeSettings, config: PipelineConfig,
+    counts: Counts,
 ) -> Iterator[Taken]:
     """Read, decode and select; belongs to one thread."""
     now_s = [0.0]
     # By the recording's clock, so that it decides as the node did when it was recorded.
     stream = FrameStream(config, max_gap_s=settings.camera.max_gap_s, now_s=lambda: now_s[0])
-    for frame in FrameMaker(settings, source.losses).frames(source):
+    for frame in FrameMaker(settings, source.losses, robot).frames(source):
         now_s[0] = frame.received_s
         counts.note_frame(frame)
         taken = stream.take(frame)

@@ -14,6 +14,7 @@ from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.session_record import Session, SessionRecord
 from da3_ros.mapping.update import PipelineUpdate, WindowUpdate
 from da3_ros.offline.counts import Counts
+from da3_ros.offline.robot import Robot
 from da3_ros.offline.session_bag import SessionBag
 from da3_ros.offline.world_frame import WorldFrame
 from da3_ros.ros.output.image_size import camera_image
@@ -48,7 +49,7 @@ class Sessions:
     """Collect one session after the other, and write each when it ends."""
 
     def __init__(
-        self, settings: NodeSettings, output: Output, counts: Counts, *, is_given: bool = False
+        self, settings: NodeSettings, output: Output, counts: Counts, robot: Robot | None = None
     ) -> None:
         """
         Begin with none.
@@ -56,13 +57,15 @@ class Sessions:
         :param settings: of the node.
         :param output: where and what is written.
         :param counts: of the run.
-        :param is_given: somebody gave poses of the cameras, whose world is that of the outputs.
+        :param robot: who says where the cameras were; None: nobody.
         """
         self._settings = settings
         self._output = output
         self._counts = counts
         self._record = SessionRecord()
-        self._world = WorldFrame(settings, self._record, is_given=is_given)
+        self._world = WorldFrame(
+            settings, self._record, has_robot=robot is not None and not robot.is_person,
+            is_given=robot is not None and robot.is_person)
         self._number = 0
         self._segments: set[int] = set()
         self._bag: SessionBag | None = None

@@ -19,12 +19,16 @@ _TYPES = {bool: 'true or false', int: 'a whole number', float: 'a number with a 
           str: 'a text', list: 'a list of texts'}
 
 
-def read_settings(path: Path | None, assignments: Sequence[str] = ()) -> NodeSettings:
+def read_settings(
+    path: Path | None, assignments: Sequence[str] = (), *, has_poses: bool = False
+) -> NodeSettings:
     """
     Read the parameters of a node.
 
     :param path: of a parameter file of ROS 2 such as config/da3.yaml, or None for the defaults.
     :param assignments: as ``window.size:=8``, which outdo the file.
+    :param has_poses: somebody gives the poses of the camera; metres come from them then, as
+        ``scale.source`` ``pose`` unless it is ``tf``.
     :raises ValueError: if a value, or their combination, is not allowed.
     """
     values = {} if path is None else _read(path)
@@ -39,9 +43,12 @@ def read_settings(path: Path | None, assignments: Sequence[str] = ()) -> NodeSet
         raise ValueError(f'parameters: got {", ".join(unknown)}, which there are not')
     checked = {name: _checked(specs[name], value)
                for name, value in values.items() if name in specs}
-    settings = build_settings(checked)
-    _check_offline(settings)
-    return settings
+    if has_poses:
+        if checked.get('scale.source') not in ('tf', 'pose'):
+            checked['scale.source'] = 'pose'
+        # The poses are those of the camera itself, which no robot carries.
+        checked['tf.mode'] = 'none'
+    return build_settings(checked)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -87,15 +94,3 @@ def _check_range(spec: ParameterSpec, value: Any) -> None:
         low, high = spec.limits
         if not low <= value <= high:
             raise ValueError(f'{spec.name}: got {value}, expected {low} to {high}')
-
-
-def _check_offline(settings: NodeSettings) -> None:
-    """Refuse what only a robot has."""
-    if len(settings.camera.names) > 1:
-        raise ValueError(
-            f'camera.names: got {[*settings.camera.names]}, expected one: recordings of several '
-            'cameras are not processed yet')
-    if settings.scale.source in ('tf', 'pose', 'rig'):
-        raise ValueError(
-            f'scale.source: got {settings.scale.source!r}, expected none, fixed or model: the '
-            'transforms of a recording are not read yet')

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from da3_ros.offline.transforms import TransformTree
 from da3_ros.ros.input.image_decoding import RgbImage
 
 
@@ -22,6 +23,8 @@ class Shot:
     :param camera_info: what holds for it, with the fields of a sensor_msgs CameraInfo, or None.
     :param frame_id: name of the camera's frame; may be empty.
     :param encoding: how it was encoded; may be empty.
+    :param camera: name of the camera in the rig; empty where there is only one.
+    :param name: of its file; may be empty.
     """
 
     stamp_ns: int
@@ -30,6 +33,8 @@ class Shot:
     camera_info: Any
     frame_id: str = ''
     encoding: str = ''
+    camera: str = ''
+    name: str = ''
 
 
 @dataclass(eq=False)
@@ -39,22 +44,41 @@ class Losses:
 
     :param images: that could not be read, by the reason.
     :param recording: what is wrong with the recording itself.
+    :param unposed: images of which nobody said where the camera was, by what was asked.
     """
 
     images: Counter[str] = field(default_factory=Counter)
     recording: list[str] = field(default_factory=list)
+    unposed: Counter[str] = field(default_factory=Counter)
+    _first_reasons: dict[str, str] = field(default_factory=dict)
+
+    def note_unposed(self, asked: str, reason: str) -> None:
+        """
+        Note that a pose is missing.
+
+        :param asked: what was asked.
+        :param reason: why there is none; the first one is told.
+        """
+        self.unposed[asked] += 1
+        self._first_reasons.setdefault(asked, reason)
 
     def lines(self) -> list[str]:
         """Return what was lost, a line each."""
         return [*self.recording, *(
             f'{count} image{"s" if count > 1 else ""} lost: {reason}'
-            for reason, count in self.images.items())]
+            for reason, count in self.images.items()), *(
+            f'{count} image{"s" if count > 1 else ""} without a pose, {asked}: '
+            f'{self._first_reasons[asked]}' for asked, count in self.unposed.items())]
 
 
 class Source(Protocol):
     """A recording that is open."""
 
     losses: Losses
+
+    def transforms(self) -> TransformTree:
+        """Read what the recording says of where frames are; nothing where it does not."""
+        ...
 
     @property
     def description(self) -> str:

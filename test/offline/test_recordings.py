@@ -9,8 +9,9 @@ import shutil
 import cv2
 from da3_ros.demo.messages import MessageCodec
 from da3_ros.errors import InputError
-from da3_ros.offline.bag import BagPart, CameraInfo, open_bag
+from da3_ros.offline.bag import BagPart, open_bag
 from da3_ros.offline.broken_mcap import mended
+from da3_ros.offline.camera_info import CameraInfo
 from da3_ros.offline.frames import FrameMaker
 from da3_ros.offline.recordings import open_recording, Recording
 from da3_ros.offline.topics import choose_camera
@@ -23,14 +24,15 @@ from rosbags.typesys import get_typestore, Stores
 from short_recording import NUM_FRAMES
 
 # Made by other people's tools.
-BAGS = Path(__file__).parents[2] / 'shared' / 'data' / 'bags'
+BAGS = Path(__file__).parents[3] / 'shared' / 'data' / 'bags'
 TYPES = {'image': 'sensor_msgs/msg/Image', 'compressed': 'sensor_msgs/msg/CompressedImage',
          'info': 'sensor_msgs/msg/CameraInfo', 'scan': 'sensor_msgs/msg/LaserScan'}
 
 
 def shots(path, **options):
     """Give the pictures of a bag, and what was lost."""
-    with open_bag(path, BagPart(**options), CameraSettings()) as source:
+    topics = {name: (options.pop(name),) for name in ('image', 'camera_info') if name in options}
+    with open_bag(path, BagPart(**topics, **options), CameraSettings()) as source:
         return list(source.shots()), source.losses.lines()
 
 
@@ -72,7 +74,6 @@ def test_topics_are_listed_with_their_types_where_there_is_none_or_more(held, op
         choose_camera(connections(**held), **options)
 
 
-@pytest.mark.skipif(not BAGS.exists(), reason='needs the recorded bags')
 @pytest.mark.skipif(not BAGS.exists(), reason='needs the recorded bags')
 @pytest.mark.parametrize(('name', 'options', 'has_info'), [
     ('fiducials_aruco_images.bag', {}, True),

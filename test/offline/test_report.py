@@ -119,7 +119,7 @@ def test_lengths_without_metres_are_not_called_so():
     page = SessionPage.of('x', session())
     assert page.is_metric
     unknown = SessionPage(page.name, False, page.times_s, page.path, page.depth, page.pictures)
-    summary = Summary('a', 'b', 'c', 'd', 'e', 1, {
+    summary = Summary('a', 'b', 'da3-small', 'd', 'e', 1, {
         'num_frames': 1, 'num_keyframes': 1, 'num_windows': 1, 'num_loops': 0}, (), {})
     text = make_report(summary, [unknown])
     assert 'arbitrary unit' in text and '[m]' not in text

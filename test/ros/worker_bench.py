@@ -63,8 +63,9 @@ class Device:
         """Infer one window."""
         return self.submit(images, **known).collect()
 
-    def submit(self, images, *, poses=None, intrinsics=None, wanted=None):
+    def submit(self, images, *, poses=None, intrinsics=None, wanted=None, keep=True):
         """Begin one window."""
+        del keep
         self.num_begun += 1
 
         def collect():

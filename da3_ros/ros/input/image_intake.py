@@ -8,13 +8,13 @@ from functools import partial
 import time
 
 from da3_ros.errors import MessageError
-from da3_ros.inference.preprocessing import plan_processing, ProcessPlan
 from da3_ros.mapping.keyframe import Frame
 from da3_ros.ros.conversions import stamp_ns
 from da3_ros.ros.input.calibrations import Calibrations
 from da3_ros.ros.input.compressed_decoding import decode_compressed
 from da3_ros.ros.input.image_decoding import decode_image, RgbImage
 from da3_ros.ros.input.rectification import Rectifier
+from da3_ros.ros.input.rig_views import plan_view
 from da3_ros.ros.input.value_range import ValueRange
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.insight.health import Health
@@ -26,21 +26,6 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 # Pixels that the network will not see cost most; half as many as these would be too few.
 _SPARE = 2
 _DEFAULT_FRAME_ID = 'camera_optical_frame'
-
-
-def plan_view(settings: PreprocessSettings, width: int, height: int) -> ProcessPlan:
-    """
-    Foresee what the network will see of an image.
-
-    :param settings: how images become views.
-    :param width: of the image [px].
-    :param height: of the image [px].
-    :raises MessageError: if that is nothing.
-    """
-    try:
-        return plan_processing(height, width, size=settings.size, method=settings.method)
-    except ValueError as error:
-        raise MessageError(f'image size: {error}') from error
 
 
 class ImageIntake:

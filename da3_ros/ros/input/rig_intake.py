@@ -4,13 +4,12 @@
 """The frames of all cameras become keyframes and go to the worker."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
-from da3_ros.errors import MessageError
 from da3_ros.mapping.frame_stream import FrameStream
-from da3_ros.mapping.keyframe import Frame, Instant, Keyframe, NS_PER_S
+from da3_ros.mapping.keyframe import Frame, Instant, Keyframe
 from da3_ros.mapping.session_watch import Refusal, Refused
-from da3_ros.ros.input.image_intake import ImageIntake, plan_view
+from da3_ros.ros.input.image_intake import ImageIntake
+from da3_ros.ros.input.rig_views import RigViews
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.insight.health import Health
 from da3_ros.ros.insight.repetition import Repetition
@@ -23,21 +22,6 @@ _EVENT_OF_REFUSAL = {
     Refusal.WRONG_STAMP: Event.WRONG_STAMP,
     Refusal.FOREIGN: Event.FOREIGN,
 }
-
-
-@dataclass(frozen=True)
-class _View:
-    """
-    What the network sees of a camera.
-
-    :param frame_id: of its last image.
-    :param size: height and width of its view [px].
-    :param stamp_ns: of its last image.
-    """
-
-    frame_id: str
-    size: tuple[int, int]
-    stamp_ns: int
 
 
 class RigIntake:
@@ -67,7 +51,6 @@ class RigIntake:
         :param offer_live: takes live frames.
         """
         self._settings = settings
-        self._preprocess = preprocess
         self._stream = stream
         self._offer_to = offer
         self._offer_live_to = offer_live
@@ -75,7 +58,7 @@ class RigIntake:
         self._loggers = {
             name: logger.get_child(name) if name else logger for name in settings.names}
         self._told = {name: Repetition() for name in settings.names}
-        self._views: dict[str, _View] = {}
+        self._views = RigViews(preprocess, settings.max_gap_s)
         self._absent: set[str] = set()
         self._is_idle = False
         self.cameras = {
@@ -118,12 +101,12 @@ class RigIntake:
 
     def _take(self, frame: Frame) -> None:
         self._is_idle = False
-        view = self._view(frame)
+        view = self._views.check(frame)
         taken = self._stream.take(frame)
         self._refuse(taken.refused)
         for admitted in taken.admitted:
             if admitted.frame is frame:
-                self._views[frame.camera] = view
+                self._views.note(frame.camera, view)
             if admitted.new_session is not None:
                 self._counters[admitted.frame.camera].add(Event.SESSIONS)
         self._offer(taken.instants)
@@ -146,25 +129,6 @@ class RigIntake:
                     f'those around it: {each.detail}')
                 if line is not None:
                     self._loggers[camera].warning(line)
-
-    def _view(self, frame: Frame) -> _View:
-        """Foresee the view of a frame, which must go together with those of the other cameras."""
-        height, width = frame.image.shape[:2]
-        size = plan_view(self._preprocess, width, height).size
-        for other, theirs in self._views.items():
-            age_s = abs(frame.stamp_ns - theirs.stamp_ns) / NS_PER_S
-            if other == frame.camera or age_s >= self._settings.max_gap_s:
-                continue
-            if theirs.size != size:
-                raise MessageError(
-                    f'image size: got {width}x{height}, which the network sees as '
-                    f'{size[1]}x{size[0]}, expected {theirs.size[1]}x{theirs.size[0]}, as it sees '
-                    f'camera {other}')
-            if theirs.frame_id == frame.frame_id:
-                raise MessageError(
-                    f'frame_id: got {frame.frame_id!r}, expected another than that of '
-                    f'camera {other}')
-        return _View(frame.frame_id, size, frame.stamp_ns)
 
     def _offer(self, instants: Iterable[Instant]) -> None:
         for instant in instants:

@@ -15,6 +15,9 @@ _logger = logging.getLogger(__name__)
 _HOW = (
     "for metres set scale.source to tf (the robot's odometry), rig (several cameras) or fixed, "
     'or model.name to a variant that knows metres (da3nested-giant-large)')
+# Trained on drives of one camera: the distances that they see between cameras agree with each
+# other more than with the truth (docs/benchmarks.md).
+_BLIND_TO_RIGS = ('da3-tiny',)
 # A scale at the border of what counts as known must not fill the log.
 _SHORTEST_S = 10.0
 
@@ -38,6 +41,11 @@ def obstacle(scale: ScaleConfig, model: str) -> str | None:
             f'lengths are not metres yet (scale.source: {scale.source}): they will be when the '
             f"camera has moved {scale.min_motion_m} m within a window, with the robot's odometry "
             'on /tf')
+    if scale.source == 'rig' and model in _BLIND_TO_RIGS:
+        return (
+            f'lengths are not metres yet (scale.source: rig), and may be called so while they are '
+            f'off by a fifth: {model} does not see how far cameras are from each other; take '
+            "another variant, or scale.source: tf (the robot's odometry)")
     if scale.source == 'rig':
         return (
             'lengths are not metres yet (scale.source: rig): they will be when a window has seen '

@@ -16,6 +16,7 @@ import pytest
     ('tf', 'da3-small', 'when the camera has moved 0.1 m'),
     ('pose', 'da3-small', 'when the camera has moved 0.1 m'),
     ('rig', 'da3-small', 'when a window has seen the distances between the cameras'),
+    ('rig', 'da3-tiny', 'da3-tiny does not see how far cameras are from each other; take another'),
 ])
 def test_an_obstacle_says_what_to_do(source, model, expected):
     """By the source of scale, and by what the network knows."""

@@ -186,3 +186,17 @@ def test_images_that_are_prepared_for_no_window_are_forgotten():
         preprocessor.prepare(image)
     del image, images[0]
     assert gone() is None
+
+
+def test_images_that_do_not_come_again_leave_what_is_kept_as_it_is():
+    preprocessor = Preprocessor(size=28)
+    images = random_images(4, 60, 80)
+    kept = preprocessor.process(images[:2]).keys
+    preprocessor.prepare(images[2])
+    passing = preprocessor.process(images[1:], keep=False).keys
+    assert passing[0] == kept[1] and passing[1] is not None and passing[2] is None
+    again = preprocessor.process(images[:3]).keys
+    assert again[:2] == kept and again[2] == passing[1]
+    gone = weakref.ref(images[3])
+    del images[3]
+    assert gone() is None

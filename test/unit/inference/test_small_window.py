@@ -259,3 +259,22 @@ def test_an_engine_that_prepared_an_image_answers_the_same(networks):
     for image in images:
         other.prepare(image)
     assert np.array_equal(other.infer(images).depth, expected.depth)
+
+
+def test_images_that_do_not_come_again_drive_nothing_out(networks, embedded):
+    """Live frames between windows: those are as they would be without, and no view runs twice."""
+    network, images = networks('da3-small'), list(random_window(8, 56, 84))
+    passing = list(random_window(6, 56, 84, seed=1))
+    engine = InferenceEngine(network, device='cpu', size=84)
+    counts = embedded(network)
+    engine.infer(images[:6])
+    for image in passing:
+        counts.clear()
+        live = engine.infer([*images[3:6], image], wanted=[2, 3], keep=False)
+        assert counts == [1]
+    alone = InferenceEngine(networks('da3-small'), device='cpu', size=84)
+    whole = alone.infer([*images[3:6], passing[-1]])
+    assert np.allclose(live.depth, whole.depth[2:], rtol=1e-5, atol=1e-5)
+    counts.clear()
+    engine.infer(images[2:])
+    assert sum(counts) == 2

@@ -113,6 +113,7 @@ def test_a_live_frame_is_seen_with_the_newest_keyframes_and_asks_for_few_maps():
     assert ([3, 6, 9, 12, 13], (2, 3, 4)) in of_live
     assert all(window[-1] % 3 for window, _ in of_live)
     assert {len(window) for window, _ in of_live} == {4, 5}
+    assert engine.keeps == [wanted is None for wanted in engine.wanted]
 
 
 def test_an_engine_that_only_infers_gives_live_frames_too():
@@ -174,9 +175,8 @@ def test_a_live_frame_that_contradicts_the_world_is_not_shown():
     class Confused(TwoStageEngine):
         """Answer live frames with nonsense."""
 
-        def infer(self, images, *, poses=None, intrinsics=None, wanted=None):
-            prediction = super().infer(
-                images, poses=poses, intrinsics=intrinsics, wanted=wanted)
+        def infer(self, images, *, wanted=None, **known):
+            prediction = super().infer(images, wanted=wanted, **known)
             if wanted is not None:
                 noise = self.random.uniform(0.1, 3.0, prediction.depth.shape)
                 prediction = replace(

@@ -80,6 +80,27 @@ def test_a_loop_takes_the_error_at_the_closing_point_out(drifting):
     assert after < before / 5.0
 
 
+def test_after_a_loop_windows_rest(drifting):
+    """Drift needs time to grow: two windows pass in between."""
+    _, _, _, loops = drifting
+    assert len(loops) > 1
+    new_ids = [loop.new_id for loop in loops]
+    assert min(np.diff(new_ids)) >= 3 * LOOPS.window.stride
+
+
+def test_an_engine_that_does_not_say_what_things_look_like_closes_no_loops():
+    class Mute(PerfectEngine):
+        """Say nothing of it."""
+
+        def infer(self, images, *, poses=None, intrinsics=None):
+            prediction = super().infer(images, poses=poses, intrinsics=intrinsics)
+            return replace(prediction, appearance=None)
+
+    truth = two_laps(60)
+    in_odom, _, loops = run(Mute(truth), LOOPS, truth)
+    assert len(in_odom) >= 60 - LOOPS.window.stride and not loops
+
+
 def index_gap(loop):
     return loop.new_id - loop.old_id
 
@@ -187,14 +208,35 @@ def test_memory_that_runs_out_in_a_joint_window_costs_only_the_loop():
     class Tight(PerfectEngine):
         """Refuse joint windows."""
 
+        num_joint = 0
+
         def infer(self, images, *, poses=None, intrinsics=None):
             if is_joint([index_of(image) for image in images]):
+                self.num_joint += 1
                 raise MemoryBudgetError('full')
             return super().infer(images, poses=poses, intrinsics=intrinsics)
 
-    in_odom, _, loops = run(Tight(truth), LOOPS, truth)
+    engine = Tight(truth)
+    in_odom, _, loops = run(engine, LOOPS, truth)
     assert not loops
+    # Each place is looked at once, however often nothing else is to be done.
+    assert 0 < engine.num_joint < len(engine.windows)
     assert len(in_odom) >= NUM_FRAMES - EVERY_FRAME.window.stride
+
+
+@pytest.mark.parametrize(('min_similarity', 'max_views'), [(0.5, 1), (1.0, 12)])
+def test_joint_windows_are_of_places_that_look_alike_and_not_of_one_view(
+        min_similarity, max_views):
+    truth = two_laps(81)
+    engine = PerfectEngine(truth)
+    config = replace(LOOPS, loop=replace(LOOPS.loop, min_similarity=min_similarity))
+    pipeline, stream = DepthPipeline(engine, config), FrameStream(config)
+    for frame in frames(81, pictures=[engine.room.image(pose) for pose in truth]):
+        (instant,) = stream.take(frame).instants
+        pipeline.add(instant)
+    num_windows = len(engine.windows)
+    assert pipeline._loops.close(max_views) is None
+    assert len(engine.windows) == num_windows
 
 
 def test_the_number_of_places_is_bounded_and_old_loops_still_close():

@@ -9,6 +9,7 @@ import bare_windows
 from bare_windows import Drive, straight, true_depth, true_scale
 from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.config import AlignmentConfig, ScaleConfig
+from da3_ros.mapping.correction import MapCorrection
 from da3_ros.mapping.world import World
 import numpy as np
 import pytest
@@ -35,6 +36,18 @@ def test_of_a_refused_window_neither_direction_nor_size_is_known():
     assert bad.rejection is not None
     # Along the way it is the size that is not known, across it the direction.
     assert np.sqrt(np.diag(bad.drift.covariance(far))[:3]).min() > 900.0
+
+
+def test_what_a_join_adds_to_the_covariance_is_counted_from_where_odom_has_it():
+    """Not from where the map does, which a loop may have moved far away."""
+    truth, random = straight(3.0, 40), np.random.default_rng(13)
+    world = World(AlignmentConfig(), ScaleConfig(source='none'))
+    world.place(window(truth, range(12), random), is_metric=False)
+    world.correct(MapCorrection.of([(0, Sim3(1.0, np.eye(3), np.array([1000.0, 0.0, 0.0])))]))
+    views = [garbled(view, random) for view in window(truth, range(4, 16), random)]
+    bad = world.place(views, is_metric=False)
+    here = bad.odom_S_window.transform_pose(views[-1].window_T_camera)[:3, 3]
+    assert np.sqrt(np.diag(bad.drift.covariance(here))[:3]).max() < 20.0
 
 
 def test_metres_that_come_after_a_loss_are_found_over_the_tie():
@@ -74,6 +87,9 @@ def test_after_a_loss_that_nothing_tied_the_next_one_is_tied():
         4, 5, 6, 7, 12, 13]
     assert [number for number, each in enumerate(placed) if each.tied_segment is not None] == [13]
     assert placed[13].tied_segment == placed[11].segment
+    # To the bad window it is a guess how it lies, to the last good one it is known.
+    assert [(each.reference, each.alignment is not None) for each in placed[13].constraints] == [
+        (12, False), (11, True)]
     # What is new in it moves, and nothing before: where the bad window lies nobody knows.
     correction = placed[13].correction
     newest = max(view.keyframe.id for view in seen[12])
@@ -107,6 +123,18 @@ def test_what_a_lost_segment_measured_itself_holds_after_the_tie():
     assert tied.scale.sigma == pytest.approx(own.scale.sigma, rel=0.5)
     # One keyframe is still shared with the old segment, and that is no second tie.
     assert world.place(see(range(11, 23)), is_metric=False).tied_segment is None
+
+
+@pytest.mark.parametrize('source', ['fixed', 'tf'])
+def test_a_window_that_shares_nothing_keeps_the_factor_and_claims_no_metres(source):
+    truth, random = straight(3.0, 40), np.random.default_rng(12)
+    world = World(AlignmentConfig(), ScaleConfig(source=source, fixed_factor=2.5))
+    first = world.place(window(truth, range(12), random), is_metric=False)
+    assert first.scale.is_metric == (source == 'fixed')
+    alone = world.place(window(truth, range(20, 32), random), is_metric=False)
+    assert alone.window is None and not alone.scale.is_metric
+    assert alone.scale.metres_per_unit == alone.odom_S_window.scale == (
+        2.5 if source == 'fixed' else 1.0)
 
 
 def test_units_of_different_kinds_may_differ_by_anything():

@@ -134,6 +134,33 @@ def test_loops_are_kept_when_places_are_forgotten():
     assert np.linalg.norm(found.translation - expected.translation) < 0.3
 
 
+def test_relations_without_any_residual_are_not_believed_beyond_measure():
+    """Drift is no noise: a loop that is off by a little more than nothing closes."""
+    exact = Alignment(Sim3.identity(), 0.0, 1.0, 0.0, 0.0, 4)
+    graph, truth = PlaceGraph(100), circle(20)
+    for number, lies in enumerate(truth):
+        constraints = () if number == 0 else (Constraint(
+            number - 1, truth[number - 1].inverse() @ lies, exact),)
+        graph.add(place(number), lies, constraints, None)
+    off = Sim3(1.002, np.eye(3), np.array([0.001, 0.0, 0.0]))
+    old, new = graph.places[0], graph.places[-1]
+    assert graph.close_loop(old, new, truth[0].inverse() @ truth[-1] @ off, exact)
+    assert all(np.isfinite(graph.map_S_place(each).translation).all() for each in graph.places)
+
+
+def test_places_whose_last_window_is_not_remembered_hang_on_the_one_before():
+    """They are thinned out, and a loop moves all of them."""
+    graph, truth = PlaceGraph(8), circle(30)
+    for number, lies in enumerate(truth):
+        graph.add(place(number), lies, (Constraint(-7, Sim3.identity(), FIT),), None)
+    assert len(graph.places) <= 8
+    shift = Sim3(1.0, np.eye(3), np.array([0.0, 0.0, 0.3]))
+    old, new = graph.places[0], graph.places[-1]
+    assert graph.close_loop(old, new, truth[0].inverse() @ shift @ truth[-1], FIT)
+    heights = [graph.map_S_place(each).translation[2] for each in graph.places]
+    assert heights[0] == 0.0 and min(heights[-3:]) > 0.1
+
+
 def test_places_of_loops_are_forgotten_last():
     graph, truth = PlaceGraph(8), circle(80)
     for number, lies in enumerate(truth):

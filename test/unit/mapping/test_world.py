@@ -254,7 +254,10 @@ def test_a_new_world_knows_nothing_of_the_drift_of_the_old_one():
     bad = garbled(window(truth, range(4, 16), random), random)
     at = np.zeros(3)
     assert world.place(bad, is_metric=False).drift.covariance(at)[5, 5] > 1.0
+    world.correct(MapCorrection.of([(0, Sim3(1.3, np.eye(3), np.ones(3)))]))
+    assert not np.allclose(world.map_T_odom, np.eye(4))
     world.clear()
+    np.testing.assert_array_equal(world.map_T_odom, np.eye(4))
     again = world.place(window(truth, range(12), random), is_metric=False)
     assert again.segment == 2
     np.testing.assert_allclose(

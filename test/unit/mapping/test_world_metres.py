@@ -10,7 +10,7 @@ import bare_windows
 from bare_windows import Drive, straight, true_scale
 from da3_ros.geometry import rigid
 from da3_ros.mapping.config import AlignmentConfig, ScaleConfig
-from da3_ros.mapping.metres import measure_scale, ScaleMeasurement, Unit
+from da3_ros.mapping.metres import has_motion, measure_scale, ScaleMeasurement, Unit
 from da3_ros.mapping.world import World
 import numpy as np
 import pytest
@@ -137,18 +137,65 @@ def test_the_filter_weighs_by_uncertainty():
 
 
 def test_what_contradicts_is_refused_unless_it_agrees_with_itself_for_long():
-    unit = known()
+    # What was refused for other reasons before does not keep them from being believed.
+    unit = known().measured(says(40.0), window_scale=2.0).measured(says(9.0), window_scale=2.0)
     for _ in range(4):
-        unit = unit.measured(says(5.0), window_scale=2.0)
+        # Every window is one join farther.
+        unit = unit.drifted(0.0).measured(says(5.0), window_scale=2.0)
         assert unit.estimate.metres_per_unit == 2.0
         assert unit.refused and unit.is_metric
-    unit = unit.measured(says(5.0), window_scale=2.0)
+    unit = unit.drifted(0.0).measured(says(5.0), window_scale=2.0)
     assert unit.estimate.metres_per_unit == pytest.approx(5.0)
     assert not unit.refused
     unit, random = known(), np.random.default_rng(6)
     for _ in range(50):
         unit = unit.measured(says(2.0 * np.exp(random.uniform(0.5, 3.0))), window_scale=2.0)
     assert unit.estimate.metres_per_unit == 2.0 and unit.is_metric
+
+
+def test_what_is_believed_after_all_is_known_as_well_as_it_agrees():
+    """And is called metres as if for the first time."""
+    unit = known()
+    for offset in (-0.05, 0.05, -0.05, 0.05, -0.05):
+        unit = unit.measured(says(5.0 * math.exp(offset), sigma=0.03), window_scale=2.0)
+    assert not unit.refused
+    assert unit.estimate.sigma == pytest.approx(math.hypot(0.03, 0.049), rel=0.01)
+    assert TF.max_sigma < unit.estimate.sigma < 1.5 * TF.max_sigma
+    assert not unit.is_metric
+
+
+def test_every_join_costs_certainty():
+    assert known().drifted(0.0).estimate.sigma > known().estimate.sigma
+    assert known().drifted(0.1).estimate.sigma == pytest.approx(math.hypot(0.02, 0.1))
+
+
+def test_a_window_is_not_better_than_what_it_is_compared_with():
+    """Whatever it sees itself: the robot's distances and places have errors of their own."""
+    random = np.random.default_rng(7)
+    truth = straight(0.6, 12)
+    views = window(truth, range(12), random, robot=truth)
+    for noise_m, sigma in ((1e-6, TF.tf_sigma), (0.02, math.hypot(TF.tf_sigma, 0.0308))):
+        config = replace(TF, tf_noise_m=noise_m)
+        found = measure_scale(views, is_metric=False, config=config)
+        assert found.sigma == pytest.approx(sigma, rel=0.15)
+
+
+def test_a_camera_that_was_seen_once_is_nowhere_else():
+    """Where it was when the other one of its instant was exposed is not known."""
+    random = np.random.default_rng(8)
+    one, other = window(straight(1.0, 4), (0, 1), random, baseline_m=0.3)
+    config = ScaleConfig(source='rig')
+    assert measure_scale([one, other], is_metric=False, config=config) is not None
+    later = replace(other, keyframe=replace(other.keyframe, frame=replace(
+        other.keyframe.frame, stamp_ns=other.keyframe.frame.stamp_ns + 1)))
+    assert measure_scale([one, later], is_metric=False, config=config) is None
+
+
+@pytest.mark.parametrize(('moved_m', 'expected'), [
+    (0.0, False), (0.1, False), (0.1 + 1e-9, False), (0.1001, True)])
+def test_motion_is_more_than_it_takes_and_more_than_rounding(moved_m, expected):
+    centres = np.array([[5.0, 0.0, 0.0], [5.0 + moved_m / 2, 0.0, 0.0], [5.0 + moved_m, 0.0, 0.0]])
+    assert has_motion(centres, replace(TF, min_motion_m=0.1)) == expected
 
 
 def test_the_claim_of_metres_does_not_flicker():

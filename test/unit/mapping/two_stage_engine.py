@@ -28,6 +28,7 @@ class TwoStageEngine(PerfectEngine):
         self.errors = errors
         self.log: list[tuple[str, object]] = []
         self.wanted: list[object] = []
+        self.keeps: list[bool] = []
         self._num_calls = 0
         self._under_way: Callable[[], object] | None = None
 
@@ -35,17 +36,19 @@ class TwoStageEngine(PerfectEngine):
         """Note which image is prepared."""
         self.log.append(('prepare', index_of(image)))
 
-    def infer(self, images, *, poses=None, intrinsics=None, wanted=None):
+    def infer(self, images, *, poses=None, intrinsics=None, wanted=None, keep=True):
         """Infer some views of one window."""
-        return self.submit(images, poses=poses, intrinsics=intrinsics, wanted=wanted).collect()
+        return self.submit(
+            images, poses=poses, intrinsics=intrinsics, wanted=wanted, keep=keep).collect()
 
-    def submit(self, images, *, poses=None, intrinsics=None, wanted=None):
+    def submit(self, images, *, poses=None, intrinsics=None, wanted=None, keep=True):
         """Begin a window; the one before must have been collected."""
         assert self._under_way is None, 'one window at a time'
         self._num_calls += 1
         call, indices = self._num_calls, [index_of(image) for image in images]
         self.log.append(('begin', indices))
         self.wanted.append(wanted)
+        self.keeps.append(keep)
         self._fail('begin', call, len(images))
 
         def collect():

@@ -3,12 +3,16 @@
 
 """Cameras are held as people and robots hold them, and see as cameras do."""
 
+from dataclasses import replace
+
+from da3_ros.simulation.generator import generate_scene, Place
+from da3_ros.simulation.scene import Primitive, Shape
 import numpy as np
 import pytest
 import torch
 
 from training.camera_response import draw_exposure, expose, Response
-from training.handling import handled, Handling, mounted, turned
+from training.handling import brought_near, handled, Handling, mounted, turned
 from training.pool import instants
 from training.renderer import HostRenderer
 from training.windows import draw_window, draw_windows
@@ -108,6 +112,28 @@ def test_near_views_look_at_what_is_near(renderer: HostRenderer) -> None:
     assert 0.0 < steps[0] < 0.9 * steps[1]
     rotations = [windows.world_T_camera[..., :3, :3] for windows in (near, far)]
     np.testing.assert_array_equal(*rotations)
+
+
+def test_a_path_that_would_lead_into_things_stays() -> None:
+    """A wall 5 m ahead; beside the place in front of it stands a pillar, or none."""
+    room = generate_scene(0, Place.ROOM)
+
+    def box(centre: tuple[float, ...], half_size: tuple[float, ...]) -> Primitive:
+        return replace(room.primitives[0], shape=Shape.BOX, centre=np.array(centre),
+                       half_size=np.array(half_size), world_R_local=np.eye(3))
+
+    wall, pillar = box((5.5, 0, 0), (0.5, 3, 2)), box((4.0, 0.3, 0), (0.8, 0.1, 1))
+    free = replace(room, primitives=(wall,), lower=np.full(3, -9.0), upper=np.full(3, 9.0))
+    poses = _level(3)
+    poses[:, :3, 3] = [[0, -1.5, 0], [0, 0, 0], [0, 1.5, 0]]
+    handling = Handling(near_share=1.0)
+    for seed in range(5):
+        near = brought_near(np.random.default_rng(seed), free, poses, handling)
+        ahead = 5.0 - near[:, 0, 3]
+        assert (ahead > 0.49).all() and (ahead < 1.55).all()
+        np.testing.assert_allclose(near[2, 1, 3], 1.5 * ahead[1] / 5.0, rtol=0.04)
+        narrow = replace(free, primitives=(wall, pillar))
+        assert brought_near(np.random.default_rng(seed), narrow, poses, handling) is poses
 
 
 def test_the_plain_response_is_the_sensors() -> None:

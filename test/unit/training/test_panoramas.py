@@ -145,18 +145,23 @@ def test_windows_are_lit_by_panoramas() -> None:
                                    rtol=0.3)
 
 
-@pytest.fixture(scope='module')
-def turning_pool(renderer: HostRenderer, compass: np.ndarray) -> WindowPool:
-    """Fill a pool with nothing but turning cameras, all through JPEG."""
+def _pool(
+    renderer: HostRenderer, bank: PanoramaBank | None, **changes: float
+) -> WindowPool:
     recipe = replace(
         Recipe(), formats=(Format((56, 70), 6, 4),), window_sizes=(3,), pool_chunks=1,
-        first_chunks=1, chunk_windows=2, window_views=4, samples=1, turn_share=1.0,
-        jpeg_share=1.0)
+        first_chunks=1, chunk_windows=2, window_views=4, samples=1, rig_share=1.0, **changes)
     with ThreadPoolExecutor(1) as executor:
-        pool = WindowPool(recipe, 0, renderer, executor, torch.device('cpu'),
-                          panoramas=PanoramaBank(compass[None]))
+        pool = WindowPool(
+            recipe, 0, renderer, executor, torch.device('cpu'), panoramas=bank)
         pool.advance(0)
     return pool
+
+
+@pytest.fixture(scope='module')
+def turning_pool(renderer: HostRenderer, compass: np.ndarray) -> WindowPool:
+    """Fill a pool with nothing but turning cameras, in place of bodies of two."""
+    return _pool(renderer, PanoramaBank(compass[None]), turn_share=1.0)
 
 
 def test_turning_windows_ask_for_cameras_alone(turning_pool: WindowPool) -> None:
@@ -177,6 +182,30 @@ def test_turning_windows_ask_for_cameras_alone(turning_pool: WindowPool) -> None
     assert maps.rays.grad.any() and maps.log_ray_confidence.grad.any()
     matches = find_matches(targets, choice.partner.flatten())
     assert (matches.weights.sum(dim=-1) > 0.99).double().mean() > 0.3
+
+
+def test_a_turning_camera_is_alone(turning_pool: WindowPool) -> None:
+    """Where it stands in for a body of two, its windows may begin at any view."""
+    firsts = {int(turning_pool.choose(step, 3).views.min()) for step in range(12)}
+    assert firsts == {0, 1}
+
+
+def test_bodies_are_drawn_whole_and_images_coded(
+    renderer: HostRenderer, turning_pool: WindowPool
+) -> None:
+    """Without panoramas nothing turns; JPEG changes images a little, and nothing else."""
+    plain, coded = (
+        _pool(renderer, None, turn_share=1.0, jpeg_share=share) for share in (0.0, 1.0))
+    choices = [plain.choose(step, 3) for step in range(12)]
+    assert {int(choice.views.min()) for choice in choices} == {0}
+    found, wanted = (pool.gather(replace(
+        choices[0], noise=torch.zeros(2, dtype=torch.float64))) for pool in (coded, plain))
+    assert torch.equal(found.depth, wanted.depth) and not found.depth.isnan().any()
+    assert torch.equal(found.world_T_camera, wanted.world_T_camera)
+    lens = turning_pool.gather(choices[0]).focal_px
+    assert (lens > 29.3).all() and (lens < 50.0).all() and (lens != wanted.focal_px).all()
+    change = (found.images - wanted.images).abs().mean()
+    assert 0.004 < change < 0.06
 
 
 def test_matches_of_turning_views_look_alike(turning_pool: WindowPool) -> None:

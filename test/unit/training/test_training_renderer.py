@@ -8,6 +8,7 @@ from dataclasses import replace
 from da3_ros.simulation.generator import generate_scene, Place
 from da3_ros.simulation.lens import Lens
 from da3_ros.simulation.renderer import render
+from da3_ros.simulation.scene import Shape
 from da3_ros.simulation.trajectory import Motion, plan_path
 import numpy as np
 import pytest
@@ -69,6 +70,24 @@ def test_distortion_bends_rays(renderer: HostRenderer, distortion: float, sample
         errors.append(np.abs(bent.radiance[0, 0].numpy() - light).mean())
     assert misses[0] < 0.04 and misses[0] < 0.3 * misses[1]
     assert errors[0] < 0.7 * errors[1]
+
+
+@pytest.mark.parametrize('distortion', [-0.1, 0.1])
+def test_small_things_are_seen_along_bent_rays(
+    renderer: HostRenderer, distortion: float
+) -> None:
+    """Also where they are in the tile of another pixel of a pinhole."""
+    column, row, focal = 3, 4, _WIDTH / (2 * np.tan(0.8))
+    x, y = (column - (_WIDTH - 1) / 2) / focal, (row - (_HEIGHT - 1) / 2) / focal
+    stretch = 1.0 + distortion * (x * x + y * y)
+    scene = generate_scene(0, Place.ROOM)
+    ball = replace(scene.primitives[0], shape=Shape.ELLIPSOID, half_size=np.full(3, 0.02),
+                   centre=3.0 * np.array([stretch * x, stretch * y, 1.0]))
+    window = Window(
+        scene=replace(scene, primitives=(ball,)).arrays(), world_T_camera=np.eye(4)[None],
+        fov_x_rad=1.6, motion=np.zeros((1, 6)), distortion=distortion)
+    depth = renderer(stack_windows([window]), (_HEIGHT, _WIDTH), samples=1).depth[0, 0]
+    assert abs(float(depth[row, column]) - 3.0) < 0.05 and depth.isfinite().sum() < 9
 
 
 def test_windows_are_repeatable() -> None:
