@@ -156,7 +156,7 @@ def speed(folder: Path, num_frames: int) -> dict[str, float]:
     :param folder: where the film is kept.
     :param num_frames: its length.
     """
-    film = film_bag(Film(num_frames=num_frames), folder, say=lambda text: None)
+    film = film_bag(Film(num_frames=num_frames), folder, say=[].append)
     settings = read_settings(None, [
         'model.name:=da3-tiny', 'model.device:=cpu', 'preprocess.size:=224',
         'keyframe.min_interval_s:=0.35', 'window.size:=8', 'window.stride:=3'])
