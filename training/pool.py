@@ -99,6 +99,9 @@ class WindowPool:
     :param device: where the pool lives.
     :param looks: photos, meshes and light, or None.
     :param panoramas: in which cameras turn, or None.
+    :param first_step: from which on the pool fills, with few windows at first. A training that is
+        resumed sees what it would have seen if this is its own first step, and begins sooner but
+        with other windows if it is the step that it goes on from.
     :param rank: number of this device.
     :param world_size: number of devices.
     """
@@ -106,7 +109,8 @@ class WindowPool:
     def __init__(
         self, recipe: Recipe, number: int, renderer: Renderer, executor: Executor,
         device: torch.device, *, looks: Looks | None = None,
-        panoramas: PanoramaBank | None = None, rank: int = 0, world_size: int = 1,
+        panoramas: PanoramaBank | None = None, first_step: int = 0, rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         self.form = recipe.formats[number]
         self._recipe = recipe
@@ -131,7 +135,8 @@ class WindowPool:
         self._poses = torch.empty(*shape, 4, 4, device=device)
         self._focal_px = torch.empty(shape[0], device=device)
         self._num_cameras = torch.ones(shape[0], dtype=torch.long)
-        self._num_chunks = 0
+        self._first_chunk = first_step // self._refresh_steps
+        self._num_chunks = self._first_chunk
         self._pending: dict[int, Future[WindowArrays]] = {}
 
     def advance(self, step: int) -> None:
@@ -163,7 +168,8 @@ class WindowPool:
         recipe = self._recipe
         random = torch.Generator().manual_seed(self.seed(step))
         num_windows = self.form.views // num_views
-        filled = min(self._num_chunks, recipe.pool_chunks) * recipe.chunk_windows
+        num_chunks = self._num_chunks - self._first_chunk
+        filled = min(num_chunks, recipe.pool_chunks) * recipe.chunk_windows
         window = torch.randint(filled, (num_windows,), generator=random)
         longest = (recipe.window_views - 1) // (num_views - 1)
         shares = torch.tensor(recipe.stride_shares[:longest])
@@ -213,7 +219,7 @@ class WindowPool:
         recipe = self._recipe
         random = torch.Generator().manual_seed(self._first_seed(chunk))
         exposure = draw_exposure(recipe.chunk_windows, recipe.window_views, random)
-        slot = chunk % recipe.pool_chunks * recipe.chunk_windows
+        slot = (chunk - self._first_chunk) % recipe.pool_chunks * recipe.chunk_windows
         place = slice(slot, slot + recipe.chunk_windows)
         rendering = self._renderer(arrays, self.form.image_size, samples=recipe.samples)
         response = Response.draw(recipe.chunk_windows, random)

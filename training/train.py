@@ -97,7 +97,8 @@ def _train(options: argparse.Namespace, place: Place, executor: Executor) -> Non
     progress = Progress(0, 0.0)
     if options.resume is not None:
         progress = load_checkpoint(options.resume, optimizer)
-    renderer, pools = _data(options, recipe, place, executor)
+    first_step = progress.step if options.new_pool else 0
+    renderer, pools = _data(options, recipe, place, executor, first_step)
     step = TrainStep(
         network, recipe, optimizer, pools, compiled=is_gpu and not options.eager, graphs=is_gpu)
     schedule = Schedule(
@@ -127,7 +128,8 @@ def _train(options: argparse.Namespace, place: Place, executor: Executor) -> Non
 
 
 def _data(
-    options: argparse.Namespace, recipe: Recipe, place: Place, executor: Executor
+    options: argparse.Namespace, recipe: Recipe, place: Place, executor: Executor,
+    first_step: int,
 ) -> tuple[Renderer, list[WindowPool]]:
     """Read the banks, and make what renders windows of every format."""
     photos = PhotoBank.empty() if options.photos is None else load_photos(options.photos)
@@ -139,7 +141,8 @@ def _data(
     renderer = _renderer(place.device, photos, meshes)
     return renderer, [
         WindowPool(recipe, number, renderer, executor, place.device, looks=looks,
-                   panoramas=panoramas, rank=place.rank, world_size=place.world_size)
+                   panoramas=panoramas, first_step=first_step, rank=place.rank,
+                   world_size=place.world_size)
         for number in range(len(recipe.formats))]
 
 
@@ -190,6 +193,8 @@ def _renderer(device: torch.device, photos: PhotoBank, meshes: MeshBank) -> Rend
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train da3-tiny on rendered scenes.')
     parser.add_argument('--resume', type=Path, help='checkpoint to go on from')
+    parser.add_argument('--new-pool', action='store_true',
+                        help='resume with few windows at first, not with all that were there')
     parser.add_argument('--init', type=Path, help='weights to begin with instead of random ones')
     parser.add_argument('--photos', type=Path, help='bank of photos (training.prepare_photos)')
     parser.add_argument('--meshes', type=Path, help='bank of meshes (training.prepare_meshes)')

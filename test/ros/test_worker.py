@@ -102,6 +102,30 @@ def test_discard_waits_for_the_keyframe_that_is_being_sent(bench_of):
     assert bench.counters[Event.PUBLISHED] + bench.counters[Event.RESET] == 2
 
 
+@pytest.mark.parametrize('is_asking', [True, False])
+def test_discard_waits_for_nothing_that_takes_its_time(bench_of, monkeypatch, is_asking):
+    """Neither for transforms that the robot is asked for, nor for messages that are made."""
+    gate, is_waiting = threading.Event(), threading.Event()
+
+    def wait(first, *_rest):
+        is_waiting.set()
+        gate.wait(10.0)
+        return first
+
+    bench = bench_of(complete=wait if is_asking else None)
+    if not is_asking:
+        monkeypatch.setattr(bench.outlet, 'prepare', wait)
+    bench.offer(2)
+    assert is_waiting.wait(5.0)
+    thread = threading.Thread(target=bench.worker.discard, args=['enough'])
+    thread.start()
+    thread.join(5.0)
+    assert not thread.is_alive() and bench.outlet.num_sessions == 1
+    gate.set()
+    assert eventually(lambda: bench.counters[Event.RESET] == 2, 5.0)
+    assert bench.outlet.stamps == []
+
+
 def test_no_window_is_told_of_in_a_world_that_has_ended(bench_of):
     """An inference that ends after the discard says nothing of the new world."""
     bench = bench_of()

@@ -98,6 +98,16 @@ def test_exposure_blurs_along_each_cameras_own_path() -> None:
         np.linalg.norm(window.motion[0, :3]), share * np.sin(turn), rtol=1e-4, atol=1e-9)
 
 
+def test_lenses_bend_rays_by_a_share_at_the_border() -> None:
+    """As much for narrow ones as for wide ones, in both directions, and only if asked for."""
+    windows = draw_windows(300, 24, 2, handling=Handling(distorted_share=1.0))
+    shares = windows.distortion * windows.tangents ** 2
+    assert (np.abs(shares) <= 0.02).all()
+    for some in (windows.tangents < 0.65, windows.tangents > 0.65):
+        assert shares[some].min() < -0.01 and shares[some].max() > 0.01
+    assert not draw_windows(300, 3, 2, handling=Handling()).distortion.any()
+
+
 def test_near_views_look_at_what_is_near(renderer: HostRenderer) -> None:
     """Most windows can be brought to 0.5 to 1.5 m from something, none of them into it."""
     handling = Handling(rig_share=0.0, near_share=1.0)

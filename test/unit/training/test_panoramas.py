@@ -66,6 +66,16 @@ def test_a_turning_camera_sees_along_its_rays(compass: np.ndarray) -> None:
     np.testing.assert_allclose(2 * seen - 1, expected, atol=0.02)
 
 
+def test_a_panorama_goes_on_where_it_begins() -> None:
+    """Straight back, over the border of a coarse panorama, colours mix as anywhere else."""
+    columns = np.array([40, 90, 90, 90, 90, 90, 90, 200], np.uint8)
+    panorama = torch.from_numpy(np.tile(columns[None, :, None], (4, 1, 3)))
+    back = np.eye(4)
+    back[:3, :3] = [[0, 0, -1], [1, 0, 0], [0, -1, 0]]
+    seen = look(panorama, Turn(0, back[None], 0.01), (3, 4))[0, 0, 1] ** (1 / 2.2)
+    np.testing.assert_allclose(255 * seen.numpy(), 120.0, atol=1.0)
+
+
 def test_turns_turn_and_do_not_move() -> None:
     """Draws repeat; the middle ones turn by degrees a view; none moves or mirrors."""
     turns = [draw_turn((seed, 1), 5, 8) for seed in range(200)]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from da3_ros.model import build_network, load_weights, MODELS
 from da3_ros.model.network import DepthAnything3
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -21,9 +22,10 @@ from training.initialise import initialise
 from training.optimizer import Optimizer, orthogonalise
 from training.pool import WindowPool
 from training.recipe import Format, Recipe
-from training.renderer import HostRenderer
+from training.renderer import HostRenderer, Rendering
 from training.schedule import Draw
 from training.step import TrainStep
+from training.windows import WindowArrays
 
 _RECIPE = replace(
     Recipe(), formats=(Format((56, 70), 6, 4, 0.5), Format((70, 42), 3, 2, 0.5)),
@@ -122,6 +124,32 @@ def test_resumed_training_is_the_same(renderer: HostRenderer, tmp_path: Path) ->
     assert torch.equal(training.optimizer.weights, resumed.optimizer.weights)
     assert torch.equal(training.optimizer.average, resumed.optimizer.average)
     assert all(path.stat().st_size < 16 << 20 for path in tmp_path.iterdir())
+
+
+def test_a_new_pool_begins_with_few_windows(renderer: HostRenderer) -> None:
+    """It renders what the step adds to the old one, and draws from nothing else."""
+    calls = []
+
+    def rendered(windows: WindowArrays, size: tuple[int, int], *, samples: int) -> Rendering:
+        calls.append(windows.world_T_camera)
+        return renderer(windows, size, samples=samples)
+
+    recipe = replace(_RECIPE, formats=_RECIPE.formats[:1], pool_chunks=3)
+    poses = []
+    for first_step in (0, 9):
+        with ThreadPoolExecutor(1) as executor:
+            pool = WindowPool(recipe, 0, rendered, executor, torch.device('cpu'),
+                              first_step=first_step)
+            pool.advance(9)
+        poses.append(np.stack(calls))
+        calls.clear()
+        choices = [pool.choose(step, 3) for step in range(9, 40)]
+        assert {int(w) for choice in choices for w in choice.window} == set(
+            range(2 * len(poses[-1])))
+        assert all(bool((pool.gather(choice).focal_px > 20.0).all()) for choice in choices[:3])
+    old, new = poses
+    assert len(old) == 3 and len(new) == 1
+    np.testing.assert_array_equal(new[0], old[-1])
 
 
 def test_muon_orthogonalises() -> None:
