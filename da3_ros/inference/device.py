@@ -29,6 +29,41 @@ def choose_device() -> torch.device:
     return torch.device('cuda', 0) if torch.cuda.is_available() else torch.device('cpu')
 
 
+def choose_devices(names: torch.device | str | None) -> tuple[torch.device, ...]:
+    """
+    Return the devices that share every window, or the only one.
+
+    :param names: of torch, such as 'cuda:1'; 'cuda:0,1' and 'cuda:0,cuda:1' are two GPUs, 'all'
+        is every one there is; 'cpu,cpu' are two processes on the CPU, for tests. None: the first
+        GPU, or the CPU where there is none.
+    :raises ValueError: if there are no such devices, or they cannot share windows.
+    """
+    if names is None:
+        return (choose_device(),)
+    if isinstance(names, torch.device):
+        return (names,)
+    parts = [name.strip() for name in names.split(',')]
+    if names == 'all':
+        parts = [f'cuda:{i}' for i in range(torch.cuda.device_count())]
+    kind = parts[0].partition(':')[0] if parts else 'cuda'
+    try:
+        devices = tuple(
+            torch.device(f'{kind}:{name}' if name.isdigit() else name) for name in parts)
+    except RuntimeError as error:
+        raise ValueError(f'device: got {names!r}: {error}') from error
+    if len(devices) == 1:
+        return devices
+    is_one_kind = {device.type for device in devices} in ({'cuda'}, {'cpu'})
+    num_gpus = torch.cuda.device_count()
+    found = {device.index for device in devices}
+    if not devices or not is_one_kind or (kind == 'cuda' and (
+        len(found) < len(devices) or not found <= set(range(num_gpus))
+    )):
+        raise ValueError(
+            f'device: got {names!r}, expected different ones of the {num_gpus} GPUs here')
+    return devices
+
+
 def gpu_name(device: torch.device) -> str:
     """
     Return the name of a GPU and what tells it from others of the same kind.
@@ -53,19 +88,21 @@ def driver_version(path: Path = Path('/proc/driver/nvidia/version')) -> str:
         return str(version())
 
 
-def choose_dtype(device: torch.device) -> torch.dtype:
+def choose_dtype(*devices: torch.device) -> torch.dtype:
     """
     Choose the number format of the backbone's matrices.
 
     ``torch.cuda.is_bf16_supported`` is no guide: it counts emulation.
 
-    :param device: where the network runs.
+    :param devices: where the network runs.
     :returns: bfloat16 on GPUs of compute capability 8.0 and later, float16 on earlier ones,
         float32 on the CPU.
     """
-    if device.type != 'cuda':
+    if any(device.type != 'cuda' for device in devices):
         return torch.float32
-    return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
+    has_bfloat16 = all(
+        torch.cuda.get_device_capability(device) >= (8, 0) for device in devices)
+    return torch.bfloat16 if has_bfloat16 else torch.float16
 
 
 def reduce_fragmentation() -> None:

@@ -7,23 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 import logging
 
-from da3_ros.errors import MemoryBudgetError, NonFiniteError, PredictionError
+from da3_ros.errors import NonFiniteError, PredictionError
 from da3_ros.geometry import rigid
 from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.inference.conditioning import condition_on, Conditioning, network_unit
-from da3_ros.inference.device import (
-    choose_device,
-    choose_dtype,
-    is_out_of_memory,
-    reduce_fragmentation,
-)
-from da3_ros.inference.executor import PendingWindow, WindowExecutor
-from da3_ros.inference.host_plan import calibrate_on_host, usable_ram_bytes
-from da3_ros.inference.memory_guard import MemoryGuard, MemoryLimits
-from da3_ros.inference.memory_planner import Demand, Plan, plan_window
-from da3_ros.inference.placement import place
+from da3_ros.inference.device import choose_devices, choose_dtype
+from da3_ros.inference.device_runner import DeviceRunner, RunnerSettings
+from da3_ros.inference.executor import PendingWindow
+from da3_ros.inference.memory_guard import MemoryLimits
+from da3_ros.inference.memory_planner import Demand, Plan
 from da3_ros.inference.prediction import WindowPrediction
 from da3_ros.inference.preprocessing import plan_processing, Preprocessor, ProcessedImages
+from da3_ros.inference.team import Team
 from da3_ros.model.build import Network
 from da3_ros.model.camera_head import Cameras
 from da3_ros.model.network import NetworkOutput
@@ -43,7 +38,8 @@ class InferenceEngine:
     Joint inference over windows of images, in user units.
 
     :param network: taken over: moved to the device and its matrices rounded, in place.
-    :param device: None: the first GPU, or the CPU where there is none.
+    :param device: None: the first GPU, or the CPU where there is none; several, as
+        ``device.choose_devices`` has them, share every window.
     :param dtype: of the backbone's matrices; None: by the device (see ``device.choose_dtype``).
     :param size: process resolution [px], see ``preprocessing.plan_processing``.
     :param method: process method, see ``preprocessing.plan_processing``.
@@ -53,6 +49,7 @@ class InferenceEngine:
     :param limits: what windows may take of a GPU.
     :param expects_poses: whether windows come with poses: room is made for the camera encoder.
     :raises MemoryBudgetError: if the weights do not fit the GPU.
+    :raises DeviceLostError: if several devices cannot work together.
     """
 
     def __init__(
@@ -73,29 +70,35 @@ class InferenceEngine:
         self._config = network.config
         if use_ray_pose and not self._config.has_cameras:
             raise ValueError(f'use_ray_pose: got True, but {self._config.name} predicts no rays')
-        self.device = choose_device() if device is None else torch.device(device)
-        self.dtype = choose_dtype(self.device) if dtype is None else dtype
-        self._network = network.eval()
+        devices = choose_devices(device)
+        self.device = devices[0]
+        self.dtype = choose_dtype(*devices) if dtype is None else dtype
         self._size = size
         self._method = method
         self._preprocessor = Preprocessor(size, method)
-        self._use_ray_pose = use_ray_pose
-        self._ref_view_strategy = ref_view_strategy
-        self._options = ExecutorOptions() if options is None else options
         self._limits = MemoryLimits() if limits is None else limits
-        network.set_compute_dtype(self.dtype)
-        _place(network, self.device, with_rays=use_ray_pose, with_encoder=expects_poses)
-        self._runner = self._make_runner()
+        settings = RunnerSettings(
+            self.dtype, use_ray_pose, ref_view_strategy,
+            ExecutorOptions() if options is None else options, self._limits, expects_poses)
+        network.eval()
+        self._runner: DeviceRunner | Team = (
+            DeviceRunner(network, self.device, settings) if len(devices) == 1
+            else Team(network, devices, settings))
 
     @property
     def num_shortages(self) -> int:
         """Return how often memory was short for a window; such windows are not lost."""
-        return self._runner.num_shortages if isinstance(self._runner, MemoryGuard) else 0
+        return self._runner.num_shortages
 
     @property
     def works_apart(self) -> bool:
         """Tell whether a device works on what was submitted while the caller does other things."""
-        return self.device.type == 'cuda'
+        return self.device.type == 'cuda' or len(self.devices) > 1
+
+    @property
+    def devices(self) -> tuple[torch.device, ...]:
+        """Return the devices that share windows; those that are lost are left out."""
+        return self._runner.devices
 
     def plan(self, height: int, width: int, demand: Demand | None = None) -> Plan:
         """
@@ -111,10 +114,7 @@ class InferenceEngine:
         if demand is None:
             demand = Demand(min_views=1, max_latency_s=self._limits.max_latency_s)
         size = plan_processing(height, width, size=self._size, method=self._method).size
-        if isinstance(self._runner, MemoryGuard):
-            return self._runner.plan(size, demand)
-        cost = calibrate_on_host(self._network, self._runner, size)
-        return plan_window(cost, demand, usable_ram_bytes() + cost.calibration.fixed_bytes)
+        return self._runner.plan(size, demand)
 
     def infer(
         self,
@@ -199,18 +199,6 @@ class InferenceEngine:
         """
         self._preprocessor.prepare(image)
 
-    def _make_runner(self) -> MemoryGuard | WindowExecutor:
-        """Make what runs windows, in the number format that the network has now."""
-        def make_executor(options: ExecutorOptions) -> WindowExecutor:
-            return WindowExecutor(
-                self._network, options, use_ray_pose=self._use_ray_pose,
-                ref_view_strategy=self._ref_view_strategy,
-            )
-
-        if self.device.type != 'cuda':
-            return make_executor(self._options)
-        return MemoryGuard(self._network, make_executor, self._options, self._limits)
-
     def _predict(
         self, pending: PendingWindow, submit: Callable[[], PendingWindow],
         window: ProcessedImages, views: list[int] | None,
@@ -226,22 +214,9 @@ class InferenceEngine:
             if self.dtype != torch.float16:
                 raise
             _logger.warning('%s in float16: float32 from now on', str(error))
-        self._widen()
-        return self._interpret(submit().collect(), window, views)
-
-    def _widen(self) -> None:
-        """Go over to float32, or stay as it is where there is no memory for that."""
-        try:
-            self._network.set_compute_dtype(torch.float32)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            self._network.set_compute_dtype(self.dtype)
-            raise MemoryBudgetError(
-                f'float16 is too narrow for the weights, and float32 does not fit: {error}'
-            ) from error
+        self._runner.widen()
         self.dtype = torch.float32
-        self._runner = self._make_runner()
+        return self._interpret(submit().collect(), window, views)
 
     def _condition(self, poses: Array, window: ProcessedImages) -> Conditioning:
         if not self._config.has_cameras:
@@ -338,21 +313,6 @@ def _in_given_unit(
         is_metric=False,
         own_poses=own_poses,
     )
-
-
-def _place(
-    network: Network, device: torch.device, *, with_rays: bool, with_encoder: bool
-) -> None:
-    """Move the weights to the device."""
-    if device.type == 'cuda':
-        reduce_fragmentation()
-    try:
-        place(network, device, with_rays=with_rays, with_encoder=with_encoder)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        network.to('cpu')
-        raise MemoryBudgetError(f'the weights do not fit the GPU: {error}') from error
 
 
 def _focal_px(intrinsics: Array) -> Array:

@@ -9,11 +9,9 @@ run out all the same, because another process was faster, everything is freed an
 again in smaller pieces; only then does the caller hear of it, with its window untouched.
 """
 
-from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 import logging
-import statistics
 import time
 
 from da3_ros.errors import MemoryBudgetError
@@ -27,9 +25,11 @@ from da3_ros.inference.calibration import (
 from da3_ros.inference.chunks import Chunks
 from da3_ros.inference.device import available_bytes, is_out_of_memory
 from da3_ros.inference.executor import PendingWindow, WindowExecutor
-from da3_ros.inference.memory_model import Calibration, WindowModel
+from da3_ros.inference.memory_model import Calibration, slowest, WindowModel
 from da3_ros.inference.memory_planner import Demand, Plan, plan_window
 from da3_ros.inference.placement import has_encoder, main_branch, missing_bytes
+from da3_ros.inference.sharing import Peers
+from da3_ros.inference.way import holds, Way
 from da3_ros.model.build import Network
 from da3_ros.model.camera_head import Cameras
 from da3_ros.model.network import NetworkOutput
@@ -42,10 +42,6 @@ _logger = logging.getLogger(__name__)
 _MIB = 2**20
 # What the formula may miss, and pages that are only partly free.
 _USABLE_SHARE = 0.97
-# A calibration is wrong if windows take longer or shorter by more than this factor, every time
-# of so many.
-_WRONG_FACTOR = 1.5
-_NUM_WRONG = 8
 # What did not fit is tried again when there is so much more memory.
 _MORE_MEMORY = 1.25
 
@@ -63,25 +59,6 @@ class MemoryLimits:
     max_latency_s: float | None = None
 
 
-@dataclass(eq=False)
-class _Way:
-    """
-    One way to run windows, and what it costs.
-
-    :param executor: that runs them.
-    :param key: of what it costs.
-    :param model: None: not known, since not even a probe fits.
-    :param tried_bytes: memory that was free when a probe did not fit.
-    :param factors: by which the last windows took longer than the model says.
-    """
-
-    executor: WindowExecutor
-    key: CalibrationKey
-    model: WindowModel | None = None
-    tried_bytes: int | None = None
-    factors: deque[float] = field(default_factory=lambda: deque(maxlen=_NUM_WRONG))
-
-
 class MemoryGuard:
     """
     Runs windows of a network on a GPU without running out of its memory.
@@ -91,6 +68,9 @@ class MemoryGuard:
     :param options: of the executor.
     :param limits: what windows may take.
     :param cache: of calibrations; None: the user's.
+    :param probed: makes an executor of windows that no other device shares, to be calibrated;
+        None: as ``make_executor``.
+    :param peers: devices that share windows; None: there are no others.
     """
 
     def __init__(
@@ -101,18 +81,23 @@ class MemoryGuard:
         limits: MemoryLimits,
         *,
         cache: CalibrationCache | None = None,
+        probed: Callable[[ExecutorOptions], WindowExecutor] | None = None,
+        peers: Peers | None = None,
     ) -> None:
         self._network = network
         self._device = main_branch(network).backbone.pretrained.pos_embed.device
         self._make_executor = make_executor
+        self._probed = probed
         self._options = options
         self._limits = limits
         self._cache = CalibrationCache() if cache is None else cache
         self._image_size: tuple[int, int] | None = None
-        self._ways: tuple[_Way, ...] = ()
+        self._ways: tuple[Way, ...] = ()
         # Runs small windows where there is memory for speed; costs what the first way does, and
         # what it holds.
         self._fast = None if options.small_window == 0 else make_executor(options)
+        # Whatever is decided is decided by all devices that share windows, in the same way.
+        self._peers = Peers() if peers is None else peers
         self._num_shortages = 0
 
     @property
@@ -198,7 +183,7 @@ class MemoryGuard:
         :param coming: bytes that come to the GPU before it runs.
         """
         model = replace(plain, options=fast.options)
-        budget = self._budget_bytes(plain) + fast.held_bytes - coming
+        budget = self._budget_bytes(plain, fast.held_bytes - coming)
         fits = model.peak_bytes(num_views) + model.held_bytes(num_views) <= budget
         if not fits and fast.held_bytes:
             self._release(fast)
@@ -209,8 +194,8 @@ class MemoryGuard:
         torch.cuda.empty_cache()
 
     def _fitting(
-        self, ways: list[tuple[_Way, WindowModel]], num_views: int, coming: int
-    ) -> list[tuple[_Way, WindowModel]]:
+        self, ways: list[tuple[Way, WindowModel]], num_views: int, coming: int
+    ) -> list[tuple[Way, WindowModel]]:
         """
         Return the ways in which a window fits.
 
@@ -219,7 +204,7 @@ class MemoryGuard:
         """
         fitting, fits, shortage = [], 0, ''
         for way, model in ways:
-            budget, needed = self._budget_bytes(model) - coming, model.peak_bytes(num_views)
+            budget, needed = self._budget_bytes(model, -coming), model.peak_bytes(num_views)
             if needed <= budget:
                 fitting.append((way, model))
                 continue
@@ -232,7 +217,7 @@ class MemoryGuard:
         return fitting
 
     def _timed(
-        self, pending: PendingWindow, way: _Way, model: WindowModel, num_views: int,
+        self, pending: PendingWindow, way: Way, model: WindowModel, num_views: int,
         started_s: float,
     ) -> PendingWindow:
         """Take note of a window's time when it ends."""
@@ -254,7 +239,7 @@ class MemoryGuard:
         held = 0 if self._fast is None else self._fast.held_bytes
         for _, model in self._ways_for(image_size):
             try:
-                plans.append(plan_window(model, demand, self._budget_bytes(model) + held))
+                plans.append(plan_window(model, demand, self._budget_bytes(model, held)))
             except MemoryBudgetError as error:
                 # Not the error itself: its traceback would keep what the callers hold.
                 reason = str(error)
@@ -271,19 +256,24 @@ class MemoryGuard:
         """
         return self._ways_for(image_size)[0][1]
 
-    def _budget_bytes(self, model: WindowModel) -> float:
-        """Return the memory for windows and weights, less what torch holds for others."""
+    def _budget_bytes(self, model: WindowModel, more: float) -> float:
+        """
+        Return the memory for windows and weights, less what torch holds for others.
+
+        :param more: bytes that come to it here; the device that has least counts.
+        """
         device = self._device
         others = torch.cuda.memory_allocated(device) - model.calibration.fixed_bytes
-        return usable_bytes(device, self._limits) - max(others, 0)
+        return self._peers.smallest(usable_bytes(device, self._limits) - max(others, 0) + more)
 
-    def _ways_for(self, image_size: tuple[int, int]) -> list[tuple[_Way, WindowModel]]:
+    def _ways_for(self, image_size: tuple[int, int]) -> list[tuple[Way, WindowModel]]:
         """Return the ways to run, fastest first; those of the last image size are kept."""
         if self._image_size != image_size:
             plain = replace(self._options, small_window=0)
             self._ways = tuple(
                 self._make_way(options, image_size)
-                for options in (plain, frugal_options(plain, image_size))
+                for options in (plain, frugal_options(
+                    plain, image_size, self._peers.frugal_head_groups))
             )
             self._image_size = image_size
         for way in self._ways:
@@ -294,17 +284,18 @@ class MemoryGuard:
             raise MemoryBudgetError("a few views do not fit the GPU's free memory")
         return known
 
-    def _make_way(self, options: ExecutorOptions, image_size: tuple[int, int]) -> _Way:
+    def _make_way(self, options: ExecutorOptions, image_size: tuple[int, int]) -> Way:
         executor = self._make_executor(options)
-        return _Way(executor, CalibrationKey.of(
+        return Way(executor, CalibrationKey.of(
             self._device, self._network.config.name, image_size, self._dtype, options,
             with_rays=executor.with_rays, with_encoder=has_encoder(self._network, self._device),
         ))
 
-    def _calibrate(self, way: _Way, image_size: tuple[int, int]) -> None:
+    def _calibrate(self, way: Way, image_size: tuple[int, int]) -> None:
         """Find out what a way costs, unless not even a probe of it fits."""
         free = available_bytes(self._device) - torch.cuda.memory_allocated(self._device)
-        if way.tried_bytes is not None and free <= _MORE_MEMORY * way.tried_bytes:
+        is_hopeless = way.tried_bytes is not None and free <= _MORE_MEMORY * way.tried_bytes
+        if self._peers.largest(float(is_hopeless)) > 0.0:
             return
 
         def model(calibration: Calibration) -> WindowModel:
@@ -313,45 +304,37 @@ class MemoryGuard:
                 way.executor.with_rays, way.key.is_fused,
             )
 
-        def holds(calibration: Calibration) -> bool:
-            num_views, seconds = probe_seconds(way.executor, image_size, self._device)
-            factor = _factor(model(calibration), num_views, seconds)
-            return 1.0 / _WRONG_FACTOR < factor < _WRONG_FACTOR
+        def still_holds(calibration: Calibration) -> bool:
+            return holds(
+                model(calibration), *probe_seconds(probed, image_size, self._device))
 
+        # One device alone, as all do at the same time: what they exchange is counted, not probed.
+        probed, calibration = way.executor, None
+        if self._probed is not None:
+            probed = self._probed(probed.options)
         try:
-            way.model = model(self._cache.get(
-                way.key, lambda: calibrate(self._network, way.executor, image_size), holds=holds))
+            calibration = self._cache.get(
+                way.key, lambda: calibrate(self._network, probed, image_size), holds=still_holds)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-        if way.model is None:
+        calibration = slowest(calibration, self._peers)
+        if calibration is None:
             way.tried_bytes = free
             torch.cuda.empty_cache()
-
-    def _note_time(self, way: _Way, model: WindowModel, num_views: int, seconds: float) -> None:
-        """Correct a calibration that window after window contradicts, and have it made anew."""
-        way.factors.append(_factor(model, num_views, seconds))
-        if len(way.factors) < _NUM_WRONG or (
-            min(way.factors) < _WRONG_FACTOR and max(way.factors) > 1.0 / _WRONG_FACTOR
-        ):
             return
-        factor = statistics.median(way.factors)
-        _logger.info(
-            'windows take %.2f times as long as was measured at the start: expected so from now '
-            'on, and measured again at the next one', factor)
-        way.model = replace(model, calibration=model.calibration.slower(factor))
-        way.factors.clear()
-        self._cache.forget(way.key)
+        way.model = replace(
+            model(calibration), num_devices=self._peers.num_devices,
+            exchanged_bytes_per_s=self._peers.bytes_per_s)
+
+    def _note_time(self, way: Way, model: WindowModel, num_views: int, seconds: float) -> None:
+        """Correct a calibration that windows contradict; the slowest device counts."""
+        if way.corrects(model, num_views, self._peers.largest(seconds)):
+            self._cache.forget(way.key)
 
     @property
     def _dtype(self) -> torch.dtype:
         return main_branch(self._network).backbone.compute_dtype
-
-
-def _factor(model: WindowModel, num_views: int, seconds: float) -> float:
-    """Return how many times as long as predicted a window took."""
-    predicted = model.seconds(num_views)
-    return seconds / predicted if predicted > 0.0 else 1.0
 
 
 def usable_bytes(device: torch.device, limits: MemoryLimits) -> float:
@@ -364,13 +347,16 @@ def usable_bytes(device: torch.device, limits: MemoryLimits) -> float:
     return _USABLE_SHARE * (available_bytes(device) - limits.reserve_mib * _MIB)
 
 
-def frugal_options(options: ExecutorOptions, image_size: tuple[int, int]) -> ExecutorOptions:
+def frugal_options(
+    options: ExecutorOptions, image_size: tuple[int, int], head_groups: int = 1
+) -> ExecutorOptions:
     """
     Return options for the same result in smaller pieces.
 
     :param options: in large pieces.
     :param image_size: height and width [px].
+    :param head_groups: of keys and values.
     """
     chunks = options.chunks_for(image_size)
     smaller = Chunks(max(1, chunks.views // 4), max(1, chunks.queries // 4), head=1)
-    return replace(options, chunks=smaller)
+    return replace(options, chunks=smaller, head_groups=head_groups)

@@ -12,9 +12,11 @@ Legend: T tokens and P patches of a view, C channels, s bytes of the backbone's 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+import math
 
 from da3_ros.inference.branch import ExecutorOptions
+from da3_ros.inference.sharing import Peers
 from da3_ros.model.config import ModelConfig, PATCH_SIZE
 from da3_ros.model.sky import VALUES_AT_ONCE
 import torch
@@ -87,6 +89,8 @@ class WindowModel:
     :param calibration: of the machine.
     :param with_rays: whether the ray branch runs too.
     :param is_fused: whether fused kernels run in the place of the network's own modules.
+    :param num_devices: that share its views; memory is that of each of them.
+    :param exchanged_bytes_per_s: that reach each of them from the others.
     """
 
     config: ModelConfig
@@ -96,6 +100,8 @@ class WindowModel:
     calibration: Calibration
     with_rays: bool = False
     is_fused: bool = True
+    num_devices: int = 1
+    exchanged_bytes_per_s: float = math.inf
 
     def peak_bytes(self, num_views: int) -> int:
         """
@@ -104,21 +110,22 @@ class WindowModel:
         :param num_views: N.
         """
         config, metric = self.config, self.config.metric_branch
-        chunk = _chunk(num_views, self.options.chunks_for(self.image_size).views)
+        num_own = self._num_own(num_views)
+        chunk = _chunk(num_own, self.options.chunks_for(self.image_size).views)
         num_pixels = num_views * self.image_size[0] * self.image_size[1]
         maps = self._maps_bytes(num_views)
         if config.has_cameras:
-            peaks = [self._backbone_peak(config, num_views)]
-            peaks += [maps + self._head_peak(config, num_views)]
+            peaks = [self._backbone_peak(config, num_own, num_views)]
+            peaks += [maps + self._head_peak(config, num_own)]
         else:
             # A few views at a time run from end to end, beside the maps of all once there are any.
-            before = maps if chunk < num_views else 0
-            peaks = [before + self._backbone_peak(config, chunk)]
+            before = maps if chunk < num_own else 0
+            peaks = [before + self._backbone_peak(config, chunk, chunk)]
             peaks += [maps + self._head_peak(config, chunk)]
             peaks += [maps + num_pixels * _SKY_BYTES_PER_PIXEL + _COUNTING_BYTES]
         if metric is not None:
             maps += num_pixels * _MAPS_BYTES_PER_PIXEL
-            peaks += [maps + self._backbone_peak(metric, chunk)]
+            peaks += [maps + self._backbone_peak(metric, chunk, chunk)]
             peaks += [maps + self._head_peak(metric, chunk)]
             peaks += [maps + num_pixels * _METRES_BYTES_PER_PIXEL]
         if self.with_rays:
@@ -140,7 +147,7 @@ class WindowModel:
         options = self.options.for_few_views(self.image_size, self.config.head_features)
         graphs = replace(self, options=options).peak_bytes(most)
         graphs -= self.calibration.fixed_bytes
-        return graphs + (most + 1) * self._row_bytes(self.config)
+        return graphs + self._num_own(most + 1) * self._row_bytes(self.config)
 
     def _row_bytes(self, config: ModelConfig) -> int:
         """Count what is kept of a view: tokens, once or twice, or maps of a view alone."""
@@ -159,9 +166,10 @@ class WindowModel:
 
         :param num_views: N.
         """
-        calibration = self.calibration
-        busy_s = num_views * (calibration.view_s + num_views * calibration.pair_s)
-        return max(busy_s, calibration.least_s)
+        calibration, num_own = self.calibration, self._num_own(num_views)
+        busy_s = num_own * (calibration.view_s + num_views * calibration.pair_s)
+        received = (num_views - num_own) * self._exchanged_bytes_per_view
+        return max(busy_s, calibration.least_s) + received / self.exchanged_bytes_per_s
 
     def max_views(self, budget_bytes: float, *, limit: int = 2**14) -> int:
         """
@@ -189,19 +197,46 @@ class WindowModel:
         rays = self._num_patches * _RAYS_BYTES_PER_PATCH if self.with_rays else 0
         return num_views * (num_pixels * _MAPS_BYTES_PER_PIXEL + rays)
 
-    def _backbone_peak(self, config: ModelConfig, num_views: int) -> int:
-        """Count what a backbone needs for views that run at once."""
+    def _num_own(self, num_views: int) -> int:
+        """Return the most views of a window that run on one device."""
+        return -(-num_views // self.num_devices)
+
+    @property
+    def _exchanged_bytes_per_view(self) -> int:
+        """Count keys and values of a view in all blocks over all views."""
+        config = self.config
+        num_global = sum(config.is_global(i) for i in range(config.out_layers[-1] + 1))
+        return 2 * num_global * config.embed_dim * self._size * (self._num_patches + 1)
+
+    def _backbone_peak(self, config: ModelConfig, num_views: int, num_seen: int) -> int:
+        """
+        Count what a backbone needs.
+
+        :param num_views: that run at once here.
+        :param num_seen: that these see, here and elsewhere.
+        """
         chunks = self.options.chunks_for(self.image_size)
         tokens = self._num_patches + 1
         chunk = _chunk(num_views, chunks.queries if config.has_cameras else chunks.views)
         peak = chunk * tokens * self._chunk_bytes_per_token(config)
         peak += min(_BACKBONE_MARGIN_BYTES, peak // _BACKBONE_MARGIN_SHARE)
         if config.has_cameras:
-            # Keys before their norm share memory with the values, which stays in one chunk.
-            parts = 2 if num_views > chunks.queries else 3
-            peak += parts * config.embed_dim * self._size * tokens * num_views
+            peak += config.embed_dim * self._size * tokens * self._joint_parts(
+                config, num_views, num_seen)
         peak += num_views * self._kept_bytes_per_view(config)
         return max(peak, self._embedding_peak(config, num_views))
+
+    def _joint_parts(self, config: ModelConfig, num_views: int, num_seen: int) -> int:
+        """Count queries, keys and values of views at once, and what waits for other heads."""
+        is_in_one_piece = num_views <= self.options.chunks_for(self.image_size).queries
+        # Keys before their norm share memory with the values, which stays in one chunk.
+        parts = 3 * num_views if is_in_one_piece else 0
+        if not is_in_one_piece or num_seen > num_views:
+            parts += 2 * num_seen
+        num_heads = config.num_heads
+        num_taken = -(-num_heads // self.options.head_groups)
+        waiting = num_views if num_taken < num_heads else 0
+        return waiting + -(-parts * num_taken // num_heads)
 
     def _embedding_peak(self, config: ModelConfig, num_views: int) -> int:
         """Count what turning pixels into tokens needs, beside the tokens of all views."""
@@ -269,6 +304,22 @@ class WindowModel:
     @property
     def _size(self) -> int:
         return self.dtype.itemsize
+
+
+def slowest(calibration: Calibration | None, peers: Peers) -> Calibration | None:
+    """
+    Return what a machine adds to the formula where devices share windows: the most of each.
+
+    :param calibration: of this one; None: not known.
+    :param peers: the others, who ask the same.
+    :returns: the same on all devices; None if it is not known of one of them.
+    """
+    if peers.smallest(float(calibration is not None)) == 0.0 or calibration is None:
+        return None
+    return Calibration(**{
+        field.name: type(value)(peers.largest(value))
+        for field in fields(Calibration) for value in [getattr(calibration, field.name)]
+    })
 
 
 def _chunk(num_views: int, at_a_time: int) -> int:

@@ -62,6 +62,7 @@ class Plan:
     :param budget_bytes: GPU memory that was to be had.
     :param seconds: of a window.
     :param most_views: that it could have if it took no time.
+    :param num_devices: that share its views; memory is that of each.
     """
 
     model: str
@@ -72,6 +73,7 @@ class Plan:
     budget_bytes: float
     seconds: float
     most_views: int
+    num_devices: int = 1
 
     @property
     def sustained_hz(self) -> float:
@@ -80,9 +82,10 @@ class Plan:
 
     def __str__(self) -> str:
         height, width = self.image_size
+        devices = f', each of {self.num_devices} devices' if self.num_devices > 1 else ''
         return (
             f'{self.model} at {width}x{height}: windows of {self.num_views} views, '
-            f'{self.peak_bytes / _GIB:.2f} of {self.budget_bytes / _GIB:.2f} GiB, '
+            f'{self.peak_bytes / _GIB:.2f} of {self.budget_bytes / _GIB:.2f} GiB{devices}, '
             f'{self.seconds:.2f} s each, limited by {self.limited_by}'
         )
 
@@ -134,6 +137,7 @@ def plan_window(model: WindowModel, demand: Demand, budget_bytes: float) -> Plan
         budget_bytes,
         model.seconds(num_views),
         most_views,
+        model.num_devices,
     )
 
 

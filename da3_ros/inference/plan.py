@@ -13,7 +13,7 @@ from da3_ros.errors import Da3Error, MemoryBudgetError
 from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.inference.calibration import calibrate, CalibrationCache, CalibrationKey
 from da3_ros.inference.device import (
-    choose_device,
+    choose_devices,
     choose_dtype,
     is_out_of_memory,
     reduce_fragmentation,
@@ -54,6 +54,18 @@ def parse_size(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(
             f'got {text!r}, expected WIDTHxHEIGHT in multiples of {PATCH_SIZE}, as 504x280')
     return size
+
+
+def parse_devices(text: str) -> tuple[torch.device, ...]:
+    """
+    Read what ``choose_devices`` takes.
+
+    :raises ArgumentTypeError: if there are no such devices.
+    """
+    try:
+        return choose_devices(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def probe_model(
@@ -154,6 +166,9 @@ def build_parser() -> argparse.ArgumentParser:
         '--max-latency-s', type=float, default=DEFAULT_MAX_LATENCY_S,
         help='longest inference of a window; 0: no limit',
     )
+    parser.add_argument(
+        '--device', type=parse_devices, default=choose_devices(None), metavar='NAME',
+        help='as model.device: several GPUs share windows ("cuda:0,1", "all"); by default one')
     parser.add_argument('--reserve-mib', type=int, default=MemoryLimits().reserve_mib)
     return parser
 
@@ -162,8 +177,9 @@ def row(plan: Plan) -> str:
     """Write a plan as a row of the table."""
     height, width = plan.image_size
     cells = (
-        plan.model, f'{width}x{height}', str(plan.num_views), f'{plan.peak_bytes / _GIB:.2f}',
-        f'{plan.seconds:.2f}', f'{plan.sustained_hz:.1f}', plan.limited_by,
+        plan.model, f'{width}x{height}', str(plan.num_devices), str(plan.num_views),
+        f'{plan.peak_bytes / _GIB:.2f}', f'{plan.seconds:.2f}', f'{plan.sustained_hz:.1f}',
+        plan.limited_by,
     )
     return '| ' + ' | '.join(cells) + ' |'
 
@@ -171,16 +187,17 @@ def row(plan: Plan) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table."""
     options = build_parser().parse_args(arguments)
-    device = choose_device()
+    device, limits = options.device[0], MemoryLimits(options.reserve_mib)
     is_gpu = device.type == 'cuda'
-    budget = usable_bytes(device, MemoryLimits(options.reserve_mib)) if is_gpu else 0.0
+    budget = min(usable_bytes(other, limits) for other in options.device) if is_gpu else 0.0
     ram = usable_ram_bytes()
     name = torch.cuda.get_device_name(device) if is_gpu else f'{torch.get_num_threads()} threads'
     free = budget if is_gpu else ram
     sys.stdout.write(
-        f'{name}, {free / _GIB:.1f} GiB to be had, {choose_dtype(device)}, '
-        f'torch {torch.__version__}\n| model | size | views | GiB | s | keyframes/s | limited by |'
-        '\n' + '|---' * 7 + '|\n')
+        f'{name}, {free / _GIB:.1f} GiB to be had, {choose_dtype(*options.device)}, '
+        f'torch {torch.__version__}\n'
+        '| model | size | devices | views | GiB | s | keyframes/s | limited by |\n'
+        + '|---' * 8 + '|\n')
     cache = CalibrationCache()
     for model in options.models or (_MODELS_ON_GPU if is_gpu else _MODELS_ON_HOST):
         demand = Demand(
@@ -192,10 +209,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     cost = probe_model(model, size, device, cache=cache)
                 else:
                     cost = probe_model_on_host(model, size)
-                    budget = ram + cost.calibration.fixed_bytes
+                    budget = ram / len(options.device) + cost.calibration.fixed_bytes
+                # What several exchange is measured where they run.
+                cost = replace(cost, num_devices=len(options.device))
                 sys.stdout.write(row(plan_window(cost, demand, budget)) + '\n')
             except Da3Error as error:
-                sys.stdout.write(f'| {model} | {size[1]}x{size[0]} | 0 | - | - | - | {error} |\n')
+                sys.stdout.write(
+                    f'| {model} | {size[1]}x{size[0]} | {len(options.device)} | 0 | - | - | - | '
+                    f'{error} |\n')
             sys.stdout.flush()
     return 0
 

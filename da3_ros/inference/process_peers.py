@@ -17,6 +17,7 @@ from itertools import accumulate, pairwise
 from math import prod
 import os
 from pathlib import Path
+import time
 
 from da3_ros.errors import DeviceLostError
 from da3_ros.inference.device import is_out_of_memory
@@ -26,6 +27,10 @@ import torch
 from torch import distributed, Tensor
 
 _HERE, _NO_MEMORY, _FAILED = range(3)
+# The heads of the largest networks divide by it.
+_FRUGAL_HEAD_GROUPS = 8
+# Enough for an exchange to reach its speed.
+_PROBE_BYTES = 2**24
 # All processes are on one machine.
 _SETTINGS = {
     'GLOO_SOCKET_IFNAME': 'lo', 'NCCL_SOCKET_IFNAME': 'lo',
@@ -42,19 +47,22 @@ class ProcessPeers(Peers):
     """
     The processes of the default group.
 
+    :param device: of this process.
     :param lend: gives so many bytes of the host's memory that all processes see, the same to all;
         None: by these themselves, the same in every window.
     :param beat: is called whenever this process has come to where it meets the others.
     """
 
     def __init__(
-        self, *, lend: Callable[[int], Tensor] | None = None,
+        self, device: torch.device, *, lend: Callable[[int], Tensor] | None = None,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._rank, self._num_devices = distributed.get_rank(), distributed.get_world_size()
+        self._device = device
         self._lend = self._own_memory if lend is None else lend
         self._beat = beat
         self._block: Block | None = None
+        self._bytes_per_s: float | None = None
 
     @property
     def num_devices(self) -> int:
@@ -82,7 +90,10 @@ class ProcessPeers(Peers):
             if not getattr(error, 'is_told', False):
                 error.is_told = True  # type: ignore[attr-defined]
                 is_full = isinstance(error, RuntimeError) and is_out_of_memory(error)
-                self._meet(_NO_MEMORY if is_full else _FAILED)
+                met = self._meet(_NO_MEMORY if is_full else _FAILED)
+                if is_full and any(state == _FAILED for state, _ in met):
+                    # Nobody will try it again there, in whatever memory.
+                    self._check(met)
             raise
         self.agree()
 
@@ -95,6 +106,28 @@ class ProcessPeers(Peers):
         met = self._meet(_HERE, value)
         self._check(met)
         return min(number for _, number in met)
+
+    @property
+    def bytes_per_s(self) -> float:
+        """Return how fast an exchange is, measured once."""
+        if self._bytes_per_s is None:
+            share = torch.empty(_PROBE_BYTES, dtype=torch.uint8, device=self._device)
+            for _ in range(2):
+                # The first one connects.
+                started_s = time.perf_counter()
+                (whole,) = self.gather([share], range(
+                    0, (self._num_devices + 1) * _PROBE_BYTES, _PROBE_BYTES))
+                # Waits for it.
+                whole[-1].item()
+                seconds = time.perf_counter() - started_s
+            received = (self._num_devices - 1) * _PROBE_BYTES
+            self._bytes_per_s = self.smallest(max(received, 1) / seconds)
+        return self._bytes_per_s
+
+    @property
+    def frugal_head_groups(self) -> int:
+        """Return in how many parts heads have keys and values of all views."""
+        return _FRUGAL_HEAD_GROUPS
 
     def exchange_(self, wholes: Sequence[Tensor], bounds: Sequence[int]) -> None:
         """Fill in what the others have."""
@@ -153,7 +186,7 @@ class ProcessPeers(Peers):
             names = [None if block is None else block.name]
             distributed.broadcast_object_list(names, src=0)
             assert names[0] is not None
-            self._block = Block.attach(names[0]) if block is None else block
+            self._block = Block(names[0]) if block is None else block
             if torch.cuda.is_available():
                 self._block.pin()
         return self._block.lease()
@@ -168,13 +201,13 @@ class ProcessPeers(Peers):
         return [(int(state), float(number)) for state, number in all_of_them]
 
     def _check(self, met: list[tuple[int, float]]) -> None:
-        """Fail here where another has."""
-        for rank, (state, _) in enumerate(met):
-            if state != _HERE:
-                what = 'ran out of memory' if state == _NO_MEMORY else 'failed'
-                # In the words that tell want of memory from all else.
-                words = ': out of memory' if state == _NO_MEMORY else ''
-                raise ElsewhereError(f'device {rank} that shares the window {what}{words}')
+        """Fail here where another has, by the worst of what they failed by."""
+        states = [state for state, _ in met]
+        worst = max(states)
+        if worst != _HERE:
+            # Want of memory in the words that tell it from all else.
+            what = 'is out of memory' if worst == _NO_MEMORY else 'has failed'
+            raise ElsewhereError(f'device {states.index(worst)} that shares the window {what}')
 
 
 @contextmanager
@@ -188,14 +221,14 @@ def _lost_where_it_fails() -> Iterator[None]:
 
 
 def join(
-    device: torch.device, meeting_place: Path, *, rank: int, num_devices: int,
+    device: torch.device, meeting_place: Path | None, *, rank: int, num_devices: int,
     patience_s: float,
 ) -> None:
     """
     Form the default group with the processes of the other devices.
 
     :param device: of this process.
-    :param meeting_place: a new file, the same for all processes.
+    :param meeting_place: a new file, the same for all processes; None: as ``torchrun`` says.
     :param rank: of this process.
     :param num_devices: as many processes there are.
     :param patience_s: who does not come for so long is lost.
@@ -207,6 +240,6 @@ def join(
         torch.cuda.set_device(device)
     distributed.init_process_group(
         'cpu:gloo,cuda:nccl' if is_gpu else 'gloo',
-        init_method=meeting_place.as_uri(), rank=rank,
+        init_method='env://' if meeting_place is None else meeting_place.as_uri(), rank=rank,
         world_size=num_devices, timeout=timedelta(seconds=patience_s),
         device_id=device if is_gpu else None)

@@ -11,7 +11,6 @@ as part of /dev/shm, which is small in containers.
 from dataclasses import dataclass
 import itertools
 import logging
-import mmap
 import os
 import weakref
 
@@ -42,18 +41,18 @@ class BlockName:
 
 class Block:
     """
-    Memory that is shared.
+    Memory that is shared, of another process that still holds the block, or of this one.
 
     :param name: where it is.
-    :param descriptor: of its open file, closed with the block.
     """
 
-    def __init__(self, name: BlockName, descriptor: int) -> None:
+    def __init__(self, name: BlockName) -> None:
         self.name = name
-        self._memory = mmap.mmap(descriptor, name.num_bytes)
+        # Keeps no file open: what is leased may outlive the block by far.
+        self._memory: NDArray[np.uint8] = torch.from_file(
+            name.path, shared=True, size=name.num_bytes, dtype=torch.uint8).numpy()
         self._leases: list[weakref.ref[NDArray[np.uint8]]] = []
         self._registered: Tensor | None = None
-        weakref.finalize(self, os.close, descriptor)
 
     @classmethod
     def make(cls, num_bytes: int) -> 'Block':
@@ -66,16 +65,9 @@ class Block:
         descriptor = os.memfd_create('da3_ros')
         os.ftruncate(descriptor, num_bytes)
         path = f'/proc/{os.getpid()}/fd/{descriptor}'
-        return cls(BlockName(path, next(_numbers), num_bytes), descriptor)
-
-    @classmethod
-    def attach(cls, name: BlockName) -> 'Block':
-        """
-        Return a block that another process has made and still holds.
-
-        :param name: as its maker has it.
-        """
-        return cls(name, os.open(name.path, os.O_RDWR))
+        block = cls(BlockName(path, next(_numbers), num_bytes))
+        weakref.finalize(block, os.close, descriptor)
+        return block
 
     @property
     def is_free(self) -> bool:
@@ -84,7 +76,7 @@ class Block:
 
     def lease(self) -> Tensor:
         """Return all of it as (num_bytes,) uint8; it is free when that and its views are gone."""
-        memory = np.frombuffer(self._memory, dtype=np.uint8)
+        memory = self._memory[:]
         self._leases = [lease for lease in self._leases if lease() is not None]
         self._leases.append(weakref.ref(memory))
         return torch.from_numpy(memory)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import accumulate
+import math
 
 import torch
 from torch import Tensor
@@ -96,6 +97,24 @@ class Peers:
     def smallest(self, value: float) -> float:
         """Return the smallest value of all."""
         return value
+
+    def largest(self, value: float) -> float:
+        """Return the largest value of all."""
+        return -self.smallest(-value)
+
+    @property
+    def bytes_per_s(self) -> float:
+        """Return how fast an exchange is: how many bytes reach each device in a second."""
+        return math.inf
+
+    @property
+    def frugal_head_groups(self) -> int:
+        """
+        Return in how many parts heads have keys and values of all views where memory is short.
+
+        On several devices these are most of what a view takes, since all have those of all.
+        """
+        return 1
 
 
 @dataclass(frozen=True, eq=False)

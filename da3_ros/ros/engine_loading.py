@@ -3,7 +3,7 @@
 
 """The engine that the parameters ask for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 import gc
 import logging
@@ -12,7 +12,7 @@ from da3_ros.errors import MemoryBudgetError
 from da3_ros.inference import ExecutorOptions, InferenceEngine
 from da3_ros.inference.automatic_model import AUTOMATIC, Choice, choose_model
 from da3_ros.inference.calibration import CalibrationCache
-from da3_ros.inference.device import choose_device
+from da3_ros.inference.device import choose_devices
 from da3_ros.inference.host_plan import usable_ram_bytes
 from da3_ros.inference.memory_guard import MemoryLimits, usable_bytes
 from da3_ros.inference.memory_model import WindowModel
@@ -91,7 +91,8 @@ def load_engine(settings: NodeSettings, *, report: Report | None = None) -> Load
     :raises MemoryBudgetError: if the network does not fit the device.
     :raises ValueError: if the device or another setting cannot be used.
     """
-    device = choose_device() if settings.model.device == 'auto' else _device(settings.model.device)
+    devices = _devices(settings.model.device)
+    names = ','.join(map(str, devices))
     reason = 'as asked for'
     loaded: dict[str, _LoadedNetwork] = {}
 
@@ -99,7 +100,7 @@ def load_engine(settings: NodeSettings, *, report: Report | None = None) -> Load
         loaded[name] = _load_network(replace(settings.model, name=name), report)
 
     if settings.model.name == AUTOMATIC:
-        choice = _choose(settings, device, load)
+        choice = _choose(settings, devices, load)
         reason = choice.reason
         settings = replace(
             settings,
@@ -110,11 +111,11 @@ def load_engine(settings: NodeSettings, *, report: Report | None = None) -> Load
     if model.name not in loaded:
         load(model.name)
     network = loaded.pop(model.name)
-    _tell(report, f'{model.name}: bringing it to {device}')
+    _tell(report, f'{model.name}: bringing it to {names}')
     try:
         engine = InferenceEngine(
             network.network,
-            device=device,
+            device=names,
             dtype=_dtype(model),
             size=settings.preprocess.size,
             method=settings.preprocess.method,
@@ -130,7 +131,7 @@ def load_engine(settings: NodeSettings, *, report: Report | None = None) -> Load
         raise MemoryBudgetError(f'{model.name} does not fit the device: {error}') from error
     num_views, most_views = plan_views(engine, settings, _WARM_UP_SIZE[:2], reason)
     identity = ModelIdentity(
-        model.name, network.weights, network.licence, str(engine.device), model.is_random,
+        model.name, network.weights, network.licence, names, model.is_random,
         num_views, lambda: engine.num_shortages, most_views,
     )
     return LoadedEngine(engine, identity)
@@ -164,7 +165,7 @@ def _tell(report: Report | None, text: str) -> None:
 
 
 def _choose(
-    settings: NodeSettings, device: torch.device, load: Callable[[str], None]
+    settings: NodeSettings, devices: Sequence[torch.device], load: Callable[[str], None]
 ) -> Choice:
     """
     Choose variant and resolution, and say so loudly where it is not what anybody wants.
@@ -181,13 +182,14 @@ def _choose(
         process = plan_processing(height, width, size=size, method=settings.preprocess.method)
         if not has_gpu:
             return probe_model_on_host(name, process.size)
-        return probe_model(
-            name, process.size, device, cache=CalibrationCache(), dtype=_dtype(model),
+        alone = probe_model(
+            name, process.size, devices[0], cache=CalibrationCache(), dtype=_dtype(model),
             options=_options(settings), with_rays=model.use_ray_pose,
             with_encoder=settings.expects_poses,
         )
+        return replace(alone, num_devices=len(devices))
 
-    has_gpu = device.type == 'cuda'
+    has_gpu = devices[0].type == 'cuda'
     choice = choose_model(
         settings.plan,
         # What is too slow runs all the same, in the smallest windows.
@@ -197,7 +199,8 @@ def _choose(
         fetch=load,
         cost=cost,
         budget_bytes=(
-            usable_bytes(device, _limits(settings)) if has_gpu else usable_ram_bytes()),
+            min(usable_bytes(device, _limits(settings)) for device in devices)
+            if has_gpu else usable_ram_bytes()),
         takes_smallest=not has_gpu,
     )
     for obstacle in choice.obstacles:
@@ -226,11 +229,13 @@ def _limits(settings: NodeSettings) -> MemoryLimits:
     return MemoryLimits(settings.memory.reserve_mib, settings.window.max_latency_s or None)
 
 
-def _device(name: str) -> torch.device:
+def _devices(name: str) -> tuple[torch.device, ...]:
     try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        devices = choose_devices(None if name == 'auto' else name)
+        if len(devices) == 1:
+            # Several are looked at by their own processes.
+            torch.empty(0, device=devices[0])
+    except (RuntimeError, AssertionError, ValueError) as error:
         raise ValueError(f'model.device: got {name!r}, expected a device that torch has here: '
                          f'{error}') from error
-    return device
+    return devices

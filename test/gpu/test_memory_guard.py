@@ -68,7 +68,7 @@ def limit_to(num_bytes):
 
 def limit_for(engine, num_views):
     """Limit memory so that about so many views fit, in small pieces."""
-    cost = engine._runner._ways_for((140, 252))[-1][1]
+    cost = engine._runner.executor._ways_for((140, 252))[-1][1]
     # What the way does not count as its own, such as workspaces that were there before it.
     others = max(torch.cuda.memory_allocated() - cost.calibration.fixed_bytes, 0)
     limit_to((cost.peak_bytes(num_views) + others) / 0.97 + 64 * 2**20)

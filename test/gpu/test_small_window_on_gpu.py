@@ -130,7 +130,7 @@ def test_recorded_windows_stay_within_their_prediction():
         build_network('da3-base'), size=252, limits=MemoryLimits(reserve_mib=0))
     images = list(random_window(24))
     engine.infer(images[:2])
-    guard = engine._runner
+    guard = engine._runner.executor
     gc.collect()
     torch.cuda.empty_cache()
     for num_views in (6, 12, 24, 12):
@@ -150,7 +150,7 @@ def test_out_of_memory_gives_back_what_is_held_and_the_window_comes_out():
     expected = None
     for _ in range(_NUM_TO_RECORD):
         expected = engine.infer(images)
-    guard = engine._runner
+    guard = engine._runner.executor
     assert guard._fast.held_bytes > 0
     total = torch.cuda.get_device_properties(0).total_memory
     model = fast_model(guard)

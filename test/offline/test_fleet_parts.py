@@ -15,11 +15,17 @@ from da3_ros.offline.exit_code import ExitCode
 from da3_ros.offline.fleet import command
 from da3_ros.offline.fleet.cluster import ClusterError, Crew
 from da3_ros.offline.fleet.command import FleetCode
-from da3_ros.offline.fleet.estimate import WindowCost
+from da3_ros.offline.fleet.estimate import (
+    measure_recording,
+    measure_windows,
+    Size,
+    WindowCost,
+)
 from da3_ros.offline.fleet.index_page import make_index
 from da3_ros.offline.fleet.listing import read_list
 from da3_ros.offline.fleet.outcome import earlier_outcome, Outcome
 from da3_ros.offline.fleet.places import open_place
+from da3_ros.offline.fleet.preview import Forecast, Preview
 from da3_ros.offline.fleet.worker import Task, Worker
 import pytest
 from short_recording import load_steady_engine, NUM_FRAMES, PARAMETERS
@@ -240,6 +246,28 @@ def test_hours_are_those_of_the_windows():
     assert WindowCost(1.8, 4, '').hours(1001) > 0.125
 
 
+def test_what_would_run_is_a_table_with_a_sum(capsys):
+    """What nobody knows is no zero."""
+    Preview((
+        Forecast('a', '/a', True, 100, 0.5), Forecast('b', 's3://b', True, text='not here'),
+        Forecast('c', '/c', True, 300, 1.5), Forecast('d', '/d', False, text='done')), 2,
+        ('windows of 8 views',)).write(None)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == 'windows of 8 views'
+    assert lines[3:7] == [
+        '| a | yes | 100 | 0.5 |  |', '| b | yes | - | - | not here |',
+        '| c | yes | 300 | 1.5 |  |', '| d | no | - | - | done |']
+    assert lines[7] == (
+        '3 of 4 recordings would run: at most 2 hours of inference, and 1 of which nobody knows; '
+        'with 2 workers 1 hours')
+
+
+def test_what_is_not_known_before_is_said(tmp_path):
+    entry, = entries_of(tmp_path, 's3://bucket/bag.mcap -p model.name:=auto')
+    assert measure_recording(entry) == Size(text='not here')
+    assert 'each worker chooses' in measure_windows(entry.job.settings)
+
+
 def test_what_is_done_needs_no_cluster(task, tmp_path, monkeypatch, capsys):
     """The same command again ends at once, with what was lost in its code."""
     listed = tmp_path / 'list.txt'
@@ -254,6 +282,16 @@ def test_what_is_done_needs_no_cluster(task, tmp_path, monkeypatch, capsys):
         assert command.main(words) == code
     line, = capsys.readouterr().out.splitlines()[1:]
     assert json.loads(line)['text'].startswith('1 written')
+
+
+@pytest.mark.parametrize('address', ['127.0.0.1:9', 'nonsense'])
+def test_a_cluster_that_is_not_there_is_told_at_once(address, tmp_path, capsys):
+    """Ray itself waits for minutes."""
+    pytest.importorskip('ray', reason="Ray is an extra: pip install 'da3_ros[fleet]'")
+    (tmp_path / 'list.txt').write_text('none.mcap\n')
+    words = [str(tmp_path / 'list.txt'), '--out', str(tmp_path / 'out'), '--ray', address]
+    assert command.main(words) == FleetCode.CLUSTER
+    assert f'fleet: ray: got {address!r}: ' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(('words', 'code', 'complaint'), [

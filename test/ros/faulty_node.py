@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 import sys
 from unittest import mock
 
-from da3_ros.inference import engine as engine_module
-from da3_ros.inference import memory_guard
+from da3_ros.inference import device_runner, InferenceEngine, memory_guard
 from da3_ros.inference.calibration import Calibration, CalibrationCache, CalibrationKey
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.memory_guard import MemoryGuard, MemoryLimits
@@ -132,11 +131,11 @@ def patch_network(schedule: Schedule) -> None:
     DualDpt.maps = predict_or_fail
 
 
-def guard(engine: engine_module.InferenceEngine) -> None:
+def guard(engine: InferenceEngine) -> None:
     """Run the windows of an engine as on a GPU."""
-    network = engine._network
-    engine._runner = MemoryGuard(
-        network, lambda options: WindowExecutor(network, options), engine._runner.options,
+    network, runner = engine._runner.network, engine._runner
+    runner.executor = MemoryGuard(
+        network, lambda options: WindowExecutor(network, options), runner.executor.options,
         MemoryLimits(), cache=KnownCosts())
 
 
@@ -153,7 +152,7 @@ def main() -> None:
     parser.add_argument('--fault', type=parse, action='append', default=[])
     options = parser.parse_args(remove_ros_args(sys.argv)[1:])
     schedule = Schedule(options.fault)
-    place, num_loads = engine_module.place, 0
+    place, num_loads = device_runner.place, 0
 
     def place_or_fail(*arguments, **keywords) -> None:
         nonlocal num_loads
@@ -169,7 +168,7 @@ def main() -> None:
         return loaded
 
     patch_network(schedule)
-    with mock.patch.object(engine_module, 'place', place_or_fail), \
+    with mock.patch.object(device_runner, 'place', place_or_fail), \
             mock.patch.object(memory_guard, 'available_bytes', lambda _: _ENDLESS_BYTES), \
             mock.patch.object(memory_guard.CalibrationKey, 'of', lambda *_, **__: _KEY):
         run(lambda: Da3Node(engine_loader=load))

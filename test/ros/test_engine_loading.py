@@ -23,6 +23,7 @@ from da3_ros.ros.parameters.settings import (
     TfSettings,
     WindowSettings,
 )
+import numpy as np
 import pytest
 from safetensors.torch import save_file
 import torch
@@ -52,6 +53,22 @@ def settings(**model):
         preprocess=PreprocessSettings(size=56),
         window=WindowSettings(size=4),
     )
+
+
+def test_several_devices_run_what_is_loaded():
+    given = settings(name='da3-tiny')
+    loaded = load_engine(replace(given, model=replace(given.model, device='cpu, cpu')))
+    assert loaded.identity.device == 'cpu,cpu'
+    assert len(loaded.engine.devices) == 2
+    images = [np.zeros((42, 56, 3), np.uint8)] * 3
+    assert loaded.engine.infer(images).num_views == 3
+
+
+@pytest.mark.parametrize('device', ['cuda:0,cpu', 'cpu,gpu', 'gpu', ''])
+def test_devices_that_are_not_here_are_named(device):
+    given = settings(name='da3-tiny')
+    with pytest.raises(ValueError, match=f'model.device: got {device!r}, expected a device'):
+        load_engine(replace(given, model=replace(given.model, device=device)))
 
 
 @pytest.mark.usefixtures('hub_cache')
@@ -167,7 +184,7 @@ def test_a_machine_without_memory_starts_all_the_same(caplog, monkeypatch):
     """Room for less than two instants: the mode of tf needs windows that overlap."""
     cost = probe_model_on_host('da3-tiny', (42, 56))
     room = cost.peak_bytes(2) - cost.calibration.fixed_bytes
-    monkeypatch.setattr('da3_ros.inference.engine.usable_ram_bytes', lambda: room)
+    monkeypatch.setattr('da3_ros.inference.device_runner.usable_ram_bytes', lambda: room)
     num_views, warnings = plan_with(
         caplog, window=WindowSettings(), tf=TfSettings(mode='odom_to_base'))
     assert num_views == 3
@@ -182,7 +199,7 @@ def test_the_camera_encoder_is_there_from_the_start_where_poses_are_given(
 ):
     placed = []
     monkeypatch.setattr(
-        'da3_ros.inference.engine.place',
+        'da3_ros.inference.device_runner.place',
         lambda *_, with_encoder, **__: placed.append(with_encoder))
     load_engine(replace(
         settings(name=name, weights='random'), scale=ScaleConfig(source=source),

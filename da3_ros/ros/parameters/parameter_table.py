@@ -128,8 +128,9 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'weights; "random" takes meaningless ones, for tests.'),
     ParameterSpec('model.offline', 'Take published weights from the cache alone.'),
     ParameterSpec('model.seed', 'Seed of random weights.', limits=(0, 2**31 - 1)),
-    ParameterSpec('model.device', 'A torch device such as cpu or cuda:0; "auto" takes the first '
-                  'GPU, else the CPU.'),
+    ParameterSpec('model.device', 'A torch device such as cpu or cuda:0; "cuda:0,1" shares every '
+                  'window among two GPUs, "all" among all; "auto" takes the first GPU, else the '
+                  'CPU.'),
     ParameterSpec('model.dtype', 'Number format of the backbone; "auto" suits the device.',
                   choices=DTYPES),
     ParameterSpec('model.use_ray_pose', 'Take the cameras from the rays instead of the camera '

@@ -41,7 +41,7 @@ def main():
     join(
         torch.device('cpu'), folder / 'meeting', rank=rank, num_devices=num_devices,
         patience_s=PATIENCE.total_seconds())
-    peers, networks, found = ProcessPeers(), {}, []
+    peers, networks, found = ProcessPeers(torch.device('cpu')), {}, []
     for case in pickle.loads((folder / 'cases').read_bytes()):
         if case.model not in networks:
             networks[case.model] = build_reduced(case.model)

@@ -13,6 +13,7 @@ from da3_ros.inference import device as device_module
 from da3_ros.inference import InferenceEngine
 from da3_ros.inference.device import (
     choose_attention,
+    choose_devices,
     choose_dtype,
     driver_version,
     gpu_name,
@@ -259,3 +260,38 @@ def test_two_gpus_of_one_kind_differ(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'get_device_name', lambda _: 'GPU')
     monkeypatch.setattr(torch.cuda, 'get_device_properties', lambda i: properties[i])
     assert [gpu_name(i) for i in range(3)] == ['GPU a', 'GPU b', 'GPU']
+
+
+def test_devices_are_named_as_torch_does_or_several_at_once(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 3)
+    for names, expected in (
+        ('cpu', ['cpu']), ('cuda:1', ['cuda:1']), ('cuda:0,2', ['cuda:0', 'cuda:2']),
+        ('cuda:2, cuda:0', ['cuda:2', 'cuda:0']), ('all', ['cuda:0', 'cuda:1', 'cuda:2']),
+        ('cpu,cpu', ['cpu', 'cpu']), (torch.device('cuda', 1), ['cuda:1']),
+    ):
+        assert [str(device) for device in choose_devices(names)] == expected
+
+
+@pytest.mark.parametrize('names', [
+    'cuda:0,3', 'cuda:0,0', 'cuda,cuda:1', 'cuda:0,cpu', 'cpu,cuda:0', 'all,cpu', 'gpu', '', ',',
+    'cuda:0,', 'cuda:0,-1', '0,1', 'cuda:0,meta',
+])
+def test_devices_that_cannot_share_windows_are_refused(monkeypatch, names):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 3)
+    with pytest.raises(ValueError, match=f'device: got {names!r}'):
+        choose_devices(names)
+
+
+def test_all_of_no_gpus_are_none(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 0)
+    with pytest.raises(ValueError, match='of the 0 GPUs here'):
+        choose_devices('all')
+
+
+def test_devices_of_different_kinds_round_as_the_least_of_them(monkeypatch):
+    capability = {0: (9, 0), 1: (7, 5)}
+    monkeypatch.setattr(
+        torch.cuda, 'get_device_capability', lambda device: capability[device.index])
+    first, second = torch.device('cuda', 0), torch.device('cuda', 1)
+    assert choose_dtype(first) == torch.bfloat16
+    assert choose_dtype(first, second) == torch.float16

@@ -189,9 +189,9 @@ def test_nested_variant_standing_still_on_given_poses_measures_by_the_known_foca
     found = nested.infer(list(window), poses=poses, intrinsics=intrinsics)
     cameras = Cameras(
         torch.eye(4).expand(1, 2, 4, 4), torch.from_numpy(intrinsics)[None].float())
-    by_estimate = WindowExecutor(nested._network).run(window, cameras)
+    by_estimate = WindowExecutor(nested._runner.network).run(window, cameras)
     estimated_px = float(by_estimate.intrinsics[0, :, [0, 1], [0, 1]].mean())
-    expected = WindowExecutor(nested._network).run(window, cameras, intrinsics[:, 0, 0])
+    expected = WindowExecutor(nested._runner.network).run(window, cameras, intrinsics[:, 0, 0])
     assert np.allclose(found.depth, expected.depth[0], rtol=1e-5)
     ratio = np.median(found.depth / by_estimate.depth[0].numpy())
     assert abs(ratio - 1.0) > 0.1

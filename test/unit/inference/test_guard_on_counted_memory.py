@@ -234,7 +234,7 @@ def test_the_camera_encoder_counts_with_the_first_poses(gpu, networks, tmp_path)
 
 def test_a_stream_keeps_every_keyframe_while_memory_comes_and_goes(gpu, guard, networks):
     engine = InferenceEngine(networks('da3-small'), device='cpu', size=28)
-    engine._runner = guard
+    engine._runner.executor = guard
     config = PipelineConfig(
         keyframe=KeyframeConfig(mode='time', min_interval_s=0.0, min_sharpness=0.0),
         window=WindowConfig(size=12, stride=3, min_views=2),

@@ -8,8 +8,7 @@ import sys
 import time
 
 from da3_ros.errors import MemoryBudgetError, PredictionError
-from da3_ros.inference import engine as engine_module
-from da3_ros.inference import InferenceEngine, plan
+from da3_ros.inference import device_runner, InferenceEngine, plan
 from da3_ros.inference.branch import Branch, ExecutorOptions
 from da3_ros.inference.chunks import Chunks
 from da3_ros.inference.counted_memory import CountedMemory
@@ -159,10 +158,10 @@ def test_a_window_is_planned_by_time_and_ram(engine, monkeypatch):
     plan_of_time = engine.plan(112, 140, Demand(max_latency_s=0.5))
     assert plan_of_time.limited_by == 'latency' and plan_of_time.num_views >= 2
     assert plan_of_time.seconds <= 0.5 and plan_of_time.image_size == SIZE
-    monkeypatch.setattr(engine_module, 'usable_ram_bytes', lambda: 40 * 2**20)
+    monkeypatch.setattr(device_runner, 'usable_ram_bytes', lambda: 40 * 2**20)
     plan_of_ram = engine.plan(112, 140)
     assert plan_of_ram.limited_by == 'memory'
-    monkeypatch.setattr(engine_module, 'usable_ram_bytes', lambda: 0.0)
+    monkeypatch.setattr(device_runner, 'usable_ram_bytes', lambda: 0.0)
     with pytest.raises(MemoryBudgetError, match='not one view, because of memory'):
         engine.plan(112, 140)
 
@@ -180,9 +179,8 @@ def test_the_command_names_a_size_that_is_none(capsys, size):
     assert f"got '{size}', expected WIDTHxHEIGHT in multiples of 14" in capsys.readouterr().err
 
 
-def test_the_command_says_what_a_processor_does(capsys, monkeypatch):
-    monkeypatch.setattr(plan, 'choose_device', lambda: torch.device('cpu'))
-    arguments = ['--models', 'da3-tiny', '--sizes', '56x42']
+def test_the_command_says_what_a_processor_does(capsys):
+    arguments = ['--models', 'da3-tiny', '--sizes', '56x42', '--device', 'cpu']
     rows = []
     for latency_s in ('0.01', '600', '0'):
         assert plan.main([*arguments, '--max-latency-s', latency_s]) == 0
@@ -191,10 +189,12 @@ def test_the_command_says_what_a_processor_does(capsys, monkeypatch):
         rows.append([cell.strip() for cell in row.split('|')[1:-1]])
     assert rows[0][-1] in ('latency', 'accuracy') or 'because of latency' in rows[0][-1]
     # More views than this were not more accurate.
-    assert [row[2] for row in rows[1:]] == ['12', '12'] and rows[1][-1] == 'accuracy'
-    _, size, _, _, seconds, rate, _ = rows[1]
+    assert [row[3] for row in rows[1:]] == ['12', '12'] and rows[1][-1] == 'accuracy'
+    _, size, _, _, _, seconds, rate, _ = rows[1]
     # Half of the time, four new keyframes in a window; both are rounded.
     assert size == '56x42' and (
         float(rate) + 0.05 >= 0.5 * 4 / (float(seconds) + 0.005))
     assert plan.main([*arguments, '--views', '30', '--max-latency-s', '0']) == 0
-    assert '| 30 |' in capsys.readouterr().out
+    assert '| 1 | 30 |' in capsys.readouterr().out
+    assert plan.main([*arguments[:-1], 'cpu,cpu', '--views', '30', '--max-latency-s', '0']) == 0
+    assert '| 2 | 30 |' in capsys.readouterr().out

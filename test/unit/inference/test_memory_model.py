@@ -10,7 +10,8 @@ from pathlib import Path
 from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.inference.chunks import Chunks
 from da3_ros.inference.memory_guard import frugal_options
-from da3_ros.inference.memory_model import Calibration, WindowModel
+from da3_ros.inference.memory_model import Calibration, slowest, WindowModel
+from da3_ros.inference.sharing import Peers
 from da3_ros.model import MODELS
 from peaks import WAYS
 import pytest
@@ -102,6 +103,41 @@ def test_every_option_that_saves_memory_saves_memory():
         replace(base.options, chunks=Chunks(4, 4, 1)),
     ):
         assert replace(base, options=options).peak_bytes(200) < base.peak_bytes(200)
+
+
+def test_devices_that_share_a_window_need_less_each_and_less_time():
+    """Keys and values of a few heads at a time are what lets views grow with devices."""
+    alone = window_model()
+    frugal = frugal_options(alone.options, alone.image_size, head_groups=8)
+    for num_devices in (2, 4, 8):
+        together = replace(alone, num_devices=num_devices, exchanged_bytes_per_s=2e11)
+        assert 0.9 * num_devices < alone.seconds(320) / together.seconds(320) < num_devices
+        assert together.peak_bytes(320) < alone.peak_bytes(320)
+        few_heads = replace(together, options=frugal)
+        assert few_heads.peak_bytes(320) < replace(
+            together, options=frugal_options(alone.options, alone.image_size)).peak_bytes(320)
+        most = alone.max_views(8 * 2**30)
+        assert few_heads.max_views(8 * 2**30) > 0.9 * num_devices * most
+    slow = replace(alone, num_devices=2, exchanged_bytes_per_s=1e9)
+    assert slow.seconds(320) > together.seconds(320)
+
+
+def test_one_view_takes_as_long_on_many_devices_as_on_one():
+    alone = window_model()
+    assert replace(alone, num_devices=8).seconds(1) == alone.seconds(1)
+
+
+def test_a_calibration_is_that_of_the_slowest_device():
+    class Others(Peers):
+
+        def smallest(self, value):
+            return min(value, 0.9 * value, 1.1 * value)
+
+    known = window_model().calibration
+    found = slowest(known, Others())
+    assert found.view_s == pytest.approx(1.1 * known.view_s)
+    assert isinstance(found.fixed_bytes, int) and found.fixed_bytes > known.fixed_bytes
+    assert slowest(None, Peers()) is None and slowest(known, Peers()) == known
 
 
 def test_published_targets_hold_in_the_model():
