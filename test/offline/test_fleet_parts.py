@@ -55,6 +55,8 @@ def test_lines_are_read_as_process_reads_its_arguments(tmp_path, monkeypatch):
     assert second.job.recording.path == tmp_path / 'film.mp4'
     assert second.job.recording.calibration == tmp_path / 'camera.yaml'
     assert (third.name, third.place) == ('day_film', 's3://bucket/day/film.mp4')
+    file, = entries_of(tmp_path, 'file:///data/film.mp4')
+    assert file.place == '/data/film.mp4'
     # It travels to the workers.
     assert pickle.loads(pickle.dumps(third)).asked == third.asked
 
@@ -130,6 +132,15 @@ def task(short_bag, tmp_path):
     return Task(entry, str(tmp_path / 'out'), tmp_path / 'scratch')
 
 
+@pytest.fixture
+def memory():
+    """Give fsspec's own store of objects, empty."""
+    files = pytest.importorskip('fsspec').filesystem('memory')
+    if files.ls('/'):
+        files.rm('/', recursive=True)
+    return files
+
+
 def test_outputs_are_adopted_whose_worker_could_not_say_so(task, tmp_path):
     """And not if they are others; then they stay as they are."""
     outcome = Worker(load_steady_engine).process(task)
@@ -188,22 +199,19 @@ def test_a_worker_keeps_its_network(task, short_bag, tmp_path):
 
 
 @pytest.mark.parametrize('kind', ['folder', 'file'])
-def test_recordings_and_outputs_behind_uris(kind, task, short_bag, tmp_path, monkeypatch):
+def test_recordings_and_outputs_behind_uris(
+        kind, memory, task, short_bag, tmp_path, monkeypatch):
     """The outputs are those of files that are here, and nothing else is left here."""
-    fsspec = pytest.importorskip('fsspec')
     here = Worker(load_steady_engine).process(task)
-    files = fsspec.filesystem('memory')
-    if files.ls('/'):
-        files.rm('/', recursive=True)
-    files.put(str(short_bag), '/bags/day', recursive=True)
+    memory.put(str(short_bag), '/bags/day', recursive=True)
     source = 'memory://bags/day'
     if kind == 'file':
         source += f'/{next(short_bag.glob("*.mcap")).name}'
     entry, = entries_of(tmp_path, f'{source} --out one')
     remote = Task(entry, 'memory://worlds/today', tmp_path / 'scratch')
     sent = []
-    put_file = type(files).put_file
-    monkeypatch.setattr(type(files), 'put_file', lambda self, source, target: (
+    put_file = type(memory).put_file
+    monkeypatch.setattr(type(memory), 'put_file', lambda self, source, target: (
         sent.append(target), put_file(self, source, target)))
     outcome = Worker(load_steady_engine).process(remote)
     assert outcome.counts == here.counts
@@ -211,12 +219,43 @@ def test_recordings_and_outputs_behind_uris(kind, task, short_bag, tmp_path, mon
     local = tmp_path / 'out/one'
     for path in local.rglob('*'):
         if path.is_file() and path.suffix not in ('.html', '.json'):
-            assert files.cat(f'/worlds/today/one/{path.relative_to(local)}') == path.read_bytes()
+            assert memory.cat(f'/worlds/today/one/{path.relative_to(local)}') == path.read_bytes()
     # Until it is there nobody takes the outputs for whole.
     assert sent[-1] == '/worlds/today/one/summary.json'
     place = open_place(remote.out)
     outcome.keep(place)
     assert earlier_outcome(place, entry) == outcome
+
+
+def test_outputs_that_were_not_sent_are_sent_by_the_next_try(
+        memory, task, tmp_path, monkeypatch):
+    """Without another inference; until then they are not taken for whole."""
+    remote = dataclasses.replace(task, out='memory://worlds/today')
+    put_file = type(memory).put_file
+
+    def fail(self, source, target):
+        if target.endswith('report.html'):
+            raise OSError('connection lost')
+        put_file(self, source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(memory), 'put_file', fail)
+        outcome = Worker(load_steady_engine).process(remote)
+    assert (outcome.code, outcome.text) == (ExitCode.OUTPUT, 'connection lost')
+    assert not memory.exists('/worlds/today/one/summary.json')
+    again = Worker(None).process(remote)
+    assert (again.code, again.counts['num_keyframes']) == (ExitCode.WRITTEN, NUM_FRAMES)
+    assert memory.exists('/worlds/today/one/report.html')
+    assert list((tmp_path / 'scratch').iterdir()) == []
+
+
+def test_a_copy_of_what_cannot_be_read_is_not_kept(memory, task, tmp_path):
+    memory.pipe_file('/bags/bad.mcap', b'no bag')
+    entry, = entries_of(tmp_path, 'memory://bags/bad.mcap')
+    outcome = Worker(load_steady_engine).process(dataclasses.replace(task, entry=entry))
+    assert outcome.code == ExitCode.INPUT
+    assert 'cannot be opened' in outcome.text
+    assert not list((tmp_path / 'scratch').rglob('*.mcap'))
 
 
 def test_uris_that_cannot_be_used_are_said(task, tmp_path):
