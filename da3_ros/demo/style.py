@@ -9,14 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from da3_ros.demo.summary import Weights
+from da3_ros.offline.plots import COLOURS, GRID_COLOUR
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 import matplotlib.style
 
-TRUE_COLOUR = '#1f2933'
-ESTIMATE_COLOUR = '#e8590c'
-GRID_COLOUR = '#dfe3e8'
+ESTIMATE_COLOUR, TRUE_COLOUR, *_ = COLOURS
 _DPI = 120
 _HEADER_INCH = 0.95
 _RC = {

@@ -8,12 +8,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+import re
 import sqlite3
 import struct
 from typing import Any
 
 from da3_ros.errors import InputError, MessageError
-from da3_ros.offline.broken_mcap import mended
+from da3_ros.offline.broken_mcap import mended, MendedMcap
 from da3_ros.offline.camera_info import CameraInfo
 from da3_ros.offline.robot import read_transforms
 from da3_ros.offline.source import Losses, Shot
@@ -227,19 +228,45 @@ def open_bag(path: Path, part: BagPart, settings: CameraSettings) -> Iterator[Ba
 
 
 def _opened(path: Path, losses: Losses) -> AnyReader:
-    store = get_typestore(Stores.ROS2_JAZZY)
+    """Open a bag, or what of its files can be opened, as a recorder that was killed leaves it."""
     try:
-        reader = AnyReader([path], default_typestore=store)
-        reader.open()
+        return _open([path])
     except _READ_ERRORS as error:
-        files = sorted(path.glob('*.mcap')) if path.is_dir() else [path]
-        broken = mended(files[-1]) if files and files[-1].suffix == '.mcap' else None
-        if broken is None or len(files) > 1:
-            raise InputError(f'{path}: the bag cannot be opened: {error}') from error
-        try:
-            reader = AnyReader([broken], default_typestore=store)  # type: ignore[list-item]
-            reader.open()
-        except _READ_ERRORS as again:
-            raise InputError(f'{path}: the bag cannot be opened: {again}') from again
+        reason = f'the bag cannot be opened: {error}'
+    files = [path] if path.is_file() else sorted(
+        [*path.glob('*.mcap'), *path.glob('*.db3')], key=_number)
+    pieces = [piece for file in files if (piece := _piece(file, losses)) is not None]
+    if not pieces:
+        raise InputError('; '.join([f'{path}: {reason}', *losses.recording]))
+    if path.is_dir():
+        losses.recording.append(f'{path.name}: {reason}; its files are read one by one')
+    try:
+        return _open(pieces)
+    except _READ_ERRORS as error:
+        raise InputError(f'{path}: the bag cannot be opened: {error}') from error
+
+
+def _piece(file: Path, losses: Losses) -> Path | MendedMcap | None:
+    """Return what can be opened of a file, with the rest noted as lost."""
+    broken = mended(file) if file.suffix == '.mcap' else None
+    piece = broken or file
+    try:
+        _open([piece]).close()
+    except _READ_ERRORS as error:
+        losses.recording.append(f'{file.name} cannot be opened: {error}')
+        return None
+    if broken is not None:
         losses.recording.append(broken.loss)
+    return piece
+
+
+def _open(paths: Sequence[Path | MendedMcap]) -> AnyReader:
+    reader = AnyReader(
+        [*paths], default_typestore=get_typestore(Stores.ROS2_JAZZY))  # type: ignore[list-item]
+    reader.open()
     return reader
+
+
+def _number(path: Path) -> list[str]:
+    """Sort ``bag_2`` before ``bag_10``."""
+    return [part.zfill(20) for part in re.split(r'(\d+)', path.stem)]

@@ -3,9 +3,11 @@
 
 """Process one recording: what the command does, and who has many of them calls."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 import dataclasses
 from dataclasses import dataclass
+import fcntl
 import hashlib
 import logging
 from pathlib import Path
@@ -15,8 +17,10 @@ from typing import Any, Protocol
 from da3_ros.errors import SaveError
 from da3_ros.export.optional import check_installed
 from da3_ros.export.save import FORMATS
+from da3_ros.inference.preprocessing import Preprocessor
 from da3_ros.model import MODELS
 from da3_ros.model.hub import Report
+from da3_ros.offline.arithmetic import arithmetic, threads
 from da3_ros.offline.counts import Counts
 from da3_ros.offline.journal import JournaledEngine, recorded, write_whole
 from da3_ros.offline.recordings import open_recording, Recording
@@ -28,9 +32,11 @@ from da3_ros.offline.source import Source
 from da3_ros.offline.summary import Summary
 from da3_ros.ros.engine_loading import load_engine, LoadedEngine
 from da3_ros.ros.parameters.settings import NodeSettings
+import torch
 
 _logger = logging.getLogger(__name__)
 _MIB = 2**20
+_SESSIONS, _JOURNAL = 'sessions', 'windows'
 
 
 @dataclass(frozen=True)
@@ -112,36 +118,39 @@ def process_recording(
     """
     check_installed(job.formats)
     work = _unfinished(job.out, is_resumed=job.resume)
-    pages: list[SessionPage] = []
-    with open_recording(job.recording, job.settings.camera) as source:
+    num_threads = recorded(work / _JOURNAL, 'num_threads') or torch.get_num_threads()
+    with open_recording(job.recording, job.settings.camera) as source, threads(num_threads):
         _logger.info('%s: %s', job.recording.path, source.description)
         robot = find_robot(source, job.recording.poses, job.settings)
         loaded = load(job.settings, report=lambda text: _logger.info('%s', text))
         if caveat := MODELS[loaded.identity.name].caveat:
             _logger.info('%s', caveat)
         # Not before: what cannot begin leaves nothing behind.
-        _make(work, job.out)
-        journal = work / 'windows'
-        num_views = recorded(journal, 'num_views') or loaded.identity.num_views
-        engine = JournaledEngine(
-            loaded.engine, journal, identity=_identity(job, loaded, num_views), resume=job.resume,
-            is_ending=is_ending)
-        output = Output(
-            work / 'sessions', job.formats,
-            lambda name, session: pages.append(SessionPage.of(name, session)))
-        counts = run(
-            source, engine, job.settings, num_views=num_views, output=output,
-            robot=robot, tell=lambda counts: tell(counts, source.num_images), is_ending=is_ending)
-        summary = _sum_up(job, source, counts, loaded, num_views)
-    _finish(job.out, work, summary, pages)
+        with _made(work, job.out):
+            pages: list[SessionPage] = []
+            output = Output(
+                work / _SESSIONS, job.formats,
+                lambda name, session: pages.append(SessionPage.of(name, session)))
+            num_views = recorded(work / _JOURNAL, 'num_views') or loaded.identity.num_views
+            engine = _journaled(job, loaded, work / _JOURNAL, num_views, is_ending)
+            counts = run(
+                source, engine, job.settings, num_views=num_views, output=output, robot=robot,
+                tell=lambda counts: tell(counts, source.num_images), is_ending=is_ending)
+            summary = _sum_up(job, source, counts, loaded, num_views)
+            _finish(job.out, work, summary, pages)
     return Processed(job.out, summary, engine.num_repeated)
 
 
 def _unfinished(out: Path, *, is_resumed: bool) -> Path:
     """Return where an unfinished run is kept, if it may be used."""
-    if out.exists():
-        raise ValueError(f'out: got {out}, which exists; expected a new folder')
     work = out.with_name(f'{out.name}.unfinished')
+    if out.exists():
+        what = ''
+        if is_resumed and work.exists() and not (work / _SESSIONS).exists():
+            # It was ended between giving the outputs their name and this.
+            shutil.rmtree(work, ignore_errors=True)
+            what = ' and is whole'
+        raise ValueError(f'out: got {out}, which exists{what}; expected a new folder')
     if work.exists() and not is_resumed:
         raise ValueError(
             f'out: an unfinished run is in {work}; --resume goes on, or delete that folder to '
@@ -149,20 +158,44 @@ def _unfinished(out: Path, *, is_resumed: bool) -> Path:
     return work
 
 
-def _make(work: Path, out: Path) -> None:
-    """Create the folder, empty but for the journal."""
-    # Sessions are written anew: which were whole is not known, and they cost little.
-    shutil.rmtree(work / 'sessions', ignore_errors=True)
+@contextmanager
+def _made(work: Path, out: Path) -> Iterator[None]:
+    """
+    Create the folder, empty but for the journal, and keep others out of it.
+
+    A kill gives it free; nothing else than the lock, which the system keeps, tells whose it is.
+    """
     try:
-        (work / 'sessions').mkdir(parents=True)
+        work.mkdir(parents=True, exist_ok=True)
+        with (work / 'lock').open('w') as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ValueError(
+                    f'out: got {out}, which another process is writing; expected another folder'
+                ) from error
+            # Sessions are written anew: which were whole is not known, and they cost little.
+            shutil.rmtree(work / _SESSIONS, ignore_errors=True)
+            (work / _SESSIONS).mkdir()
+            yield
     except OSError as error:
-        raise SaveError(f'out: got {out} ({error.strerror}), expected a folder that can be '
-                        'written') from error
+        raise SaveError(f'out: got {out} ({error.strerror or error}), expected a folder that can '
+                        'be written') from error
+
+
+def _journaled(
+    job: Job, loaded: LoadedEngine, folder: Path, num_views: int, is_ending: Callable[[], bool]
+) -> JournaledEngine:
+    preprocess = job.settings.preprocess
+    preprocessor = Preprocessor(preprocess.size, preprocess.method)
+    return JournaledEngine(
+        loaded.engine, folder, identity=_identity(job, loaded, num_views), resume=job.resume,
+        is_ending=is_ending, process=lambda images: preprocessor.process(images).images)
 
 
 def _finish(out: Path, work: Path, summary: Summary, pages: list[SessionPage]) -> None:
     """Add what holds for all sessions, and give everything its name."""
-    folder = work / 'sessions'
+    folder = work / _SESSIONS
     write_whole(folder / 'summary.json', summary.to_json().encode())
     write_whole(folder / 'report.html', make_report(summary, pages).encode())
     folder.rename(out)
@@ -184,7 +217,8 @@ def _identity(job: Job, loaded: LoadedEngine, num_views: int) -> dict[str, Any]:
     return {
         'input': _fingerprint(job.recording), 'settings': _told(job.settings),
         'weights': loaded.identity.weights, 'device': loaded.identity.device,
-        'num_views': num_views}
+        'num_views': num_views, 'num_threads': torch.get_num_threads(),
+        'arithmetic': arithmetic()}
 
 
 def _told(settings: NodeSettings) -> dict[str, Any]:

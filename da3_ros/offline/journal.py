@@ -7,31 +7,31 @@ The engine's answers on the disk, so that a run that was ended goes on.
 Everything else a run does is quick and follows from the recording and these answers alone: a run
 that goes on repeats it, takes the answers that are there, and infers only what is missing. So its
 outputs are those of a run that was never ended, as far as the network gives the same numbers for
-the same images twice.
+the same images twice: on a processor it does with the same number of threads, which is kept here.
+An engine that keeps what it knows of the last views is shown them again before it goes on.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any, TypeVar
-import zipfile
 
-from da3_ros import errors
-from da3_ros.errors import Da3Error, MemoryBudgetError, SaveError
+from da3_ros.errors import Da3Error, SaveError
 from da3_ros.inference.prediction import WindowPrediction
-from da3_ros.mapping.device_stage import Later, staged
+from da3_ros.mapping.device_stage import Later, Pending, staged, StagedEngine
 from da3_ros.mapping.keyframe import WindowEngine
+from da3_ros.offline.answers import AnswerError, Images, read_answer, write_answer
 import numpy as np
 from numpy.typing import NDArray
 
 Result = TypeVar('Result')
 
-VERSION = 1
+VERSION = 2
 _IDENTITY = 'run.json'
-_ARRAYS = ('images', 'depth', 'confidence', 'sky', 'intrinsics', 'poses', 'appearance')
 
 
 class JournalError(Da3Error):
@@ -46,6 +46,34 @@ class JournalFault(Exception):
     """What ends a run at once, and no window alone; its cause says why."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Question:
+    """What an engine is asked, see ``InferenceEngine.infer``."""
+
+    images: Sequence[NDArray[np.uint8]]
+    poses: NDArray[np.float64] | None
+    intrinsics: NDArray[np.float64] | None
+    wanted: Sequence[int] | None
+    keep: bool
+
+    @property
+    def digest(self) -> str:
+        """Return what tells it from others."""
+        asked = [] if self.wanted is None else [np.array(self.wanted)]
+        return _digest([*self.images, self.poses, self.intrinsics, *asked])
+
+    def put_to(self, engine: StagedEngine) -> Pending:
+        """Begin to ask."""
+        return engine.submit(
+            self.images, poses=self.poses, intrinsics=self.intrinsics, wanted=self.wanted,
+            keep=self.keep)
+
+    def shares(self, other: '_Question') -> bool:
+        """Tell whether an image is the same one."""
+        theirs = {id(image) for image in other.images}
+        return any(id(image) in theirs for image in self.images)
+
+
 class JournaledEngine:
     """
     An engine that remembers what it answered.
@@ -57,6 +85,7 @@ class JournaledEngine:
     def __init__(
         self, engine: WindowEngine, folder: Path, *, identity: Mapping[str, Any], resume: bool,
         is_ending: Callable[[], bool] = lambda: False,
+        process: Callable[[Sequence[NDArray[np.uint8]]], Images] | None = None,
     ) -> None:
         """
         Open the journal.
@@ -66,12 +95,15 @@ class JournaledEngine:
         :param identity: what the answers depend on, as JSON.
         :param resume: whether the answers that are there are taken.
         :param is_ending: asked before every inference.
+        :param process: makes of images what the network sees, which then is not kept; None: it is.
         :raises JournalError: if they belong to another run.
         :raises SaveError: if nothing can be written.
         """
         self._engine = staged(engine)
         self._folder = folder
         self._is_ending = is_ending
+        self._process = process
+        self._before: deque[_Question] = deque()
         self._number = 0
         self._fault: JournalFault | None = None
         self.num_repeated = 0
@@ -136,24 +168,37 @@ class JournaledEngine:
         if self._fault is not None:
             raise self._fault
         self._number += 1
-        path = self._folder / f'{self._number:06d}.npz'
-        asked = [] if wanted is None else [np.array(wanted)]
-        question = _digest([*images, poses, intrinsics, *asked])
+        path = self._folder / f'{self._number:06d}.zip'
+        question = _Question(images, poses, intrinsics, wanted, keep)
         if path.exists():
             self.num_repeated += 1
-            return self._answered(lambda: _read(path, question))
+            self._before.append(question)
+            self._forget(question)
+            return self._answered(lambda: self._read(path, question))
         if self._is_ending():
             raise Interrupted
-        begin = partial(
-            self._engine.submit, images, poses=poses, intrinsics=intrinsics, wanted=wanted,
-            keep=keep)
-        pending = _errors_kept(begin)
+        self._remind(question)
+        pending = _errors_kept(lambda: question.put_to(self._engine))
         if isinstance(pending, Da3Error):
             error = pending
             return self._answered(lambda: self._written(path, question, error))
         collect = pending.collect
         return self._answered(
             lambda: self._written(path, question, _errors_kept(collect)))
+
+    def _forget(self, question: _Question) -> None:
+        """Keep the questions since an image of this one was new, and the one before."""
+        while len(self._before) > 1 and not self._before[1].shares(question):
+            self._before.popleft()
+
+    def _remind(self, question: _Question) -> None:
+        """Let the engine know what it would, had it answered the questions before itself."""
+        self._forget(question)
+        while self._before:
+            self._ask(self._before.popleft())
+
+    def _ask(self, question: _Question) -> WindowPrediction | Da3Error:
+        return _errors_kept(lambda: question.put_to(self._engine).collect())
 
     def _answered(self, answer: Callable[[], WindowPrediction | Da3Error]) -> Later:
         """Give an answer when it is collected; where the disk fails, the whole run does."""
@@ -169,33 +214,33 @@ class JournaledEngine:
 
         return Later(collect)
 
-    def _written(
-        self, path: Path, question: str, answer: WindowPrediction | Da3Error
-    ) -> WindowPrediction | Da3Error:
-        self._write(path, question, answer)
-        return answer
+    def _seen(self, question: _Question) -> Images | None:
+        """Return what the network sees of the images whose views are asked for."""
+        if self._process is None:
+            return None
+        images = self._process(question.images)
+        return images if question.wanted is None else images[list(question.wanted)]
 
-    def _write(self, path: Path, question: str, answer: WindowPrediction | Da3Error) -> None:
-        told: dict[str, Any] = {'question': question}
-        arrays: dict[str, NDArray[Any]] = {}
-        if isinstance(answer, Da3Error):
-            told |= {'error': type(answer).__name__, 'text': str(answer)}
-            if isinstance(answer, MemoryBudgetError):
-                told['max_views'] = answer.max_views
-        else:
-            told['is_metric'] = answer.is_metric
-            arrays = {name: value for name in _ARRAYS
-                      if (value := getattr(answer, name)) is not None}
-        partial = path.with_suffix('.partial')
+    def _read(self, path: Path, question: _Question) -> WindowPrediction | Da3Error:
         try:
-            with partial.open('wb') as file:
-                np.savez(file, allow_pickle=False, told=np.array(json.dumps(told)), **arrays)
+            return read_answer(path, question.digest, lambda: self._seen(question))
+        except AnswerError as error:
+            raise JournalError(f'resume: {error}') from error
+
+    def _written(
+        self, path: Path, question: _Question, answer: WindowPrediction | Da3Error
+    ) -> WindowPrediction | Da3Error:
+        part = path.with_suffix('.partial')
+        try:
+            with part.open('wb') as file:
+                write_answer(file, question.digest, answer, lambda: self._seen(question))
                 file.flush()
                 os.fsync(file.fileno())
-            partial.rename(path)
+            part.rename(path)
         except OSError as error:
-            partial.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
             raise _refusal(self._folder, error) from error
+        return answer
 
 
 def _errors_kept(step: Callable[[], Result]) -> Result | Da3Error:
@@ -253,32 +298,6 @@ def _check_identity(path: Path, identity: Mapping[str, Any]) -> None:
 def _short(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) <= 100 else f'{text[:97]}...'
-
-
-def _read(path: Path, question: str) -> WindowPrediction | Da3Error:
-    arrays: dict[str, Any]
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            told = json.loads(str(archive['told']))
-            arrays = {name: archive[name] for name in _ARRAYS if name in archive}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise JournalError(f'resume: {path} cannot be read: {error}') from error
-    if told['question'] != question:
-        raise JournalError(
-            f'resume: window {path.stem} shows other images than before: the recording has '
-            'changed')
-    if 'error' in told:
-        return _error(told)
-    fields: dict[str, Any] = {name: arrays.get(name) for name in _ARRAYS}
-    return WindowPrediction(**fields, is_metric=bool(told['is_metric']))
-
-
-def _error(told: Mapping[str, Any]) -> Da3Error:
-    kind = getattr(errors, told['error'], Da3Error)
-    if kind is MemoryBudgetError:
-        return MemoryBudgetError(told['text'], max_views=told['max_views'])
-    error: Da3Error = kind(told['text'])
-    return error
 
 
 def _digest(arrays: Sequence[NDArray[Any] | None]) -> str:

@@ -40,7 +40,8 @@ class Recording:
         """Tell whether it is a bag."""
         path = self.path
         return path.suffix in _BAGS if path.is_file() else (
-            (path / 'metadata.yaml').exists() or any(path.glob('*.mcap')))
+            (path / 'metadata.yaml').exists()
+            or any(file.suffix in _BAGS for file in path.iterdir()))
 
     @property
     def files(self) -> list[Path]:

@@ -6,6 +6,7 @@
 import os
 import signal
 import sys
+import time
 
 import cv2
 from da3_ros.inference.prediction import WindowPrediction
@@ -48,6 +49,20 @@ def tree(folder):
     """Give all files of a folder with their content."""
     return {str(path.relative_to(folder)): path.read_bytes()
             for path in sorted(folder.rglob('*')) if path.is_file()}
+
+
+class SlowEngine(SteadyEngine):
+    """Leaves time to end it between two windows."""
+
+    def infer(self, images, *, poses=None, intrinsics=None):
+        """Take a second."""
+        time.sleep(1.0)
+        return super().infer(images, poses=poses, intrinsics=intrinsics)
+
+
+def load_slow_engine(settings, *, report=None):
+    """Take the place of ``load_engine``."""
+    return LoadedEngine(SlowEngine(), load_steady_engine(settings, report=report).identity)
 
 
 # Seed of an engine that dies whenever it is asked.

@@ -8,6 +8,10 @@ import json
 import os
 from pathlib import Path
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 from da3_ros.offline import process
 from da3_ros.offline.fleet import command
@@ -110,3 +114,34 @@ def test_what_would_run_and_for_how_long(bags, tmp_path, arguments, monkeypatch,
     assert plan['hours'] == pytest.approx(plan['worker_hours'] / plan['workers'])
     assert plan['unknown'] == 1
     assert times(tmp_path) == before
+
+
+SLOW_FLEET = """
+import sys
+from da3_ros.offline.fleet import command
+import short_recording
+command.load_engine = short_recording.load_slow_engine
+sys.exit(command.main())
+"""
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_an_ended_fleet_keeps_its_windows(number, short_bag, tmp_path, arguments):
+    """The command alone, with a Ray of its own, which ends with it; windows stay."""
+    listed = tmp_path / 'list.txt'
+    listed.write_text(f'{short_bag} --out one\n')
+    out = tmp_path / 'out'
+    words = [str(listed), '--out', str(out), *arguments]
+    windows = out / 'one.unfinished' / 'windows'
+    with subprocess.Popen(
+            [sys.executable, '-c', SLOW_FLEET, *words], stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True) as child:
+        deadline_s = time.monotonic() + 120.0
+        while not list(windows.glob('*.npz')) and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        child.send_signal(number)
+        _, said = child.communicate()
+    assert child.returncode == FleetCode.INTERRUPTED, said
+    assert 'fleet: ended; the same command goes on' in said
+    assert '1 not begun or not ended' in (out / 'index.html').read_text()
+    assert list(windows.glob('*.npz'))

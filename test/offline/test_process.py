@@ -37,8 +37,7 @@ def test_the_shipped_network_gives_all_formats(short_bag, tmp_path, arguments):
             'colmap/images/000001.jpg'} <= names
     page = files['report.html'].decode()
     assert page.count('<img ') == 6
-    assert page.count('<polyline ') == 1
-    assert '<td>num keyframes</td><td>10</td>' in page
+    assert '<td>keyframes</td><td>10</td>' in page
     summary = json.loads(files['summary.json'])
     assert summary['counts']['num_keyframes'] == NUM_FRAMES
     assert summary['losses'] == []
@@ -151,12 +150,26 @@ def test_a_full_disk_leaves_what_was_inferred(short_bag, tmp_path, arguments):
     assert not out.exists()
 
 
+@pytest.mark.usefixtures('steady')
+def test_what_is_left_of_a_cut_bag_comes_out_with_its_own_status(
+        short_bag, tmp_path, arguments, capsys):
+    """And report and summary say what was lost."""
+    cut, out = tmp_path / 'cut.mcap', tmp_path / 'out'
+    data = next(short_bag.glob('*.mcap')).read_bytes()
+    cut.write_bytes(data[:-100])
+    assert main([str(cut), '--out', str(out), *arguments, '--write', 'tum']) == ExitCode.PARTLY
+    assert 'cut.mcap has no end' in capsys.readouterr().err
+    summary = json.loads((out / 'summary.json').read_text())
+    assert summary['counts']['num_keyframes'] == NUM_FRAMES
+    assert 'cut.mcap has no end' in summary['losses'][0]
+    assert 'cut.mcap has no end' in (out / 'report.html').read_text()
+
+
 @pytest.mark.parametrize(('words', 'code', 'complaint'), [
     (['{bag}', '-p', 'window.size:=two'], ExitCode.ARGUMENTS, 'expected a whole number'),
     (['{bag}', '-p', 'windows.size:=2'], ExitCode.ARGUMENTS, 'windows.size, which there are not'),
     (['{bag}', '-p', 'window.size:=100000'], ExitCode.ARGUMENTS, 'window.size: got 100000'),
-    (['{bag}', '-p', 'scale.source:=tf', '-p', 'tf.mode:=none'], ExitCode.ARGUMENTS,
-     'transforms of a recording are not read'),
+    (['{bag}', '-p', 'scale.source:=tf'], ExitCode.ARGUMENTS, 'expected tf.mode map_to_odom'),
     (['{bag}', '--out', '{tmp}'], ExitCode.ARGUMENTS, 'which exists'),
     (['{tmp}/none'], ExitCode.INPUT, 'got nothing, expected a bag'),
     (['{bag}', '--image', '/front'], ExitCode.INPUT,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import logging
 import os
 import re
+import socket
 import sys
 from typing import Any
 
@@ -23,6 +24,7 @@ from da3_ros.offline.job import LoadEngine
 LOCAL = 'local'
 # Nothing large goes through it; Ray wants no less.
 _OBJECT_STORE_BYTES = 80 * 2**20
+_REACH_S = 10.0
 
 
 class ClusterError(Da3Error):
@@ -102,9 +104,10 @@ def connected(address: str, *, is_quiet: bool = False) -> Iterator[None]:
     options: dict[str, Any] = {} if address != LOCAL else {
         'include_dashboard': False, 'object_store_memory': _OBJECT_STORE_BYTES}
     try:
+        _reach(address)
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=not is_quiet,
                  **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise ClusterError(f'ray: got {address!r}: {error}') from error
     try:
         # Standard output is for what the command itself says.
@@ -112,6 +115,13 @@ def connected(address: str, *, is_quiet: bool = False) -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Find out that nobody is there: Ray itself would wait for minutes."""
+    host, _, port = address.rpartition(':')
+    if host and '/' not in host and port.isdecimal():
+        socket.create_connection((host.strip('[]'), int(port)), _REACH_S).close()
 
 
 def call(crew: Crew, function: Callable[..., Any], *arguments: object) -> Any:

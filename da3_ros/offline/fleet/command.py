@@ -23,6 +23,7 @@ from pathlib import Path
 import signal
 import sys
 import tempfile
+import threading
 from typing import TextIO
 
 from da3_ros.console import logged
@@ -97,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Ray writes to the one that is current.
     stream = sys.stdout if options.log == 'json' else None
     level = logging.WARNING if options.quiet else logging.INFO
-    with logged(JsonLines(stream) if stream else None, level), _ended_by_kill():
+    with logged(JsonLines(stream) if stream else None, level):
         try:
             code, text = _fleet(options, common, stream), ''
         except KeyboardInterrupt:
@@ -139,7 +140,7 @@ def _fleet(
     _write_index(place, outcomes, len(tasks))
     try:
         if tasks:
-            with cluster:
+            with cluster, _ended_by_kill():
                 process_all(tasks, crew, load_engine, note)
     finally:
         left = len(entries) - len(outcomes)
@@ -183,12 +184,16 @@ def _tell(outcome: Outcome, place: str, stream: TextIO | None) -> None:
 
 @contextmanager
 def _ended_by_kill() -> Iterator[None]:
-    """Let a plain kill end the command as Ctrl-C does."""
+    """Let a plain kill end the command as Ctrl-C does; Ray, once it runs, would abort it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, earlier)
+        # None: it was none of Python's.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if earlier is None else earlier)
 
 
 if __name__ == '__main__':

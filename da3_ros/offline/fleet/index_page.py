@@ -6,11 +6,11 @@
 from collections import Counter
 from collections.abc import Sequence
 import html
-from string import Template
 from urllib.parse import quote
 
 from da3_ros.offline.exit_code import ExitCode
 from da3_ros.offline.fleet.outcome import Outcome
+from da3_ros.offline.page import to_page
 
 STATES = {
     ExitCode.WRITTEN: 'written', ExitCode.PARTLY: 'written, something lost',
@@ -19,30 +19,6 @@ STATES = {
     ExitCode.INTERRUPTED: 'ended',
 }
 _COUNTS = ('num_frames', 'num_keyframes', 'num_poses', 'num_windows', 'num_segments', 'num_loops')
-_PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>$title</title>
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 1280px;
-  margin: 2rem auto; }
-table { border-collapse: collapse; }
-td, th { padding: .2rem .8rem; border-bottom: 1px solid #e3e8ee; text-align: left;
-  vertical-align: top; }
-.number { text-align: right; font-variant-numeric: tabular-nums; }
-.failed { background: #ffe3e3; }
-.partly { background: #fff3bf; }
-</style>
-</head>
-<body>
-<h1>$title</h1>
-<p>$total</p>
-<table><tr><th>recording</th><th></th>$heads<th>s</th><th></th></tr>
-$rows
-</table>
-</body></html>
-""")
 
 
 def make_index(outcomes: Sequence[Outcome], num_left: int) -> str:
@@ -55,9 +31,10 @@ def make_index(outcomes: Sequence[Outcome], num_left: int) -> str:
     """
     first_failed = sorted(outcomes, key=lambda each: (each.is_written, each.name))
     heads = ''.join(f'<th>{name.removeprefix("num_")}</th>' for name in _COUNTS)
-    return _PAGE.substitute(
-        title=f'{len(outcomes) + num_left} recordings', heads=heads,
-        total=html.escape(total(outcomes, num_left)), rows='\n'.join(map(_row, first_failed)))
+    rows = '\n'.join(map(_row, first_failed))
+    return to_page(f'{len(outcomes) + num_left} recordings', (
+        f'<p>{html.escape(total(outcomes, num_left))}</p>\n<table><tr><th>recording</th>'
+        f'<th></th>{heads}<th>s</th><th></th></tr>\n{rows}\n</table>'))
 
 
 def total(outcomes: Sequence[Outcome], num_left: int) -> str:
