@@ -20,6 +20,7 @@ class Counts:
     :param num_keyframes: that came out with depth.
     :param num_poses: of these, with a pose.
     :param num_windows: that were inferred.
+    :param num_conditioned: of these, on the poses of the cameras.
     :param num_segments: pieces of world, over all sessions.
     :param num_loops: that were closed.
     :param first_ns: stamp of the first frame.
@@ -32,6 +33,7 @@ class Counts:
     num_keyframes: int = 0
     num_poses: int = 0
     num_windows: int = 0
+    num_conditioned: int = 0
     num_segments: int = 0
     num_loops: int = 0
     first_ns: int = 0
@@ -70,6 +72,7 @@ class Counts:
         :param window: of the pipeline.
         """
         self.num_windows += window.report is not None
+        self.num_conditioned += window.report is not None and window.report.is_conditioned
         self.num_loops += window.loop is not None
         self.num_keyframes += len(window.keyframes)
         self.num_poses += sum(keyframe.has_pose for keyframe in window.keyframes)

@@ -54,6 +54,10 @@ class Summary:
         losses += [f'{n} images did not fit the stream: {why}'
                    for why, n in counts.refused.items()]
         losses += [f'{n} keyframes dropped: {why}' for why, n in counts.dropped.items()]
+        if more['settings']['scale']['source'] == 'pose' and not counts.num_conditioned:
+            losses.append(
+                'no window was conditioned on the poses of the camera (scale.source: pose): that '
+                'takes a calibration, a pose of every keyframe, and motion')
         if counts.num_poses > MAX_KEYFRAMES:
             losses.append(
                 f'{MAX_KEYFRAMES} keyframes at most are kept of a session; the others gave their '

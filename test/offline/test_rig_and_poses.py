@@ -198,6 +198,21 @@ def test_a_recording_without_transforms_is_refused_where_they_are_needed(
     assert "scale.source: got 'tf', and the recording has no /tf" in capsys.readouterr().err
 
 
+def test_poses_that_condition_nothing_are_told(short_bag, tmp_path, arguments, engine):
+    """As those of images without a calibration."""
+    folder, poses, out = tmp_path / 'images', tmp_path / 'poses.txt', tmp_path / 'out'
+    folder.mkdir()
+    for index, view in enumerate(read_truth(short_bag).values()):
+        cv2.imwrite(str(folder / f'{index}.png'), view.image)
+    poses.write_text('0 0 0 0 0 0 0 1\n0.4 1 0 0 0 0 0 1\n0.8 2 0 0 0 0 0 1\n1 3 0 0 0 0 0 1\n')
+    assert main([str(folder), '--out', str(out), '--poses', str(poses), '--write', 'tum',
+                 *arguments]) == ExitCode.PARTLY
+    assert not any(given is not None for given in engine.poses)
+    assert summary(out)['losses'] == [
+        'no window was conditioned on the poses of the camera (scale.source: pose): that takes a '
+        'calibration, a pose of every keyframe, and motion']
+
+
 @pytest.mark.parametrize('kind', ['tum', 'colmap'])
 def test_poses_from_a_file_condition_the_windows(kind, short_bag, tmp_path, arguments, engine):
     """The outputs are in their world; an image without one is told."""
