@@ -19,6 +19,7 @@ from da3_ros.model import build_network, load_weights
 from da3_ros.model.network import DepthAnything3
 import torch
 
+from training.handling import Handling
 from training.heldout import Attitude, draw_held_out
 from training.metrics import floor, Scores
 from training.predict import evaluate, Mode
@@ -39,6 +40,7 @@ class HeldOutSet:
     :param modes: how the network is asked, with names for the table.
     :param size: height and width of the images [px].
     :param attitude: of the cameras.
+    :param handling: see ``draw_held_out``.
     """
 
     name: str
@@ -48,6 +50,7 @@ class HeldOutSet:
     modes: tuple[tuple[str, Mode], ...]
     size: tuple[int, int] = (168, 224)
     attitude: Attitude = field(default_factory=Attitude)
+    handling: Handling | None = None
 
 
 _USUAL = (('', Mode()),)
@@ -63,6 +66,10 @@ _SETS = (
     HeldOutSet('8 views, 3:1', 8, 1, 1.0, _USUAL, size=(70, 224)),
     HeldOutSet('8 views, portrait', 8, 1, 1.0, _USUAL, size=(224, 168)),
     HeldOutSet('8 views, 336 px', 8, 1, 1.0, _USUAL, size=(252, 336)),
+    HeldOutSet('8 views, things at 0.5 to 1.5 m', 8, 1, 1.0, _USUAL, handling=Handling(
+        is_free=False, rig_share=0.0, near_share=1.0)),
+    HeldOutSet('8 views, 4 of each of two cameras', 8, 1, 1.0, _USUAL, handling=Handling(
+        is_free=False, rig_share=1.0)),
 )
 
 
@@ -71,6 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description='Evaluate da3-tiny on held-out windows.')
     parser.add_argument('--weights', type=Path, help='default: those in the package')
     parser.add_argument('--windows', type=int, default=48)
+    parser.add_argument('--only', default='', metavar='TEXT', help='sets whose name contains it')
     parser.add_argument('--device', choices=('cuda', 'cpu'), default='cuda')
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format='%(message)s')
@@ -84,7 +92,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         renderer: Renderer = (
             CudaRenderer(device) if device.type == 'cuda' else HostRenderer(Path(folder)))
-        for held_out_set in _SETS:
+        for held_out_set in (x for x in _SETS if options.only in x.name):
             _evaluate_set(network, renderer, held_out_set, options.windows)
 
 
@@ -93,7 +101,8 @@ def _evaluate_set(
 ) -> None:
     held_out = draw_held_out(
         renderer, max(1, round(num_windows * held_out_set.share)), held_out_set.num_views,
-        held_out_set.size, max_stride=held_out_set.max_stride, attitude=held_out_set.attitude)
+        held_out_set.size, max_stride=held_out_set.max_stride, attitude=held_out_set.attitude,
+        handling=held_out_set.handling)
     _row(f'{held_out_set.name}: no motion, even depth', floor(held_out.truth))
     for name, mode in held_out_set.modes:
         label = f'{held_out_set.name}, {name}' if name else held_out_set.name

@@ -29,6 +29,7 @@ class Handling:
     """
     What is done to the path of the simulated robot's camera.
 
+    :param is_free: whether it is also turned, shaken and blurred as hands do.
     :param rig_share: of windows that several cameras on one body see.
     :param rig_cameras: how many those are at most, two or more.
     :param near_share: of windows that look at something 0.5 to 1.5 m away.
@@ -36,6 +37,7 @@ class Handling:
     :param max_distortion: by which its rays are off at the left and right border, as a share.
     """
 
+    is_free: bool = True
     rig_share: float = 0.12
     rig_cameras: int = 2
     near_share: float = 0.0

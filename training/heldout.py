@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from training.camera_response import draw_exposure, expose, Response
-from training.handling import turned
+from training.handling import Handling, turned
 from training.metrics import Truth
 from training.renderer import Renderer
 from training.windows import draw_window, stack_windows, Window
@@ -56,6 +56,7 @@ class HeldOut:
 def draw_held_out(
     renderer: Renderer, num_windows: int, num_views: int, size: tuple[int, int], *,
     first_seed: int = FIRST_SEED, max_stride: int = 1, attitude: Attitude | None = None,
+    handling: Handling | None = None,
     draw_all: Callable[..., Iterable[Window]] = map,
 ) -> HeldOut:
     """
@@ -68,11 +69,12 @@ def draw_held_out(
     :param first_seed: of consecutive ones.
     :param max_stride: every window takes each view of its path, or each second ... up to this.
     :param attitude: how the cameras are turned against the robot's upright one.
+    :param handling: how they are mounted, and how near they come, or None.
     :param draw_all: maps a function over seeds; may spread them over processes.
     """
     draw = partial(
         _held_out_window, num_views=num_views, max_stride=max_stride,
-        attitude=Attitude() if attitude is None else attitude)
+        attitude=Attitude() if attitude is None else attitude, handling=handling)
     arrays = stack_windows(list(draw_all(draw, range(first_seed, first_seed + num_windows))))
     rendering = renderer(arrays, size, samples=2)
     random = torch.Generator().manual_seed(first_seed + num_views)
@@ -88,11 +90,13 @@ def draw_held_out(
 
 
 def _held_out_window(
-    seed: int, *, num_views: int, max_stride: int, attitude: Attitude
+    seed: int, *, num_views: int, max_stride: int, attitude: Attitude,
+    handling: Handling | None,
 ) -> Window:
-    """Draw a path and keep the views of its start."""
-    window = draw_window(seed, max(num_views, _PATH_VIEWS))
+    """Draw a path and keep the views of its start; all of it where something is in its middle."""
     stride = 1 + seed % min(max_stride, max(_PATH_VIEWS // num_views, 1))
+    path_views = max(num_views, _PATH_VIEWS) if handling is None else num_views * stride
+    window = draw_window(seed, path_views, handling=handling)
     kept = slice(0, num_views * stride, stride)
     return Window(
         scene=window.scene, world_T_camera=turned(

@@ -117,7 +117,8 @@ class WindowPool:
         self._number = number
         self._looks = looks
         self._handling = Handling(
-            recipe.rig_share, recipe.rig_cameras, recipe.near_share, recipe.distorted_share)
+            rig_share=recipe.rig_share, rig_cameras=recipe.rig_cameras,
+            near_share=recipe.near_share, distorted_share=recipe.distorted_share)
         bank = PanoramaBank.empty() if panoramas is None else panoramas
         self._panoramas = torch.from_numpy(bank.images).to(device)
         share = self.form.share / sum(form.share for form in recipe.formats)

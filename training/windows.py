@@ -130,11 +130,12 @@ def draw_window(
     views = Mounted(path.world_T_camera.copy(), 1)
     exposure = 0.0
     if handling is not None:
-        held = handled(rng, views.world_T_camera)
+        held = handled(rng, views.world_T_camera) if handling.is_free else views.world_T_camera
         near = brought_near(rng, scene, held, handling)
         # Near things, there is no room for another camera.
         views = mounted(rng, held, handling) if near is held else Mounted(near, 1)
-        exposure = rng.uniform(0.0, _MAX_EXPOSURE_SHARE) if rng.uniform() < _BLUR_SHARE else 0.0
+        is_blurred = handling.is_free and rng.uniform() < _BLUR_SHARE
+        exposure = rng.uniform(0.0, _MAX_EXPOSURE_SHARE) if is_blurred else 0.0
     fov_x_rad = math.radians(rng.uniform(45.0, 100.0))
     window = Window(
         scene=scene.arrays(), world_T_camera=views.world_T_camera,

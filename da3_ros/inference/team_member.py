@@ -135,6 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     channel_number, pipe = map(int, sys.argv[1:] if arguments is None else arguments)
     threading.Thread(target=_end_with, args=(pipe,), daemon=True).start()
     channel = Connection(channel_number)
+    send(channel, Reply())
     try:
         member = TeamMember(*receive(channel))
     except Exception as error:

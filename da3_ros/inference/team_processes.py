@@ -71,6 +71,8 @@ class TeamProcesses:
         try:
             for _ in starts:
                 self._spawn(module, pipe)
+            # None looks for the others before all are there: that may take them long.
+            self.answer(_START_S)
             for channel, start in zip(self._channels, starts, strict=True):
                 with contextlib.suppress(OSError):
                     send(channel, (start, str(folder / 'meeting')))

@@ -145,7 +145,7 @@ class PlaceGraph:
         around = [edge for edge in (*self._links, *self._loops) if number in (
             edge.first, edge.second)]
         best = min(around, key=lambda edge: edge.camera_sigma)
-        self._links = _rerouted(self._links, number, best)
+        self._links = _best_of_each_pair(_rerouted(self._links, number, best))
         self._loops = _rerouted(self._loops, number, best)
         del self._places[number], self._map_S_place[number]
         self._priors.pop(number, None)
@@ -172,6 +172,16 @@ def _rerouted(edges: Sequence[Edge], number: int, best: Edge) -> list[Edge]:
         elif hub not in (edge.first, edge.second):
             rerouted.append(_chained(_towards(best, number), _from(edge, number)))
     return rerouted
+
+
+def _best_of_each_pair(edges: Sequence[Edge]) -> list[Edge]:
+    """Leave one relation of any two places, so that their number is bounded as the places' is."""
+    best: dict[frozenset[int], Edge] = {}
+    for edge in edges:
+        pair = frozenset((edge.first, edge.second))
+        if pair not in best or edge.camera_sigma < best[pair].camera_sigma:
+            best[pair] = edge
+    return list(best.values())
 
 
 def _towards(edge: Edge, number: int) -> Edge:

@@ -1,15 +1,12 @@
 # Copyright 2026 The da3_ros authors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What a fleet does around its workers: list, outcomes, pages and codes; without Ray."""
+"""What a fleet does around its workers: outcomes, places, pages and codes; without Ray."""
 
 import dataclasses
 import json
-import pickle
 import sys
 
-from da3_ros.errors import InputError
-from da3_ros.export import save
 from da3_ros.offline import process
 from da3_ros.offline.exit_code import ExitCode
 from da3_ros.offline.fleet import command
@@ -22,85 +19,13 @@ from da3_ros.offline.fleet.estimate import (
     WindowCost,
 )
 from da3_ros.offline.fleet.index_page import make_index
-from da3_ros.offline.fleet.listing import read_list
 from da3_ros.offline.fleet.outcome import earlier_outcome, Outcome
 from da3_ros.offline.fleet.places import open_place
 from da3_ros.offline.fleet.preview import Forecast, Preview
 from da3_ros.offline.fleet.worker import Task, Worker
+from fleet_entries import entries_of, QUICK
 import pytest
-from short_recording import load_steady_engine, NUM_FRAMES, PARAMETERS
-
-QUICK = [word for each in PARAMETERS for word in ('-p', each)]
-
-
-def entries_of(tmp_path, *lines, common=QUICK):
-    """Read a list with these lines."""
-    listed = tmp_path / 'list.txt'
-    listed.write_text('\n'.join(lines))
-    return read_list(listed, common)
-
-
-def test_lines_are_read_as_process_reads_its_arguments(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / 'camera.yaml').write_text('')
-    first, second, third = entries_of(
-        tmp_path, '# a comment', '"my bag.mcap" --start 2 --write npz -p window.size:=5', '',
-        'film.mp4 --calibration camera.yaml # another', 's3://bucket/day/film.mp4')
-    assert first.place == str(tmp_path / 'my bag.mcap')
-    assert (first.name, first.job.recording.part.start_s) == ('my bag', 2.0)
-    assert first.job.settings.window.size == 5
-    assert second.job.settings.window.size == 4
-    assert first.job.formats == {'npz'}
-    assert second.job.formats == set(save.FORMATS)
-    assert second.job.recording.path == tmp_path / 'film.mp4'
-    assert second.job.recording.calibration == tmp_path / 'camera.yaml'
-    assert (third.name, third.place) == ('day_film', 's3://bucket/day/film.mp4')
-    # It travels to the workers.
-    assert pickle.loads(pickle.dumps(third)).asked == third.asked
-
-
-def test_names_stay_when_lines_are_added(tmp_path):
-    lines = ['/a/run1/bag.mcap', '/a/run2/bag.mcap', '/b/.hidden/', '/c/bag.mcap --out mine']
-    names = [entry.name for entry in entries_of(tmp_path, *lines)]
-    assert names == ['bag', 'run2_bag', 'hidden', 'mine']
-    lines += ['/d/run2/bag.db3', '/index.html.bag']
-    more = [entry.name for entry in entries_of(tmp_path, *lines)]
-    assert more == [*names, 'd_run2_bag', '_index.html']
-
-
-@pytest.mark.parametrize(('lines', 'common', 'complaint'), [
-    (['bag', 'bag'], [], 'line 2: got .*bag again'),
-    (['bag --out a', 'bag --out a'], [], 'line 2: out: got a, which is taken'),
-    (['bag --out ../a'], [], 'line 1: out: got ../a, expected the name of a folder'),
-    (['', '--start 3 bag'], [], "line 2: got '--start' first"),
-    (['bag --stride 3'], [], 'line 1: unrecognized arguments: --stride 3'),
-    (['bag -p windows.size:=3'], [], 'line 1: parameters: got windows.size'),
-    (['bag "a'], [], 'line 1: No closing quotation'),
-    (['bag --resume'], [], 'line 1: got --resume, which is not for a list'),
-    (['bag --help'], [], 'line 1: got --help'),
-    (['bag'], ['--wirte', 'npz'], '^unrecognized arguments: --wirte npz'),
-])
-def test_what_is_wrong_in_a_list_is_told_with_its_line(tmp_path, lines, common, complaint):
-    with pytest.raises(ValueError, match=complaint):
-        entries_of(tmp_path, *lines, common=common)
-
-
-def test_a_list_without_recordings_is_none(tmp_path):
-    with pytest.raises(InputError, match='without a recording'):
-        entries_of(tmp_path, '# nothing')
-
-
-def test_what_is_asked_for_tells_runs_apart(tmp_path):
-    """Whatever changes the outputs changes the digest, and nothing else does."""
-    calibrated = tmp_path / 'camera.yaml'
-    calibrated.write_text('a')
-    lines = ['bag', 'bag --start 1', 'bag --write npz', 'bag -p depth.max_m:=3.0', 'bog',
-             f'bag --calibration {calibrated}']
-    digests = [entries_of(tmp_path, line)[0].asked for line in lines]
-    assert len(set(digests)) == len(lines)
-    assert entries_of(tmp_path, '# first', 'bag --out other')[0].asked == digests[0]
-    calibrated.write_text('b')
-    assert entries_of(tmp_path, lines[-1])[0].asked != digests[-1]
+from short_recording import load_steady_engine, NUM_FRAMES
 
 
 @pytest.mark.parametrize(('nodes', 'crew', 'size', 'needs'), [
@@ -128,6 +53,15 @@ def task(short_bag, tmp_path):
     """Give a recording of the list as a worker gets it."""
     entry, = entries_of(tmp_path, f'{short_bag} --out one')
     return Task(entry, str(tmp_path / 'out'), tmp_path / 'scratch')
+
+
+@pytest.fixture
+def memory():
+    """Give fsspec's own store of objects, empty."""
+    files = pytest.importorskip('fsspec').filesystem('memory')
+    if files.ls('/'):
+        files.rm('/', recursive=True)
+    return files
 
 
 def test_outputs_are_adopted_whose_worker_could_not_say_so(task, tmp_path):
@@ -188,22 +122,19 @@ def test_a_worker_keeps_its_network(task, short_bag, tmp_path):
 
 
 @pytest.mark.parametrize('kind', ['folder', 'file'])
-def test_recordings_and_outputs_behind_uris(kind, task, short_bag, tmp_path, monkeypatch):
+def test_recordings_and_outputs_behind_uris(
+        kind, memory, task, short_bag, tmp_path, monkeypatch):
     """The outputs are those of files that are here, and nothing else is left here."""
-    fsspec = pytest.importorskip('fsspec')
     here = Worker(load_steady_engine).process(task)
-    files = fsspec.filesystem('memory')
-    if files.ls('/'):
-        files.rm('/', recursive=True)
-    files.put(str(short_bag), '/bags/day', recursive=True)
+    memory.put(str(short_bag), '/bags/day', recursive=True)
     source = 'memory://bags/day'
     if kind == 'file':
         source += f'/{next(short_bag.glob("*.mcap")).name}'
     entry, = entries_of(tmp_path, f'{source} --out one')
     remote = Task(entry, 'memory://worlds/today', tmp_path / 'scratch')
     sent = []
-    put_file = type(files).put_file
-    monkeypatch.setattr(type(files), 'put_file', lambda self, source, target: (
+    put_file = type(memory).put_file
+    monkeypatch.setattr(type(memory), 'put_file', lambda self, source, target: (
         sent.append(target), put_file(self, source, target)))
     outcome = Worker(load_steady_engine).process(remote)
     assert outcome.counts == here.counts
@@ -211,12 +142,43 @@ def test_recordings_and_outputs_behind_uris(kind, task, short_bag, tmp_path, mon
     local = tmp_path / 'out/one'
     for path in local.rglob('*'):
         if path.is_file() and path.suffix not in ('.html', '.json'):
-            assert files.cat(f'/worlds/today/one/{path.relative_to(local)}') == path.read_bytes()
+            assert memory.cat(f'/worlds/today/one/{path.relative_to(local)}') == path.read_bytes()
     # Until it is there nobody takes the outputs for whole.
     assert sent[-1] == '/worlds/today/one/summary.json'
     place = open_place(remote.out)
     outcome.keep(place)
     assert earlier_outcome(place, entry) == outcome
+
+
+def test_outputs_that_were_not_sent_are_sent_by_the_next_try(
+        memory, task, tmp_path, monkeypatch):
+    """Without another inference; until then they are not taken for whole."""
+    remote = dataclasses.replace(task, out='memory://worlds/today')
+    put_file = type(memory).put_file
+
+    def fail(self, source, target):
+        if target.endswith('report.html'):
+            raise OSError('connection lost')
+        put_file(self, source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(memory), 'put_file', fail)
+        outcome = Worker(load_steady_engine).process(remote)
+    assert (outcome.code, outcome.text) == (ExitCode.OUTPUT, 'connection lost')
+    assert not memory.exists('/worlds/today/one/summary.json')
+    again = Worker(None).process(remote)
+    assert (again.code, again.counts['num_keyframes']) == (ExitCode.WRITTEN, NUM_FRAMES)
+    assert memory.exists('/worlds/today/one/report.html')
+    assert list((tmp_path / 'scratch').iterdir()) == []
+
+
+def test_a_copy_of_what_cannot_be_read_is_not_kept(memory, task, tmp_path):
+    memory.pipe_file('/bags/bad.mcap', b'no bag')
+    entry, = entries_of(tmp_path, 'memory://bags/bad.mcap')
+    outcome = Worker(load_steady_engine).process(dataclasses.replace(task, entry=entry))
+    assert outcome.code == ExitCode.INPUT
+    assert 'cannot be opened' in outcome.text
+    assert not list((tmp_path / 'scratch').rglob('*.mcap'))
 
 
 def test_uris_that_cannot_be_used_are_said(task, tmp_path):

@@ -6,18 +6,20 @@
 from itertools import combinations
 from pathlib import Path
 
+from accuracy import classical_rows
 from classical import structure_from_motion, two_view_motions
 from da3_ros.geometry import rigid
+from da3_ros.mapping.keyframe import Frame
 from da3_ros.simulation.generator import generate_scene
 from da3_ros.simulation.lens import Lens
 from da3_ros.simulation.sensor import capture, Sensor
 from da3_ros.simulation.trajectory import Motion, plan_path
 import numpy as np
 import pytest
-from streams import tum
+from streams import Stream, tum
 import torch
 
-from training.metrics import score, score_motions, Truth
+from training.metrics import floor, score, score_motions, Truth
 
 _RECORDED = Path(__file__).parents[4] / 'shared' / 'data' / 'tum_fr3_17'
 _LENS = Lens(320, 240, 70.0)
@@ -76,6 +78,23 @@ def test_motions_and_poses_score_alike(walk):
     assert (pairs.rotation_deg, pairs.direction_deg, pairs.auc_5, pairs.auc_30) == pytest.approx(
         (whole.rotation_deg, whole.direction_deg, whole.auc_5, whole.auc_30), abs=1e-4)
     assert whole.auc_30 < 90.0 and np.isnan([pairs.abs_rel, pairs.ate_percent]).all()
+
+
+def test_what_is_not_found_counts_as_no_motion(walk):
+    """A stream that shows nothing gets the floor's scores, and says how little was found."""
+    images = [np.full((60, 80, 3), 128, np.uint8)] * 4
+    frames = tuple(Frame(i, image, _LENS.intrinsics) for i, image in enumerate(images))
+    stream = Stream('blank', frames, walk[1], ())
+    truth = Truth(torch.full((1, 4, 6, 8), 3.0), torch.from_numpy(walk[1])[None])
+    still = floor(truth)
+    rows = list(classical_rows(stream, truth, 4))
+    assert rows[0].name == 'blank: OpenCV, two views (0% of the pairs)'
+    assert all((row.scores.rotation_deg, row.scores.direction_deg, row.scores.auc_30) == (
+        still.rotation_deg, 90.0, 0.0) for row in rows)
+    assert all(np.isnan(row.scores.abs_rel) and row.num_windows == 1 for row in rows)
+    if len(rows) > 1:
+        assert rows[1].name == 'blank: COLMAP (0% of the images)'
+        assert rows[1].scores.ate_percent == pytest.approx(still.ate_percent)
 
 
 def test_colmap_places_a_walk(walk):

@@ -136,7 +136,7 @@ def test_a_device_that_does_not_answer_is_gone_and_the_window_comes_out(start, f
 
     And where the last one is killed, there is an error that says so, and no wait.
     """
-    team = start(patience_s=5.0)
+    team = start(patience_s=10.0)
     for rank in (0, 1):
         (faults / f'asleep {rank}').touch()
     assert_equal(team.submit(WINDOW).collect(), alone)

@@ -125,6 +125,15 @@ def test_an_engine_that_only_infers_gives_live_frames_too():
         assert_true(keyframe, engine, scale_of(engine, posed))
 
 
+def test_a_live_frame_is_no_surer_of_its_pose_than_the_keyframes_that_place_it():
+    engine = PerfectEngine(TRUTH, noise=0.02, camera_noise=0.003)
+    newest = None
+    for update in run_live(DepthPipeline(engine, LIVE), frames(20)):
+        for live in update.live:
+            assert np.trace(live.covariance) > np.trace(newest.covariance)
+        newest = update.keyframes[-1] if update.keyframes else newest
+
+
 def test_a_camera_that_stands_gives_every_frame():
     truth = [TRUTH[min(index, 12)] for index in range(40)]
     config = replace(LIVE, keyframe=KeyframeConfig())

@@ -175,6 +175,23 @@ def test_places_of_loops_are_forgotten_last():
     assert len(graph.places) <= 8
 
 
+def test_the_number_of_relations_is_bounded_as_that_of_places_is():
+    """A robot that goes around and around, and closes loops as often as it can."""
+    random, truth = np.random.default_rng(5), circle(13)[:-1]
+    graph, most = PlaceGraph(24), 0
+    for number in range(400):
+        lies, before = truth[number % 12], truth[(number - 1) % 12]
+        constraints = () if number == 0 else (Constraint(
+            number - 1, before.inverse() @ lies, FIT),)
+        graph.add(place(number), lies, constraints, None)
+        if number > 8 and number % 3 == 0:
+            old = graph.places[random.integers(len(graph.places) - 2)]
+            relation = truth[old.window % 12].inverse() @ lies
+            assert graph.close_loop(old, graph.places[-1], relation, FIT)
+        most = max(most, len(graph._links))
+    assert most < 2 * 24
+
+
 def test_what_a_loop_tells_outlives_its_places():
     """It is led around them: without it, the guess would tell again."""
     truth, graph = circle(12)[:6], PlaceGraph(5)

@@ -110,6 +110,20 @@ def test_poses_outlive_pictures_but_are_bounded():
     assert {kept.id for kept in session.keyframes} <= set(ids)
 
 
+def test_more_poses_are_kept_for_a_longer_path():
+    """As many as the path may have; the newest one is kept when they are thinned out."""
+    record, small = SessionRecord(), dataclasses.replace(
+        keyframe(0), depth=DEPTH[:1, :1], confidence=None, image=np.zeros((1, 1, 3), np.uint8))
+    sizes = []
+    for index in range(10_002):
+        record.add(dataclasses.replace(small, id=index), np.eye(4), max_keyframes=0,
+                   max_poses=10_001)
+        if index >= 10_000:
+            sizes.append(len(record.session().poses))
+            assert record.recall(index) is not None
+    assert sizes == [10_001, 5002]
+
+
 def test_the_last_session_stays_until_the_next_has_something():
     """However often one begins meanwhile."""
     record = SessionRecord()
@@ -121,8 +135,20 @@ def test_the_last_session_stays_until_the_next_has_something():
     assert record.session().keyframes == ()
     assert [kept.id for kept in record.last_session().keyframes] == [0]
     record.add(keyframe(1), np.eye(4), max_keyframes=10)
+    assert [kept.id for kept in record.last_session().keyframes] == [1]
     record.begin_session()
     assert [kept.id for kept in record.last_session().keyframes] == [1]
+
+
+def test_what_is_kept_is_spread_over_the_whole_session():
+    """The first and the newest always, also where only one is asked for."""
+    for bound, widest in ((8, 8), (2, 39), (1, 39)):
+        record = SessionRecord()
+        for index in range(40):
+            record.add(keyframe(index), np.eye(4), max_keyframes=bound)
+        ids = [kept.id for kept in record.session().keyframes]
+        assert len(ids) == max(bound, 2) and (ids[0], ids[-1]) == (0, 39)
+        assert np.diff(ids).max() <= widest
 
 
 def test_a_session_that_ends_is_handed_over():

@@ -120,12 +120,18 @@ def test_an_engine_whose_device_is_the_processor_infers_only_when_asked():
     """So that results do not wait for the window after them."""
     engine = TwoStageEngine(TRUTH)
     engine.works_apart = False
-    pipeline = DepthPipeline(engine, SMALL)
-    for instant in instants_of(frames(2), SMALL):
+    pipeline, instants = DepthPipeline(engine, SMALL), instants_of(frames(4), SMALL)
+    for instant in instants[:2]:
         pipeline.begin(instant)
     assert pipeline.is_under_way and engine.windows == []
     update = pipeline.finish()
     assert [keyframe.id for keyframe in update.keyframes] == [0, 1]
+    for instant in instants[2:]:
+        pipeline.begin(instant)
+    # What nobody wants any more is never inferred.
+    assert pipeline.is_under_way
+    pipeline.reset('test')
+    assert not pipeline.is_under_way and engine.windows == [[0, 1]]
 
 
 @pytest.mark.parametrize('stage', ['begin', 'collect'])
