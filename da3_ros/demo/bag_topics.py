@@ -3,21 +3,18 @@
 
 """What of a bag is replayed: one camera, and the transforms."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from da3_ros.demo.child import DemoError
+from da3_ros.errors import InputError
+from da3_ros.offline.topics import choose_camera
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader, ReaderError
 
-_IMAGES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
-_CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
 _TRANSFORMS = ('/tf', '/tf_static')
-_COMPRESSED = '/compressed'
-# Other pictures that drivers record beside the one of the camera.
-_NO_PICTURES = ('depth', 'disparity', 'confidence', '/theora')
 
 
 @dataclass(frozen=True)
@@ -77,25 +74,12 @@ def choose_topics(reader: Reader, *, image: str | None = None) -> BagTopics:
         CameraInfo, then the one with most images.
     :raises DemoError: if there is no such topic.
     """
+    try:
+        camera = choose_camera(reader.connections, image=image, takes_best=True)
+    except InputError as error:
+        raise DemoError(f'{reader.path}: {error}') from error
     held = {c.topic: c for c in reader.connections if c.msgcount > 0}
-    images = [c for c in held.values() if c.msgtype in _IMAGES and (
-        c.topic == image if image else not any(word in c.topic for word in _NO_PICTURES))]
-    if not images:
-        wanted = f'images on {image}' if image else f'a topic of {" or ".join(_IMAGES)}'
-        raise DemoError(f'{reader.path}: expected {wanted}, got {_listed(tuple(held.values()))}')
-    chosen = max(images, key=lambda c: (_info_topic(c) in held, c.msgcount, c.topic))
-    info = held.get(_info_topic(chosen))
     return BagTopics(
-        image=chosen,
-        camera_info=info if info is not None and info.msgtype == _CAMERA_INFO else None,
+        image=camera.image[0],
+        camera_info=camera.camera_info[0] if camera.camera_info else None,
         transforms=tuple(held[topic] for topic in _TRANSFORMS if topic in held))
-
-
-def _info_topic(image: Connection) -> str:
-    """Return where image_transport looks for the calibration: beside the image."""
-    return image.topic.removesuffix(_COMPRESSED).rpartition('/')[0] + '/camera_info'
-
-
-def _listed(connections: Sequence[Connection]) -> str:
-    topics = sorted(f'{c.topic} ({c.msgtype})' for c in connections)
-    return ', '.join(topics) or 'no messages'

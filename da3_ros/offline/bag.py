@@ -141,16 +141,16 @@ class BagSource:
         try:
             return self._reader.deserialize(data, connection.msgtype)
         except (*_READ_ERRORS, SerdeError) as error:
-            self.losses.images[f'{connection.topic}: message cannot be read: {error}'] += 1
+            self.losses.note_image(f'{connection.topic}: message cannot be read: {error}')
             return None
 
     def _decoded(self, connection: Connection, message: Any, camera: str) -> RgbImage | None:
         try:
             return self._decode(message, camera)
         except MessageError as error:
-            self.losses.images[str(error)] += 1
+            self.losses.note_image(str(error))
         except _READ_ERRORS as error:
-            self.losses.images[f'{connection.topic}: image cannot be read: {error}'] += 1
+            self.losses.note_image(f'{connection.topic}: image cannot be read: {error}')
         return None
 
     def _first_info(self, topics: CameraTopics) -> CameraInfo | None:

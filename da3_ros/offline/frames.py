@@ -49,7 +49,7 @@ class FrameMaker:
                 frame = self._frame(shot)
                 self._views.note(frame.camera, self._views.check(frame))
             except MessageError as error:
-                self._losses.images[str(error)] += 1
+                self._losses.note_image(str(error))
             else:
                 yield frame
 

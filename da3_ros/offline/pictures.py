@@ -162,7 +162,7 @@ class FolderSource:
                     _File(path.read_bytes()), max_pixels=self._settings.max_pixels,
                     to_8_bits=by_whole_range)
             except (OSError, MessageError) as error:
-                self.losses.images[f'{path.name}: {error}'] += 1
+                self.losses.note_image(f'{path.name}: {error}')
                 continue
             yield Shot(
                 stamp_ns, stamp_ns, image, self._info, encoding='file', name=path.name)

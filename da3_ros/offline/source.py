@@ -6,10 +6,13 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+import re
 from typing import Any, Protocol
 
 from da3_ros.offline.transforms import TransformTree
 from da3_ros.ros.input.image_decoding import RgbImage
+
+_VALUES = re.compile(r'\d+')
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +45,8 @@ class Losses:
     """
     What of a recording does not come out, for a person.
 
-    :param images: that could not be read, by the reason.
+    :param images: that could not be read, by the kind of reason: what differs from image to
+        image is left out, so that a long recording makes no long list.
     :param recording: what is wrong with the recording itself.
     :param unposed: images of which nobody said where the camera was, by what was asked.
     """
@@ -51,6 +55,16 @@ class Losses:
     recording: list[str] = field(default_factory=list)
     unposed: Counter[str] = field(default_factory=Counter)
     _first_reasons: dict[str, str] = field(default_factory=dict)
+
+    def note_image(self, reason: str) -> None:
+        """
+        Note that an image does not come out.
+
+        :param reason: why; of its kind the first one is told.
+        """
+        kind = _VALUES.sub('#', reason)
+        self.images[kind] += 1
+        self._first_reasons.setdefault(kind, reason)
 
     def note_unposed(self, asked: str, reason: str) -> None:
         """
@@ -65,8 +79,9 @@ class Losses:
     def lines(self) -> list[str]:
         """Return what was lost, a line each."""
         return [*self.recording, *(
-            f'{count} image{"s" if count > 1 else ""} lost: {reason}'
-            for reason, count in self.images.items()), *(
+            f'{count} images lost, the first: {self._first_reasons[kind]}' if count > 1
+            else f'1 image lost: {self._first_reasons[kind]}'
+            for kind, count in self.images.items()), *(
             f'{count} image{"s" if count > 1 else ""} without a pose, {asked}: '
             f'{self._first_reasons[asked]}' for asked, count in self.unposed.items())]
 

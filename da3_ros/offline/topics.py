@@ -32,7 +32,7 @@ class CameraTopics:
 
 def choose_camera(
     connections: Sequence[Connection], *, image: str | None = None,
-    camera_info: str | None = None, name: str = '',
+    camera_info: str | None = None, name: str = '', takes_best: bool = False,
 ) -> CameraTopics:
     """
     Find the camera of a bag.
@@ -41,13 +41,15 @@ def choose_camera(
     :param image: topic of the images, where there are several.
     :param camera_info: topic of the calibration, where it is not beside the image.
     :param name: of the camera, which is a part of its topic; may be empty.
+    :param takes_best: of several cameras take one with a calibration, then the one with most
+        images.
     :raises InputError: if there is none, or more than one to choose from.
     """
     held = {
         topic: tuple(group) for topic, group in groupby(
             sorted(connections, key=lambda c: c.topic), key=lambda c: c.topic)
         if any(c.msgcount > 0 for c in connections if c.topic == topic)}
-    chosen = _topic(held, image, name)
+    chosen = _topic(held, image, name, takes_best=takes_best)
     info = camera_info or beside(chosen)
     if info in held and held[info][0].msgtype == CAMERA_INFO:
         return CameraTopics(held[chosen], held[info])
@@ -104,7 +106,9 @@ def by_camera(option: str, entries: Sequence[str], names: Sequence[str]) -> dict
     return topics
 
 
-def _topic(held: dict[str, tuple[Connection, ...]], image: str | None, name: str) -> str:
+def _topic(
+    held: dict[str, tuple[Connection, ...]], image: str | None, name: str, *, takes_best: bool
+) -> str:
     pictures = [topic for topic, group in held.items() if group[0].msgtype in IMAGES]
     if image is not None:
         if image in pictures:
@@ -122,6 +126,9 @@ def _topic(held: dict[str, tuple[Connection, ...]], image: str | None, name: str
     if not raw:
         raise InputError(
             f'expected a topic{whose} of {" or ".join(IMAGES)}; the bag has {listed(held)}')
+    if takes_best:
+        return max(raw, key=lambda topic: (
+            beside(topic) in held, sum(c.msgcount for c in held[topic]), topic))
     if len(raw) > 1:
         what = f'several topics{whose}' if name else 'several cameras'
         raise InputError(

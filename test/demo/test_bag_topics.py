@@ -65,9 +65,11 @@ def test_the_camera_is_found_by_type(tmp_path, content, options, expected):
 
 @pytest.mark.parametrize(('content', 'options', 'complaint'), [
     ({'/scan': ('scan', 3), '/tf': ('tf', 1)}, {},
-     r'a topic of sensor_msgs/msg/Image or .*got /scan \(sensor_msgs/msg/LaserScan\), /tf'),
-    ({'/a/image': ('image', 0), '/tf': ('tf', 1)}, {}, r'got /tf \(tf2_msgs/msg/TFMessage\)$'),
-    ({'/a/image': ('image', 3)}, {'image': '/b/image'}, 'images on /b/image, got /a/image'),
+     r'topic of sensor_msgs/msg/Image or .*has /scan \(sensor_msgs/msg/LaserScan, 3 .*, /tf'),
+    ({'/a/image': ('image', 0), '/tf': ('tf', 1)}, {},
+     r'has /tf \(tf2_msgs/msg/TFMessage, 1 messages\)$'),
+    ({'/a/image': ('image', 3)}, {'image': '/b/image'},
+     'image: got /b/image, expected .* has /a/image'),
 ])
 def test_what_a_bag_lacks_is_told(tmp_path, content, options, complaint):
     """With what it has."""

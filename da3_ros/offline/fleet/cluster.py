@@ -108,7 +108,10 @@ def connected(address: str, *, is_quiet: bool = False) -> Iterator[None]:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=not is_quiet,
                  **options)
     except (OSError, ValueError, ImportError, RuntimeError) as error:
-        raise ClusterError(f'ray: got {address!r}: {error}') from error
+        # A cluster says on its own log alone that it wants a token.
+        hint = '' if 'RAY_AUTH_MODE' in os.environ or isinstance(error, ValueError) else (
+            '; a cluster with a token wants RAY_AUTH_MODE=token')
+        raise ClusterError(f'ray: got {address!r}: {error}{hint}') from error
     try:
         # Standard output is for what the command itself says.
         with redirect_stdout(sys.stderr):
