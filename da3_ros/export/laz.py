@@ -3,6 +3,7 @@
 
 """Point clouds as LAZ, which programs for surveys read (LAS 1.4, point format 7)."""
 
+from datetime import date
 from typing import BinaryIO
 
 from da3_ros.export.optional import library_of
@@ -18,12 +19,13 @@ _MAX_STEPS = 2**31 - 1
 _COLOUR_SCALE = 257.0
 
 
-def write_laz(file: BinaryIO, points: WeightedPoints) -> None:
+def write_laz(file: BinaryIO, points: WeightedPoints, *, day: date) -> None:
     """
     Write a cloud.
 
     :param file: to write to.
     :param points: with colours and confidence.
+    :param day: that the header tells: of the recording, not of the writing.
     :raises SaveError: if laspy is not installed.
     """
     laspy = library_of('laz')
@@ -34,8 +36,7 @@ def write_laz(file: BinaryIO, points: WeightedPoints) -> None:
         extent = float((positions.max(axis=0) - header.offsets).max())
         header.scales = np.full(3, max(_STEP, extent / _MAX_STEPS))
     header.add_extra_dim(laspy.ExtraBytesParams('confidence', np.float32))
-    # The day on which a file is written is no part of what is in it.
-    header.creation_date = None
+    header.creation_date = day
     cloud = laspy.LasData(header)
     cloud.x, cloud.y, cloud.z = positions.T
     for channel, name in enumerate(('red', 'green', 'blue')):

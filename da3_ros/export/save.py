@@ -105,7 +105,7 @@ def _write_points(
             write_ply(file, points, comment=f'in {session.frame}, {unit}')
     if 'laz' in formats:
         with folder.open('cloud.laz') as file:
-            write_laz(file, points)
+            write_laz(file, points, day=_moment(session).date())
     if 'glb' in formats:
         with folder.open('scene.glb') as file:
             file.write(to_glb(session, points))
@@ -115,9 +115,12 @@ def _write_points(
 
 
 def _name(session: Session) -> str:
-    seconds, nanoseconds = divmod(session.poses[0].stamp_ns, NS_PER_S)
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
-    return f'{moment:%Y%m%dT%H%M%S}.{nanoseconds:09d}'
+    nanoseconds = session.poses[0].stamp_ns % NS_PER_S
+    return f'{_moment(session):%Y%m%dT%H%M%S}.{nanoseconds:09d}'
+
+
+def _moment(session: Session) -> datetime:
+    return datetime.fromtimestamp(session.poses[0].stamp_ns // NS_PER_S, timezone.utc)
 
 
 def fused_points(

@@ -5,12 +5,12 @@
 
 from collections.abc import Callable
 
+from da3_ros.mapping.keyframe import NS_PER_S
 from da3_ros.ros.input.image_decoding import RgbImage, WideImage
 import numpy as np
 from numpy.typing import NDArray
 
 _FULL = 2**16
-_NS_PER_S = 10**9
 # Darker images than these say nothing about the sensor.
 _SENSOR_BITS = (10, 12, 14, 16)
 # The share of dead or hot pixels, on each side.
@@ -40,7 +40,7 @@ class ValueRange:
         :param warn: takes what a person should know, once at a beginning at most.
         """
         self._bits = bits
-        self._max_gap_ns = round(max_gap_s * _NS_PER_S)
+        self._max_gap_ns = round(max_gap_s * NS_PER_S)
         self._warn = warn
         self._stream: str | None = None
         self._stamp_ns = 0

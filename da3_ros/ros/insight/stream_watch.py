@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import time
 from typing import Any
 
+from da3_ros.mapping.keyframe import NS_PER_S
 from da3_ros.ros.conversions import stamp_ns
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.insight.health import Health
@@ -16,7 +17,6 @@ from da3_ros.ros.insight.publishers import explain_silence, Input
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 
-_NS_PER_S = 10**9
 _SILENCE_S = 5.0
 # Told again after a minute, then ever more seldom.
 _AGAIN_S = 60.0
@@ -159,10 +159,10 @@ class StreamWatch:
             return {}
         if stream.num_equal >= _NUM_EQUAL:
             return {f'stamps {topic}': (
-                f'all stamps on {topic} are {stream.stamp_ns / _NS_PER_S:g} s: images are told '
+                f'all stamps on {topic} are {stream.stamp_ns / NS_PER_S:g} s: images are told '
                 'apart by their stamps, so all but the first are dropped; the driver must set '
                 'header.stamp')}
-        age_s = (self._node.get_clock().now().nanoseconds - stream.stamp_ns) / _NS_PER_S
+        age_s = (self._node.get_clock().now().nanoseconds - stream.stamp_ns) / NS_PER_S
         if abs(age_s) <= MAX_AGE_S:
             return {}
         side = 'behind' if age_s > 0.0 else 'ahead of'

@@ -7,10 +7,13 @@ from dataclasses import replace
 from itertools import pairwise
 
 import cv2
+from da3_ros.export.features import Features, find_features, Shown
 from da3_ros.export.save import save_session
+from da3_ros.export.tracks import find_tracks
 from da3_ros.geometry import camera, rigid
 from da3_ros.geometry.sim3 import fit_sim3, Sim3
 from da3_ros.mapping.config import GridConfig, MapConfig
+from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.picture import from_jpeg, to_jpeg
 from da3_ros.mapping.session_record import CameraImage
 from filmed import filmed_session, NUM_KEYFRAMES
@@ -172,3 +175,41 @@ def _grey(session):
     image = np.full((180, 240, 3), 90, np.uint8)
     return replace(session, keyframes=tuple(
         replace(keyframe, jpeg=to_jpeg(image, 90)) for keyframe in session.keyframes))
+
+
+def test_only_spots_whose_depth_is_sure_are_points():
+    """Not where it is unknown, not believed, sky, or changes from one pixel to the next."""
+    random = np.random.default_rng(0)
+    small = random.integers(0, 255, (30, 40, 3)).astype(np.uint8)
+    image = cv2.resize(small, (160, 120), interpolation=cv2.INTER_CUBIC)
+    depth = np.full((120, 160), 2.0, np.float32)
+    depth[:, 80:] = 3.0
+    depth[:20], depth[20:40] = np.nan, np.inf
+    confidence = np.full_like(depth, 4.0)
+    confidence[100:] = 1.0
+    k = np.array([[120.0, 0, 79.5], [0, 120.0, 59.5], [0, 0, 1]])
+    seen = PosedKeyframe(0, 0, 'camera', image, depth, confidence, k, np.eye(4), 0, True)
+    found = find_features(seen, Shown(image, k), 2000, min_confidence=2.0)
+    columns, rows = np.round(found.pixels).T
+    assert len(found) > 100
+    assert rows.min() > 40 and rows.max() < 100
+    assert np.abs(columns - 79.5).min() > 1.0
+    assert (columns < 79).any() and (columns > 80).any()
+    np.testing.assert_array_equal(found.positions[:, 2], np.where(columns < 80, 2.0, 3.0))
+    np.testing.assert_allclose(found.project(found.positions), found.pixels, atol=1e-9)
+
+
+@pytest.mark.parametrize(('stretch', 'num_points'), [(1.0, 5), (1.05, 5), (3.0, 0)])
+def test_what_looks_alike_at_another_depth_is_another_thing(stretch, num_points):
+    """Seen from one place, where pixels alone cannot tell."""
+    random = np.random.default_rng(0)
+    k = np.array([[100.0, 0, 50.0], [0, 100.0, 50.0], [0, 0, 1]])
+    pixels = random.uniform(10.0, 90.0, (5, 2))
+    rays = camera.rays_of(pixels, k)
+    looks = random.integers(0, 255, (5, 128)).astype(np.uint8)
+    colours = np.zeros((5, 3), np.uint8)
+    both = [Features(pixels, looks, colours, depth * rays, np.eye(4), k, (100, 100))
+            for depth in (2.0, 2.0 * stretch)]
+    tracks = find_tracks(both)
+    assert len(tracks.positions) == num_points
+    assert len(tracks.points) == 2 * num_points

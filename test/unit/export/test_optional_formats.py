@@ -104,6 +104,8 @@ def test_the_laz_cloud_is_the_ply_cloud(session, tmp_path):
     found = np.stack([cloud.red, cloud.green, cloud.blue], axis=1)
     np.testing.assert_allclose(found / 257.0, colours, atol=0.51)
     np.testing.assert_array_equal(cloud.confidence, confidence)
+    # The day of the recording, not that of the writing.
+    assert str(cloud.header.creation_date) == '2023-11-14'
     again = save(session, tmp_path, 'laz')
     assert (again / 'cloud.laz').read_bytes() == (folder / 'cloud.laz').read_bytes()
 

@@ -141,6 +141,7 @@ def test_windows_are_lit_by_panoramas() -> None:
     """As often as asked for; nothing but the light differs; on average it is as bright."""
     rng = np.random.default_rng(0)
     bank = PanoramaBank(rng.integers(0, 256, (3, 32, 64, 3)).astype(np.uint8))
+    assert PanoramaBank.empty().lights.shape == (0, 16, 32, 3)
     looks = Looks(lights=bank.lights, light_share=0.5)
     weights = np.sin(np.pi * (np.arange(16) + 0.5) / 16)[:, None, None]
     mean = (bank.lights * weights).sum(axis=(1, 2)) / (32 * weights.sum())
