@@ -67,8 +67,8 @@ def test_depth_poses_and_stamps_are_those_of_the_node(bag, start_node, peer, tmp
     peer.wait_for_camera()
     sent = replay(bag, peer)
     assert len(sent) == NUM_FRAMES
-    # The last one waits for a window.
-    assert eventually(lambda: len(peer.stamps('odometry')) == NUM_FRAMES - 1), node.output
+    # The last one may wait for a window.
+    assert eventually(lambda: len(peer.stamps('odometry')) >= NUM_FRAMES - 1), node.output
     assert peer.call(Trigger, '/da3/flush', Trigger.Request()).success
     assert_all_came_once(peer, sent)
     assert peer.call(Trigger, '/da3/save', Trigger.Request()).success
