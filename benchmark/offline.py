@@ -27,14 +27,14 @@ from da3_ros.inference.prediction import WindowPrediction
 from da3_ros.mapping.frame_stream import FrameStream
 from da3_ros.mapping.keyframe import WindowEngine
 from da3_ros.offline.counts import Counts
-from da3_ros.offline.frames import FrameMaker
+from da3_ros.offline.input.frames import FrameMaker
+from da3_ros.offline.input.recordings import open_recording, Recording
+from da3_ros.offline.input.source import Losses, Shot
+from da3_ros.offline.input.transforms import TransformTree
 from da3_ros.offline.job import Job, process_recording
-from da3_ros.offline.recordings import open_recording, Recording
 from da3_ros.offline.run import run
 from da3_ros.offline.sessions import Output
 from da3_ros.offline.settings_file import read_settings
-from da3_ros.offline.source import Losses, Shot
-from da3_ros.offline.transforms import TransformTree
 from da3_ros.ros.engine_loading import load_engine
 import numpy as np
 from numpy.typing import NDArray

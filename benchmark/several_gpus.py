@@ -30,8 +30,8 @@ from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.memory_guard import frugal_options, MemoryLimits
 from da3_ros.inference.memory_planner import Demand
 from da3_ros.inference.placement import place
-from da3_ros.inference.process_peers import join, ProcessPeers
 from da3_ros.inference.sharing import Peers
+from da3_ros.inference.team.process_peers import join, ProcessPeers
 from da3_ros.model import build_network, MODELS
 import numpy as np
 import torch

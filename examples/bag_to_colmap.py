@@ -6,8 +6,8 @@
 from pathlib import Path
 import sys
 
+from da3_ros.offline.input.recordings import Recording
 from da3_ros.offline.job import Job, process_recording
-from da3_ros.offline.recordings import Recording
 from da3_ros.offline.settings_file import read_settings
 
 bag, out, *parameters = sys.argv[1:]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from da3_ros.demo.child import DemoError
 from da3_ros.errors import InputError
-from da3_ros.offline.topics import choose_camera
+from da3_ros.offline.input.topics import choose_camera
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader, ReaderError
 

@@ -18,8 +18,8 @@ from da3_ros.demo.film import Film
 from da3_ros.demo.messages import MessageCodec
 from da3_ros.demo.progress import Say
 from da3_ros.geometry import rigid
-from da3_ros.offline import bag_writer
-from da3_ros.offline.bag_writer import BagWriter, Topic
+from da3_ros.offline.output import bag_writer
+from da3_ros.offline.output.bag_writer import BagWriter, Topic
 from da3_ros.simulation.sensor import capture, Shot
 import numpy as np
 

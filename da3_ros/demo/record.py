@@ -22,7 +22,7 @@ from typing import Any
 
 from da3_ros.demo.messages import message_class
 from da3_ros.demo.reporting import report
-from da3_ros.offline.bag_writer import BAG_VERSION
+from da3_ros.offline.output.bag_writer import BAG_VERSION
 import rclpy
 from rclpy.node import Node
 from rclpy.qos import QoSProfile

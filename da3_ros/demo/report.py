@@ -11,7 +11,7 @@ from pathlib import Path
 
 from da3_ros.demo.style import weights_label
 from da3_ros.demo.summary import Summary
-from da3_ros.offline.page import to_cards, to_page, to_picture, to_table
+from da3_ros.offline.output.page import to_cards, to_page, to_picture, to_table
 
 _INTRODUCTION = """<p>A rendered film was replayed in real time by one process; the node, in a
 second one, turned it into depth, points and poses; a third one recorded what the node published.

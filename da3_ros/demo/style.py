@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from da3_ros.demo.summary import Weights
-from da3_ros.offline.plots import COLOURS, GRID_COLOUR
+from da3_ros.offline.output.plots import COLOURS, GRID_COLOUR
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine

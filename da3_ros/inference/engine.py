@@ -18,7 +18,7 @@ from da3_ros.inference.memory_guard import MemoryLimits
 from da3_ros.inference.memory_planner import Demand, Plan
 from da3_ros.inference.prediction import WindowPrediction
 from da3_ros.inference.preprocessing import plan_processing, Preprocessor, ProcessedImages
-from da3_ros.inference.team import Team
+from da3_ros.inference.team.team import Team
 from da3_ros.model.build import Network
 from da3_ros.model.camera_head import Cameras
 from da3_ros.model.network import NetworkOutput

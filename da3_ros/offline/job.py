@@ -22,14 +22,14 @@ from da3_ros.model import MODELS
 from da3_ros.model.hub import Report
 from da3_ros.offline.arithmetic import arithmetic, threads
 from da3_ros.offline.counts import Counts
+from da3_ros.offline.input.recordings import open_recording, Recording
+from da3_ros.offline.input.robot import find_robot
+from da3_ros.offline.input.source import Source
 from da3_ros.offline.journal import JournaledEngine, recorded, write_whole
-from da3_ros.offline.recordings import open_recording, Recording
-from da3_ros.offline.report import make_report, SessionPage
-from da3_ros.offline.robot import find_robot
+from da3_ros.offline.output.report import make_report, SessionPage
+from da3_ros.offline.output.summary import Summary
 from da3_ros.offline.run import run
 from da3_ros.offline.sessions import Output
-from da3_ros.offline.source import Source
-from da3_ros.offline.summary import Summary
 from da3_ros.ros.engine_loading import load_engine, LoadedEngine
 from da3_ros.ros.parameters.settings import NodeSettings
 import torch

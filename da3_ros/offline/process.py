@@ -25,12 +25,12 @@ from typing import Any
 from da3_ros.console import logged
 from da3_ros.errors import Da3Error
 from da3_ros.export.save import FORMATS
-from da3_ros.offline.bag import BagPart
 from da3_ros.offline.exit_code import ExitCode
+from da3_ros.offline.input.bag import BagPart
+from da3_ros.offline.input.recordings import Recording
 from da3_ros.offline.job import Job, process_recording
 from da3_ros.offline.journal import Interrupted, JournalFault
 from da3_ros.offline.progress import JsonLines, print_json, Progress
-from da3_ros.offline.recordings import Recording
 from da3_ros.offline.sessions import OUTPUTS
 from da3_ros.offline.settings_file import read_settings
 from da3_ros.ros.engine_loading import load_engine

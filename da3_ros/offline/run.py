@@ -12,12 +12,12 @@ from da3_ros.mapping.frame_stream import FrameStream, Taken
 from da3_ros.mapping.keyframe import WindowEngine
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.offline.counts import Counts
-from da3_ros.offline.frames import FrameMaker
+from da3_ros.offline.input.frames import FrameMaker
+from da3_ros.offline.input.reading_ahead import read_ahead
+from da3_ros.offline.input.robot import Robot
+from da3_ros.offline.input.source import Source
 from da3_ros.offline.journal import Interrupted
-from da3_ros.offline.reading_ahead import read_ahead
-from da3_ros.offline.robot import Robot
 from da3_ros.offline.sessions import Output, Sessions
-from da3_ros.offline.source import Source
 from da3_ros.ros.parameters.settings import NodeSettings
 
 # Frames that may wait for the engine: enough that it never waits for them.

@@ -14,8 +14,8 @@ from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.session_record import Session, SessionRecord
 from da3_ros.mapping.update import PipelineUpdate, WindowUpdate
 from da3_ros.offline.counts import Counts
-from da3_ros.offline.robot import Robot
-from da3_ros.offline.session_bag import SessionBag
+from da3_ros.offline.input.robot import Robot
+from da3_ros.offline.output.session_bag import SessionBag
 from da3_ros.offline.world_frame import WorldFrame
 from da3_ros.ros.output.image_size import camera_image
 from da3_ros.ros.output.keyframe_messages import as_published

@@ -4,7 +4,7 @@
 """Bags that rosbags' own writer makes, and what is read of them."""
 
 from da3_ros.demo.messages import MessageCodec
-from da3_ros.offline.bag import BagPart, open_bag
+from da3_ros.offline.input.bag import BagPart, open_bag
 from da3_ros.ros.parameters.settings import CameraSettings
 import numpy as np
 from rosbags.rosbag2 import Writer

@@ -16,7 +16,7 @@ from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.session_record import SessionRecord
 from da3_ros.offline import process
 from da3_ros.offline.exit_code import ExitCode
-from da3_ros.offline.session_bag import SessionBag
+from da3_ros.offline.output.session_bag import SessionBag
 from da3_ros.offline.settings_file import read_settings
 from da3_ros.offline.world_frame import WorldFrame
 from da3_ros.ros.conversions import from_transform, stamp_ns

@@ -4,7 +4,7 @@
 """Of a bag that is broken what is whole is read, and what is lost is said."""
 
 from da3_ros.errors import InputError
-from da3_ros.offline.broken_mcap import mended
+from da3_ros.offline.input.broken_mcap import mended
 from made_bags import pictures, shots, write_bag
 import pytest
 from rosbags.rosbag2 import StoragePlugin

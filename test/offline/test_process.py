@@ -16,9 +16,9 @@ from da3_ros.mapping.keyframe import Frame
 from da3_ros.mapping.pipeline import DepthPipeline
 from da3_ros.mapping.session_record import SessionRecord
 from da3_ros.offline.exit_code import ExitCode
+from da3_ros.offline.input.recordings import Recording
 from da3_ros.offline.job import Job, process_recording
 from da3_ros.offline.process import main
-from da3_ros.offline.recordings import Recording
 from da3_ros.offline.settings_file import read_settings
 import numpy as np
 import pytest

@@ -9,11 +9,11 @@ import shutil
 import cv2
 from da3_ros.demo.messages import MessageCodec
 from da3_ros.errors import InputError
-from da3_ros.offline.bag import BagPart, open_bag
-from da3_ros.offline.camera_info import CameraInfo
-from da3_ros.offline.frames import FrameMaker
-from da3_ros.offline.recordings import open_recording, Recording
-from da3_ros.offline.topics import choose_camera
+from da3_ros.offline.input.bag import BagPart, open_bag
+from da3_ros.offline.input.camera_info import CameraInfo
+from da3_ros.offline.input.frames import FrameMaker
+from da3_ros.offline.input.recordings import open_recording, Recording
+from da3_ros.offline.input.topics import choose_camera
 from da3_ros.ros.parameters.settings import CameraSettings, NodeSettings
 from made_bags import pictures, shots, write_bag
 import numpy as np

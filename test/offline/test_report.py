@@ -9,9 +9,9 @@ import xml.etree.ElementTree as ElementTree
 
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.session_record import SessionRecord
-from da3_ros.offline.plots import plot
-from da3_ros.offline.report import make_report, SessionPage
-from da3_ros.offline.summary import Summary
+from da3_ros.offline.output.plots import plot
+from da3_ros.offline.output.report import make_report, SessionPage
+from da3_ros.offline.output.summary import Summary
 import numpy as np
 import pytest
 

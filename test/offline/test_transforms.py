@@ -4,8 +4,8 @@
 """The frames of a recording, against tf2 itself; and poses that a person gives."""
 
 from da3_ros.errors import InputError
-from da3_ros.offline.given_poses import read_poses
-from da3_ros.offline.transforms import TransformTree
+from da3_ros.offline.input.given_poses import read_poses
+from da3_ros.offline.input.transforms import TransformTree
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation

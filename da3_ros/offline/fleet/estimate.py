@@ -17,7 +17,7 @@ from da3_ros.inference.plan import probe_model, probe_model_on_host
 from da3_ros.inference.preprocessing import plan_processing
 from da3_ros.offline.fleet.listing import Entry
 from da3_ros.offline.fleet.places import is_remote
-from da3_ros.offline.recordings import open_recording
+from da3_ros.offline.input.recordings import open_recording
 from da3_ros.ros.parameters.settings import NodeSettings
 from da3_ros.ros.window_plan import window_demand
 import torch

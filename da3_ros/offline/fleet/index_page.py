@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from da3_ros.offline.exit_code import ExitCode
 from da3_ros.offline.fleet.outcome import Outcome
-from da3_ros.offline.page import to_page
+from da3_ros.offline.output.page import to_page
 
 STATES = {
     ExitCode.WRITTEN: 'written', ExitCode.PARTLY: 'written, something lost',

@@ -7,8 +7,8 @@ import time
 
 from da3_ros.demo.film import Film
 from da3_ros.demo.film_bag import film_bag
+from da3_ros.offline.input.recordings import Recording
 from da3_ros.offline.job import Job, process_recording
-from da3_ros.offline.recordings import Recording
 from da3_ros.offline.settings_file import read_settings
 from da3_ros.ros.conversions import stamp_ns
 from da3_ros.simulation.lens import Lens

@@ -15,10 +15,11 @@ import signal
 import time
 from unittest import mock
 
-from da3_ros.inference import device_runner, memory_guard, process_peers, team_member
+from da3_ros.inference import device_runner, memory_guard
 from da3_ros.inference.calibration import Calibration, CalibrationCache, CalibrationKey
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.memory_guard import MemoryGuard
+from da3_ros.inference.team import member, process_peers
 from da3_ros.model.depth_head import DualDpt
 import torch
 import torch.nn.functional as F
@@ -74,7 +75,7 @@ def guarded(self):
 def patch():
     """Let faults strike inside the functions that windows pass through."""
     begin, submit, attend, maps, place = (
-        team_member.TeamMember.__init__, WindowExecutor.submit, F.scaled_dot_product_attention,
+        member.TeamMember.__init__, WindowExecutor.submit, F.scaled_dot_product_attention,
         DualDpt.maps, device_runner.place)
 
     def begin_and_tell(self, start, meeting_place):
@@ -104,7 +105,7 @@ def patch():
         faults.no_memory('load')
         place(*given, **named)
 
-    team_member.TeamMember.__init__ = begin_and_tell
+    member.TeamMember.__init__ = begin_and_tell
     WindowExecutor.submit = submit_or_fail
     F.scaled_dot_product_attention = attend_or_fail
     DualDpt.maps = maps_or_fail
@@ -126,7 +127,7 @@ def main():
         mock.patch.object(torch.cuda, 'memory_allocated', lambda _: 0),
         mock.patch.object(process_peers, '_PROBE_BYTES', 2**10),
     ):
-        return team_member.main()
+        return member.main()
 
 
 if __name__ == '__main__':

@@ -9,7 +9,7 @@ import pickle
 import sys
 
 from da3_ros.inference.executor import WindowExecutor
-from da3_ros.inference.process_peers import join, ProcessPeers
+from da3_ros.inference.team.process_peers import join, ProcessPeers
 from reduced_networks import build_reduced
 import torch
 

@@ -16,7 +16,7 @@ from da3_ros.inference import InferenceEngine
 from da3_ros.inference.device_runner import RunnerSettings
 from da3_ros.inference.executor import WindowExecutor
 from da3_ros.inference.memory_planner import Demand
-from da3_ros.inference.team import Team
+from da3_ros.inference.team.team import Team
 import numpy as np
 import pytest
 from reduced_networks import build_reduced, random_intrinsics, random_poses, random_window

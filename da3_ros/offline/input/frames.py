@@ -8,8 +8,8 @@ from typing import Any
 
 from da3_ros.errors import MessageError
 from da3_ros.mapping.keyframe import Frame
-from da3_ros.offline.robot import NoRobot, Robot
-from da3_ros.offline.source import Losses, Shot, Source
+from da3_ros.offline.input.robot import NoRobot, Robot
+from da3_ros.offline.input.source import Losses, Shot, Source
 from da3_ros.ros.input.camera_model import read_camera_model
 from da3_ros.ros.input.rectification import Rectifier
 from da3_ros.ros.input.rig_views import plan_view, RigViews

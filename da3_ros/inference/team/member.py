@@ -19,9 +19,7 @@ from typing import Any
 
 from da3_ros.errors import DeviceLostError
 from da3_ros.inference.device_runner import DeviceRunner
-from da3_ros.inference.process_peers import join, ProcessPeers
-from da3_ros.inference.shared_memory import Block, BlockName
-from da3_ros.inference.team_messages import (
+from da3_ros.inference.team.messages import (
     load_shared,
     PlanRequest,
     receive,
@@ -32,6 +30,8 @@ from da3_ros.inference.team_messages import (
     WidenRequest,
     WindowRequest,
 )
+from da3_ros.inference.team.process_peers import join, ProcessPeers
+from da3_ros.inference.team.shared_memory import Block, BlockName
 from da3_ros.model.build import build
 import torch
 from torch import Tensor
@@ -69,7 +69,7 @@ class TeamMember:
         """
         Do what is asked, together with the others.
 
-        :param request: of ``team_messages``.
+        :param request: of ``messages``.
         """
         value, error = None, None
         try:

@@ -10,9 +10,9 @@ import re
 
 import cv2
 from da3_ros.errors import InputError, MessageError
-from da3_ros.offline.camera_info import CameraInfo
-from da3_ros.offline.source import Losses, Shot
-from da3_ros.offline.transforms import TransformTree
+from da3_ros.offline.input.camera_info import CameraInfo
+from da3_ros.offline.input.source import Losses, Shot
+from da3_ros.offline.input.transforms import TransformTree
 from da3_ros.ros.input.compressed_decoding import decode_compressed
 from da3_ros.ros.input.image_decoding import by_whole_range
 from da3_ros.ros.parameters.settings import CameraSettings

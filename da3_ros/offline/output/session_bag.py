@@ -15,7 +15,7 @@ from da3_ros.export.save import fused_points
 from da3_ros.mapping.floor_grid import camera_positions, floor_grid
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.session_record import Session, SessionRecord
-from da3_ros.offline.bag_writer import BagWriter, Topic
+from da3_ros.offline.output.bag_writer import BagWriter, Topic
 from da3_ros.ros import conversions
 from da3_ros.ros.message_types import TFMessage
 from da3_ros.ros.output.depth_preview import DepthPreview

@@ -17,11 +17,11 @@ import time
 import weakref
 
 from da3_ros.errors import DeviceLostError
-from da3_ros.inference.shared_memory import Block
-from da3_ros.inference.team_messages import receive, Reply, send, Start
+from da3_ros.inference.team.messages import receive, Reply, send, Start
+from da3_ros.inference.team.shared_memory import Block
 import torch
 
-MEMBER = 'da3_ros.inference.team_member'
+MEMBER = 'da3_ros.inference.team.member'
 # Importing torch, finding each other, bringing weights to GPUs.
 _START_S = 180.0
 _POLL_S = 0.5
@@ -87,7 +87,7 @@ class TeamProcesses:
         """
         Ask all of them the same; whether they are there shows when they answer.
 
-        :param request: of ``team_messages``.
+        :param request: of ``messages``.
         """
         for channel in self._channels:
             with contextlib.suppress(OSError):

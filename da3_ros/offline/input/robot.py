@@ -11,9 +11,9 @@ from typing import Protocol
 
 from da3_ros.errors import InputError
 from da3_ros.geometry.camera import Array
-from da3_ros.offline.given_poses import GivenPoses, read_poses
-from da3_ros.offline.source import Losses, Shot, Source
-from da3_ros.offline.transforms import TransformTree
+from da3_ros.offline.input.given_poses import GivenPoses, read_poses
+from da3_ros.offline.input.source import Losses, Shot, Source
+from da3_ros.offline.input.transforms import TransformTree
 from da3_ros.ros.parameters.settings import NodeSettings
 
 _logger = logging.getLogger(__name__)

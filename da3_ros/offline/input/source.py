@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import re
 from typing import Any, Protocol
 
-from da3_ros.offline.transforms import TransformTree
+from da3_ros.offline.input.transforms import TransformTree
 from da3_ros.ros.input.image_decoding import RgbImage
 
 _VALUES = re.compile(r'\d+')

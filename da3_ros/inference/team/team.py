@@ -20,8 +20,7 @@ from da3_ros.errors import DeviceLostError
 from da3_ros.inference.device_runner import RunnerSettings
 from da3_ros.inference.executor import PendingWindow
 from da3_ros.inference.memory_planner import Demand, Plan
-from da3_ros.inference.shared_memory import Block
-from da3_ros.inference.team_messages import (
+from da3_ros.inference.team.messages import (
     from_shared,
     MAP_NAMES,
     PlanRequest,
@@ -30,7 +29,8 @@ from da3_ros.inference.team_messages import (
     WidenRequest,
     WindowRequest,
 )
-from da3_ros.inference.team_processes import LostError, MEMBER, TeamProcesses
+from da3_ros.inference.team.processes import LostError, MEMBER, TeamProcesses
+from da3_ros.inference.team.shared_memory import Block
 from da3_ros.model.build import Network
 from da3_ros.model.camera_head import Cameras
 from da3_ros.model.network import NetworkOutput

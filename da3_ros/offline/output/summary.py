@@ -8,8 +8,8 @@ import json
 from typing import Any
 
 from da3_ros.offline.counts import Counts
+from da3_ros.offline.input.source import Source
 from da3_ros.offline.sessions import MAX_KEYFRAMES
-from da3_ros.offline.source import Source
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from da3_ros.inference.device_runner import RunnerSettings
 from da3_ros.inference.memory_planner import Demand
-from da3_ros.inference.shared_memory import Block, BlockName
+from da3_ros.inference.team.shared_memory import Block, BlockName
 from da3_ros.model.build import Network
 from da3_ros.model.camera_head import Cameras
 from da3_ros.model.config import ModelConfig

@@ -14,12 +14,12 @@ import struct
 from typing import Any
 
 from da3_ros.errors import InputError, MessageError
-from da3_ros.offline.broken_mcap import mended, MendedMcap
-from da3_ros.offline.camera_info import CameraInfo
-from da3_ros.offline.robot import read_transforms
-from da3_ros.offline.source import Losses, Shot
-from da3_ros.offline.topics import by_camera, CAMERA_INFO, CameraTopics, choose_cameras
-from da3_ros.offline.transforms import TransformTree
+from da3_ros.offline.input.broken_mcap import mended, MendedMcap
+from da3_ros.offline.input.camera_info import CameraInfo
+from da3_ros.offline.input.robot import read_transforms
+from da3_ros.offline.input.source import Losses, Shot
+from da3_ros.offline.input.topics import by_camera, CAMERA_INFO, CameraTopics, choose_cameras
+from da3_ros.offline.input.transforms import TransformTree
 from da3_ros.ros.input.compressed_decoding import decode_compressed
 from da3_ros.ros.input.image_decoding import decode_image, RgbImage
 from da3_ros.ros.input.value_range import ValueRange

@@ -21,8 +21,8 @@ import time
 
 from da3_ros.errors import DeviceLostError
 from da3_ros.inference.device import is_out_of_memory
-from da3_ros.inference.shared_memory import Block
 from da3_ros.inference.sharing import Peers
+from da3_ros.inference.team.shared_memory import Block
 import torch
 from torch import distributed, Tensor
 
