@@ -137,11 +137,12 @@ def test_an_ended_fleet_keeps_its_windows(number, short_bag, tmp_path, arguments
             [sys.executable, '-c', SLOW_FLEET, *words], stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True) as child:
         deadline_s = time.monotonic() + 120.0
-        while not list(windows.glob('*.npz')) and time.monotonic() < deadline_s:
+        while not list(windows.glob('*.zip')) and time.monotonic() < deadline_s:
             time.sleep(0.05)
+        assert list(windows.glob('*.zip')), 'no window in time'
         child.send_signal(number)
         _, said = child.communicate()
     assert child.returncode == FleetCode.INTERRUPTED, said
     assert 'fleet: ended; the same command goes on' in said
     assert '1 not begun or not ended' in (out / 'index.html').read_text()
-    assert list(windows.glob('*.npz'))
+    assert list(windows.glob('*.zip'))
