@@ -219,5 +219,5 @@ def test_auto_asks_for_the_cost_of_the_way_that_will_run(monkeypatch):
     chosen = replace(
         settings(name='auto', weights='random', use_ray_pose=True),
         scale=ScaleConfig(source='pose'), tf=TfSettings(mode='none'))
-    assert engine_loading._choose(chosen, torch.device('cuda'), print).is_fallback
+    assert engine_loading._choose(chosen, [torch.device('cuda')], print).is_fallback
     assert ('da3-small', True, True) in asked and len(set(asked)) == 2
