@@ -18,17 +18,15 @@ import logging
 from pathlib import Path
 
 from classical import structure_from_motion, two_view_motions
+from da3_ros.geometry.arrays import Array
 from da3_ros.inference import InferenceEngine
 from da3_ros.model import build_network, load_weights
 import numpy as np
-from numpy.typing import NDArray
 from recorded_windows import predict_windows, window_parts
 from streams import seven_scenes, Stream, tum
 import torch
 
 from training.metrics import floor, score, score_motions, Scores, Truth
-
-Array = NDArray[np.float64]
 
 # The file beside the images of 7-Scenes has the focal length of its depth camera. This is the
 # colour camera's, as COLMAP finds it from every second of the first 48 images.

@@ -7,13 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from da3_ros.geometry import rigid
+from da3_ros.geometry.arrays import Array
 from da3_ros.mapping.keyframe import Frame, Keyframe
 from da3_ros.mapping.view import View
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
-
-Array = NDArray[np.float64]
 
 _SIDE = 8
 _K = np.array([[8.0, 0.0, 3.5], [0.0, 8.0, 3.5], [0.0, 0.0, 1.0]])

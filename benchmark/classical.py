@@ -14,10 +14,10 @@ import tempfile
 
 import cv2
 from da3_ros.geometry import rigid
+from da3_ros.geometry.arrays import Array
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 _MAX_FEATURES = 4000

@@ -16,6 +16,7 @@ import logging
 from pathlib import Path
 import tempfile
 
+from da3_ros.geometry.arrays import Array
 from da3_ros.inference import InferenceEngine, WindowPrediction
 from da3_ros.model import build_network, load_weights
 import numpy as np
@@ -28,8 +29,6 @@ from training.heldout import draw_held_out
 from training.metrics import Truth
 from training.renderer import HostRenderer
 from training.targets import MAX_DEPTH_M
-
-Array = NDArray[np.float64]
 
 _NUM_VIEWS = 8
 _RENDERED_SIZE = (168, 224)

@@ -9,6 +9,7 @@ import sys
 import time
 
 from da3_ros.geometry import rigid
+from da3_ros.geometry.arrays import Array
 from da3_ros.inference.prediction import WindowPrediction
 from da3_ros.inference.preprocessing import preprocess
 from da3_ros.node import Da3Node
@@ -18,8 +19,6 @@ from da3_ros.ros.process import run
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.utilities import remove_ros_args
-
-Array = NDArray[np.float64]
 
 _MATRIX_SIZE = 1024
 _FOCAL_SHARE = 0.6

@@ -17,6 +17,7 @@ import sys
 
 import cv2
 from da3_ros.geometry import camera, rigid
+from da3_ros.geometry.arrays import Array
 from da3_ros.inference.engine import InferenceEngine
 from da3_ros.mapping.config import AlignmentConfig, ScaleConfig
 from da3_ros.mapping.keyframe import Keyframe
@@ -29,8 +30,6 @@ from numpy.typing import NDArray
 from streams import rendered, Stream
 from trajectory_metrics import align_trajectory, compare_depths
 from trajectory_report import table
-
-Array = NDArray[np.float64]
 
 _SIZE, _STRIDE = 12, 4
 # Surfaces are told apart by cubes of the truth that this many pixels fall into.

@@ -14,6 +14,7 @@ import sys
 
 import cv2
 from da3_ros.geometry import rigid
+from da3_ros.geometry.arrays import Array
 from da3_ros.inference.engine import InferenceEngine
 from da3_ros.mapping.config import (
     KeyframeConfig,
@@ -36,8 +37,6 @@ from numpy.typing import NDArray
 import torch
 from trajectory_metrics import align_trajectory, compare_depths
 from trajectory_report import table
-
-Array = NDArray[np.float64]
 
 _RATE_HZ = 4.0
 # Free-running cameras.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 from da3_ros.geometry import rigid
+from da3_ros.geometry.arrays import Array
 from da3_ros.mapping.keyframe import Frame
 from da3_ros.simulation.curves import Motion
 from da3_ros.simulation.generator import generate_scene, Place
@@ -16,8 +17,6 @@ from da3_ros.simulation.sensor import capture, Sensor
 from da3_ros.simulation.trajectory import PathLimits, plan_path
 import numpy as np
 from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
 
 _PERIOD_NS = 200_000_000
 # 7-Scenes: millimetres, and what its depth camera writes where it sees nothing.

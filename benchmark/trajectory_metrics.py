@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from da3_ros.geometry import rigid
+from da3_ros.geometry.arrays import Array
 from da3_ros.geometry.sim3 import fit_sim3
 import numpy as np
 from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

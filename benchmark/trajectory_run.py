@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import time
 
 import cv2
+from da3_ros.geometry.arrays import Array
 from da3_ros.geometry.rigid import rotation_angle
 from da3_ros.mapping.config import PipelineConfig
 from da3_ros.mapping.frame_stream import FrameStream
@@ -19,7 +20,6 @@ from numpy.typing import NDArray
 from streams import Stream
 from trajectory_metrics import align_trajectory, compare_depths, compare_trajectories
 
-Array = NDArray[np.float64]
 UNKNOWN = float('nan')
 
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 import cv2
 from da3_ros.geometry import camera, rigid
+from da3_ros.geometry.arrays import Array
 from da3_ros.inference.prediction import WindowPrediction
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from streams import Stream
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

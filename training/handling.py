@@ -5,7 +5,7 @@
 
 from dataclasses import dataclass
 
-from da3_ros.geometry.rigid import Array
+from da3_ros.geometry.arrays import Array
 from da3_ros.simulation.scene import Scene
 import numpy as np
 

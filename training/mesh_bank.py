@@ -16,7 +16,7 @@ plus how many (0: an inner node, whose first child follows).
 from dataclasses import dataclass
 from pathlib import Path
 
-from da3_ros.geometry.rigid import Array
+from da3_ros.geometry.arrays import Array
 import numpy as np
 from numpy.typing import NDArray
 

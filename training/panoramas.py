@@ -19,7 +19,8 @@ import math
 from pathlib import Path
 
 import cv2
-from da3_ros.geometry.rigid import Array, BODY_R_OPTICAL
+from da3_ros.geometry.arrays import Array
+from da3_ros.geometry.rigid import BODY_R_OPTICAL
 import numpy as np
 from numpy.typing import NDArray
 import torch

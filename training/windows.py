@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 import math
 
-from da3_ros.geometry.rigid import Array
+from da3_ros.geometry.arrays import Array
 from da3_ros.simulation.generator import generate_scene, Place
 from da3_ros.simulation.scene import Scene, SceneArrays
 from da3_ros.simulation.trajectory import Motion, PathLimits, plan_path

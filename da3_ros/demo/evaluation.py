@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from da3_ros.demo.readback import Output, TrueView
 from da3_ros.geometry import rigid
-from da3_ros.geometry.camera import Array, DepthImage
+from da3_ros.geometry.arrays import Array
+from da3_ros.geometry.camera import DepthImage
 from da3_ros.geometry.sim3 import fit_sim3, Sim3
 import numpy as np
 

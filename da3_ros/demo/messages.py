@@ -9,7 +9,8 @@ import importlib
 from typing import Any
 
 from da3_ros.geometry import rigid
-from da3_ros.geometry.camera import Array, DepthImage
+from da3_ros.geometry.arrays import Array
+from da3_ros.geometry.camera import DepthImage
 from da3_ros.mapping.keyframe import NS_PER_S
 import numpy as np
 from numpy.typing import NDArray

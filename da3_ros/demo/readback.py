@@ -12,7 +12,8 @@ from typing import Any
 from da3_ros.demo import topics
 from da3_ros.demo.child import DemoError
 from da3_ros.demo.messages import MessageCodec, read_image, read_points, read_pose, stamp_ns
-from da3_ros.geometry.camera import Array, DepthImage
+from da3_ros.geometry.arrays import Array
+from da3_ros.geometry.camera import DepthImage
 import numpy as np
 from numpy.typing import NDArray
 from rosbags.rosbag2 import Reader

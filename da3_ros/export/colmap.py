@@ -13,10 +13,11 @@ COLMAP counts pixels from the image's corner, so that the principal point moves 
 from collections.abc import Iterable
 
 from da3_ros.export.atomic_folder import AtomicFolder
-from da3_ros.export.features import Array, Features, find_features, Shown
+from da3_ros.export.features import Features, find_features, Shown
 from da3_ros.export.ply import write_start
 from da3_ros.export.tracks import find_tracks, Tracks
 from da3_ros.geometry import camera, rigid
+from da3_ros.geometry.arrays import Array
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.picture import from_jpeg
 from da3_ros.mapping.session_record import CameraImage, RecordedKeyframe, Session

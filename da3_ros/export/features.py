@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import cv2
 from da3_ros.geometry import camera, rigid
+from da3_ros.geometry.arrays import Array
 from da3_ros.mapping.keyframe import PosedKeyframe
 import numpy as np
 from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
 
 # Around a spot the depth differs by less than this share, or it lies on an edge.
 _MAX_STEP = 0.1

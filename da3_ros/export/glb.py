@@ -11,12 +11,11 @@ from typing import Any
 
 from da3_ros.export.optional import library_of
 from da3_ros.geometry import camera, rigid
+from da3_ros.geometry.arrays import Array
 from da3_ros.mapping.points import WeightedPoints
 from da3_ros.mapping.session_record import Session
 import numpy as np
 from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
 
 # What a browser on a telephone still turns at ease.
 _MAX_POINTS = 1_000_000

@@ -11,7 +11,8 @@ by its look alone, so that the observations know more than the poses do.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from da3_ros.export.features import Array, Features
+from da3_ros.export.features import Features
+from da3_ros.geometry.arrays import Array
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array

@@ -9,10 +9,10 @@ network counts from the image's corner (pixel centres at half integers): ``from_
 ``to_network`` are the only places where the two conventions meet.
 """
 
+from da3_ros.geometry.arrays import Array
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
 DepthImage = NDArray[np.float32]
 
 _HALF_PIXEL: Array = np.array([[0.0, 0.0, 0.5], [0.0, 0.0, 0.5], [0.0, 0.0, 0.0]])

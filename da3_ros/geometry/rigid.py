@@ -8,10 +8,8 @@ Rigid motions SE(3) as 4x4 matrices.
 ``a_T_c = a_T_b @ b_T_c``. Quaternions are in ROS order (x, y, z, w).
 """
 
+from da3_ros.geometry.arrays import Array
 import numpy as np
-from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
 
 # REP-103: the optical frame (x right, y down, z forward) seen from a body-style frame
 # (x forward, y left, z up).

@@ -5,10 +5,8 @@
 
 from dataclasses import dataclass
 
+from da3_ros.geometry.arrays import Array
 import numpy as np
-from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
 
 _MAD_TO_SIGMA = 1.4826
 # Tukey's biweight at 95 % efficiency under normal noise.

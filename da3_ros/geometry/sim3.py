@@ -11,10 +11,8 @@ the way: ``x_a = scale * rotation @ x_b + translation``.
 from dataclasses import dataclass
 
 from da3_ros.geometry import rigid
+from da3_ros.geometry.arrays import Array
 import numpy as np
-from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

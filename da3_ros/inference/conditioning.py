@@ -11,11 +11,10 @@ scale of its own, which the two sets of camera centres reveal.
 from dataclasses import dataclass
 
 from da3_ros.geometry import rigid
+from da3_ros.geometry.arrays import Array
 from da3_ros.geometry.sim3 import fit_sim3, Sim3
 import numpy as np
 from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
 
 # Upstream's lower bound of the typical distance: poses closer together are not blown up.
 _MIN_UNIT = 0.1

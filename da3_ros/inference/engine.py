@@ -9,6 +9,7 @@ import logging
 
 from da3_ros.errors import NonFiniteError, PredictionError
 from da3_ros.geometry import rigid
+from da3_ros.geometry.arrays import Array
 from da3_ros.inference.branch import ExecutorOptions
 from da3_ros.inference.conditioning import condition_on, Conditioning, network_unit
 from da3_ros.inference.device import choose_devices, choose_dtype
@@ -27,8 +28,6 @@ from da3_ros.model.sky import SKY_THRESHOLD
 import numpy as np
 from numpy.typing import NDArray
 import torch
-
-Array = NDArray[np.float64]
 
 _logger = logging.getLogger(__name__)
 

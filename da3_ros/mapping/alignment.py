@@ -16,13 +16,11 @@ from dataclasses import dataclass, replace
 
 from da3_ros.errors import AlignmentError
 from da3_ros.geometry import robust
+from da3_ros.geometry.arrays import Array
 from da3_ros.geometry.sim3 import fit_sim3, Sim3
 from da3_ros.mapping.config import AlignmentConfig
 from da3_ros.mapping.samples import ViewSamples
 import numpy as np
-from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
 
 # Spreads below these are not believed: float32 depth, and poses good to a ten-thousandth of the
 # distance of the scene.

@@ -4,12 +4,11 @@
 """Whether views of one window really see the same surfaces."""
 
 from da3_ros.geometry import camera, rigid
+from da3_ros.geometry.arrays import Array
 from da3_ros.mapping.samples import ViewSamples
 from da3_ros.mapping.view import View
 import numpy as np
 from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
 
 # Two views see the same surface if its depth differs by less than this share.
 _MAX_DEPTH_DIFFERENCE = 0.1

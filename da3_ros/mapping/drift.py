@@ -5,10 +5,8 @@
 
 from dataclasses import dataclass, field
 
+from da3_ros.geometry.arrays import Array
 import numpy as np
-from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,14 +17,12 @@ from dataclasses import dataclass, replace
 import itertools
 import math
 
+from da3_ros.geometry.arrays import Array
 from da3_ros.geometry.sim3 import fit_sim3
 from da3_ros.mapping.config import ScaleConfig
 from da3_ros.mapping.view import View
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtrit
-
-Array = NDArray[np.float64]
 
 # The chain of windows drifts at least this much per window, relative.
 _MIN_DRIFT_SIGMA = 1e-3

@@ -6,14 +6,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from da3_ros.geometry.arrays import Array
 from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.picture import from_jpeg
 from da3_ros.mapping.samples import sample_view, ViewSamples
 from da3_ros.mapping.view import View
 import numpy as np
 from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
 
 # What a verification compares: fewer pixels than between windows, because they are kept for long.
 NUM_SAMPLES = 1024

@@ -15,14 +15,13 @@ translation in its own frame and unit, logarithm of scale.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from da3_ros.geometry.arrays import Array
 from da3_ros.geometry.sim3 import Sim3
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csc_array, dia_array
 from scipy.sparse.linalg import spsolve
 from scipy.spatial.transform import Rotation
-
-Array = NDArray[np.float64]
 
 _MAX_ITERATIONS = 30
 _CONVERGED = 1e-6

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from da3_ros.geometry import camera, rigid
+from da3_ros.geometry.arrays import Array
 from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.view import View
 import numpy as np
 from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
 
 # Confidence is heavy-tailed: no pixel counts for more than a few ordinary ones.
 _MAX_RELATIVE_CONFIDENCE = 3.0

@@ -10,12 +10,12 @@ surfaces no point hangs in the air.
 """
 
 import cv2
+from da3_ros.geometry.arrays import Array
 from da3_ros.geometry.camera import DepthImage
 import numpy as np
 from numpy.typing import NDArray
 
 RgbImage = NDArray[np.uint8]
-Array = NDArray[np.float64]
 
 # Standard deviation of the colour of one surface, in grey levels.
 _COLOUR_SIGMA = 10.0

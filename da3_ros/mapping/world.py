@@ -17,6 +17,7 @@ import math
 
 from da3_ros.errors import AlignmentError
 from da3_ros.geometry import rigid
+from da3_ros.geometry.arrays import Array
 from da3_ros.geometry.sim3 import Sim3
 from da3_ros.mapping.alignment import align, Alignment, Constraint, rejection
 from da3_ros.mapping.config import AlignmentConfig, ScaleConfig
@@ -27,9 +28,6 @@ from da3_ros.mapping.placement import Placement
 from da3_ros.mapping.samples import newest_shared, sample_view, ViewSamples
 from da3_ros.mapping.view import View
 import numpy as np
-from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
 
 _logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@
 from dataclasses import replace
 
 from da3_ros.geometry import rigid
-from da3_ros.geometry.camera import Array
+from da3_ros.geometry.arrays import Array
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.session_record import SessionRecord
 from da3_ros.ros.insight.counters import Counters

@@ -11,6 +11,7 @@ Stamps are integers throughout.
 import array
 
 from da3_ros.geometry import rigid
+from da3_ros.geometry.arrays import Array
 from da3_ros.mapping.keyframe import NS_PER_S
 from da3_ros.ros.message_types import (
     CameraInfo,
@@ -28,8 +29,6 @@ from da3_ros.ros.message_types import (
 )
 import numpy as np
 from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
 
 _NUM_PLUMB_BOB = 5
 

@@ -10,8 +10,9 @@ import logging
 import threading
 import time
 
+from da3_ros.geometry.arrays import Array
 from da3_ros.mapping.keyframe import Frame, Instant, Keyframe
-from da3_ros.ros.conversions import Array, from_transform
+from da3_ros.ros.conversions import from_transform
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.parameters.settings import NodeSettings
 from geometry_msgs.msg import TransformStamped

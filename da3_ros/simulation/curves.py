@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from da3_ros.geometry.rigid import Array
+from da3_ros.geometry.arrays import Array
 import numpy as np
 
 

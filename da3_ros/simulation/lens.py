@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 import math
 
-from da3_ros.geometry.camera import Array
+from da3_ros.geometry.arrays import Array
 import numpy as np
 
 

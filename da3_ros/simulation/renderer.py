@@ -14,7 +14,7 @@ Inner arrays have their components first: (3, N).
 from dataclasses import dataclass
 import functools
 
-from da3_ros.geometry.camera import Array
+from da3_ros.geometry.arrays import Array
 from da3_ros.simulation import intersection, lighting, texture
 from da3_ros.simulation.lens import Lens
 from da3_ros.simulation.scene import Floats, Scene, SceneArrays, Shape

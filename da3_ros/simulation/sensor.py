@@ -11,7 +11,7 @@ A camera's imperfections: exposure, colour cast, noise, motion blur, quantisatio
 
 from dataclasses import dataclass
 
-from da3_ros.geometry.camera import Array
+from da3_ros.geometry.arrays import Array
 from da3_ros.simulation.lens import Lens
 from da3_ros.simulation.renderer import render, render_depth
 from da3_ros.simulation.scene import Colour, Floats, Scene

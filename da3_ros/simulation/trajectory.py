@@ -12,7 +12,7 @@ the camera rides at constant height with small vibrations of attitude and height
 from dataclasses import dataclass
 
 from da3_ros.geometry import rigid
-from da3_ros.geometry.rigid import Array
+from da3_ros.geometry.arrays import Array
 from da3_ros.simulation.curves import draw_curve, Drive, Motion
 from da3_ros.simulation.scene import Scene
 import numpy as np

@@ -14,6 +14,7 @@ import struct
 from typing import Any
 
 from da3_ros.errors import InputError, MessageError
+from da3_ros.mapping.keyframe import NS_PER_S
 from da3_ros.offline.input.broken_mcap import mended, MendedMcap
 from da3_ros.offline.input.camera_info import CameraInfo
 from da3_ros.offline.input.robot import read_transforms
@@ -31,7 +32,6 @@ from rosbags.rosbag2 import ReaderError as Rosbag2Error
 from rosbags.serde import SerdeError
 from rosbags.typesys import get_typestore, Stores
 
-_NS_PER_S = 10**9
 _STATIC = '/tf_static'
 _TRANSFORMS = ('/tf', _STATIC)
 # Whatever a file that is cut off or overwritten makes of the reader.
@@ -176,8 +176,8 @@ class BagSource:
         """Read the messages of the part as far as the bag can be read."""
         begin = self._reader.start_time
         part = self._part
-        start = None if not part.start_s else begin + round(part.start_s * _NS_PER_S)
-        stop = None if part.end_s is None else begin + round(part.end_s * _NS_PER_S)
+        start = None if not part.start_s else begin + round(part.start_s * NS_PER_S)
+        stop = None if part.end_s is None else begin + round(part.end_s * NS_PER_S)
         num_read = 0
         try:
             for each in self._reader.messages(connections, start=start, stop=stop):
@@ -198,7 +198,7 @@ class BagSource:
 def stamp_ns(message: Any) -> int:
     """Return the stamp of a message with a header."""
     stamp = message.header.stamp
-    return int(stamp.sec) * _NS_PER_S + int(stamp.nanosec)
+    return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
 
 
 def _encoding(message: Any) -> str:

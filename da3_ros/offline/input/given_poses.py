@@ -12,7 +12,7 @@ import struct
 
 from da3_ros.errors import InputError
 from da3_ros.geometry import rigid
-from da3_ros.geometry.camera import Array
+from da3_ros.geometry.arrays import Array
 from da3_ros.mapping.keyframe import NS_PER_S
 import numpy as np
 

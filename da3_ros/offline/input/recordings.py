@@ -10,8 +10,8 @@ from pathlib import Path
 
 from da3_ros.errors import InputError
 from da3_ros.offline.input.bag import BagPart, open_bag
+from da3_ros.offline.input.pictures import FILMS, open_film, open_folder, read_calibration
 from da3_ros.offline.input.source import Source
-from da3_ros.offline.output.pictures import FILMS, open_film, open_folder, read_calibration
 from da3_ros.ros.parameters.settings import CameraSettings
 
 _BAGS = ('.bag', '.mcap', '.db3')

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from da3_ros.errors import InputError
-from da3_ros.geometry.camera import Array
+from da3_ros.geometry.arrays import Array
 from da3_ros.offline.input.given_poses import GivenPoses, read_poses
 from da3_ros.offline.input.source import Losses, Shot, Source
 from da3_ros.offline.input.transforms import TransformTree

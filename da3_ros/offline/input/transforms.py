@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from da3_ros.geometry import rigid
-from da3_ros.geometry.camera import Array
+from da3_ros.geometry.arrays import Array
 from da3_ros.mapping.keyframe import NS_PER_S
 import numpy as np
 

@@ -6,10 +6,8 @@
 from collections.abc import Callable, Mapping
 import html
 
+from da3_ros.geometry.arrays import Array
 import numpy as np
-from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
 
 COLOURS = ('#e8590c', '#1f2933', '#1c7ed6')
 GRID_COLOUR = '#dfe3e8'

@@ -6,12 +6,13 @@
 from dataclasses import dataclass
 import html
 
+from da3_ros.geometry.arrays import Array
 from da3_ros.mapping.keyframe import NS_PER_S, PosedKeyframe
 from da3_ros.mapping.picture import to_jpeg
 from da3_ros.mapping.session_record import Session
 from da3_ros.model import MODELS
 from da3_ros.offline.output.page import to_cards, to_page, to_picture, to_table
-from da3_ros.offline.output.plots import Array, plot
+from da3_ros.offline.output.plots import plot
 from da3_ros.offline.output.summary import Summary
 from da3_ros.ros.output.depth_preview import DepthPreview
 import numpy as np

@@ -7,11 +7,9 @@ Where a lens brings rays, by the models of sensor_msgs: those of OpenCV.
 OpenCV's own functions compute derivatives too (50 times the time) or leave the skew of K out.
 """
 
+from da3_ros.geometry.arrays import Array
 from da3_ros.ros.input.camera_model import CameraModel
 import numpy as np
-from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
 
 _MAX_COEFFICIENTS = 14
 

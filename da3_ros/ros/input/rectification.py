@@ -5,13 +5,12 @@
 
 import cv2
 from da3_ros.geometry import camera
+from da3_ros.geometry.arrays import Array
 from da3_ros.ros.input.camera_model import CameraModel
 from da3_ros.ros.input.image_decoding import RgbImage
 from da3_ros.ros.input.rectified_camera import rectified_intrinsics
 import numpy as np
 from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
 
 
 class Rectifier:

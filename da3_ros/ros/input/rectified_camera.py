@@ -6,12 +6,10 @@
 import math
 
 from da3_ros.errors import MessageError
+from da3_ros.geometry.arrays import Array
 from da3_ros.ros.input.camera_model import CameraModel
 from da3_ros.ros.input.lens import distort
 import numpy as np
-from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
 
 # Nothing is shown that lies farther from the axis, to the side or up and down: beyond, a pinhole
 # stretches a pixel to more than four.

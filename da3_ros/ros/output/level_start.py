@@ -4,7 +4,7 @@
 """How the first camera looked, by the robot that it sits on."""
 
 from da3_ros.geometry import rigid
-from da3_ros.geometry.camera import Array
+from da3_ros.geometry.arrays import Array
 import numpy as np
 
 # Of a camera that looks almost straight up or down, the upper edge of the image tells more.

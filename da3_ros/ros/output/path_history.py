@@ -7,10 +7,10 @@ from collections import deque
 from dataclasses import dataclass
 
 from da3_ros.geometry import rigid
+from da3_ros.geometry.arrays import Array
 from da3_ros.mapping.keyframe import PosedKeyframe
 from da3_ros.mapping.session_record import SessionRecord
 from da3_ros.ros import conversions
-from da3_ros.ros.conversions import Array
 from da3_ros.ros.message_types import Path, PoseStamped
 from da3_ros.ros.output.placement import PlacedKeyframe
 import numpy as np

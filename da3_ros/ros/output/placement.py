@@ -14,8 +14,9 @@ import logging
 from typing import Protocol
 
 from da3_ros.geometry import rigid
+from da3_ros.geometry.arrays import Array
 from da3_ros.mapping.keyframe import PosedKeyframe
-from da3_ros.ros.conversions import Array, to_transform
+from da3_ros.ros.conversions import to_transform
 from da3_ros.ros.insight.counters import Counters, Event
 from da3_ros.ros.message_types import TransformStamped
 from da3_ros.ros.output.level_start import level_start, tilt_deg

@@ -37,7 +37,7 @@ def of_12_bits(frame, frame_id):
 
 
 def test_twelve_bits_a_slash_and_camera_infos_that_come_and_go(start_node, peer):
-    """All in one session, with the intrinsics of the good CameraInfo; what repeats is held back."""
+    """All in one session, with the intrinsics of the good CameraInfo; repeats are held back."""
     node = start_node()
     counts = Counts(peer)
     peer.wait_for_camera()

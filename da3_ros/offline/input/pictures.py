@@ -10,6 +10,7 @@ import re
 
 import cv2
 from da3_ros.errors import InputError, MessageError
+from da3_ros.mapping.keyframe import NS_PER_S
 from da3_ros.offline.input.camera_info import CameraInfo
 from da3_ros.offline.input.source import Losses, Shot
 from da3_ros.offline.input.transforms import TransformTree
@@ -21,7 +22,6 @@ import yaml
 
 FILMS = ('.mp4', '.mov', '.mkv', '.avi', '.webm', '.m4v')
 IMAGES = ('.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff', '.bmp')
-_NS_PER_S = 10**9
 _STAMP = re.compile(r'\d+\.\d{1,9}')
 
 
@@ -98,7 +98,7 @@ class FilmSource:
             is_read, image = self._capture.read()
             if not is_read:
                 break
-            by_rate = round(index * _NS_PER_S / rate)
+            by_rate = round(index * NS_PER_S / rate)
             told = round(position_ms * 1e6)
             stamp_ns = told if told > last_ns else max(by_rate, last_ns + 1)
             last_ns = stamp_ns
@@ -156,7 +156,7 @@ class FolderSource:
         for index, path in enumerate(self._files):
             stamp_ns = (
                 self._stamps_ns[index] if self._stamps_ns
-                else round(index * _NS_PER_S / self._rate_hz))
+                else round(index * NS_PER_S / self._rate_hz))
             try:
                 image = decode_compressed(
                     _File(path.read_bytes()), max_pixels=self._settings.max_pixels,
@@ -183,7 +183,7 @@ def _stamps_ns(files: list[Path]) -> list[int]:
         if not _STAMP.fullmatch(path.stem):
             return []
         seconds, _, fraction = path.stem.partition('.')
-        stamps.append(int(seconds) * _NS_PER_S + int(fraction.ljust(9, '0')))
+        stamps.append(int(seconds) * NS_PER_S + int(fraction.ljust(9, '0')))
     return stamps if len(set(stamps)) == len(stamps) else []
 
 
