@@ -99,7 +99,11 @@ def structure_from_motion(images: Sequence[Image], intrinsics: Array) -> list[Ar
             reader_options=pycolmap.ImageReaderOptions(
                 camera_model='PINHOLE', camera_params=parameters),
             device=pycolmap.Device.cpu)
-        pycolmap.match_exhaustive(folder / 'features.db', device=pycolmap.Device.cpu)
+        pycolmap.match_exhaustive(
+            folder / 'features.db', device=pycolmap.Device.cpu,
+            matching_options=pycolmap.FeatureMatchingOptions(num_threads=1),
+            verification_options=pycolmap.TwoViewGeometryOptions(
+                ransac=pycolmap.RANSACOptions(random_seed=0)))
         models = pycolmap.incremental_mapping(
             folder / 'features.db', folder / 'images', folder / 'models',
             pycolmap.IncrementalPipelineOptions(
