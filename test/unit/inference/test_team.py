@@ -192,7 +192,9 @@ from reduced_networks import build_reduced
 from test_team import CPUS, SETTINGS, Team
 team = Team(build_reduced('da3-small'), CPUS[:1], SETTINGS)
 print(*(process.pid for process in team.processes.processes), flush=True)
-time.sleep(600)
+# Not in one piece: Ctrl-C just before it would only be seen after it.
+while True:
+    time.sleep(0.1)
 """
 
 
