@@ -17,7 +17,7 @@ from da3_ros.errors import PredictionError
 from da3_ros.inference.branch import Branch, ExecutorOptions
 from da3_ros.inference.device import choose_attention, on_work_stream, pinned_attention
 from da3_ros.inference.placement import main_branch
-from da3_ros.inference.sharing import Peers, Share
+from da3_ros.inference.sharing import Peers, split_views
 from da3_ros.inference.small_window import KeptOutput, SmallWindows
 from da3_ros.model.build import Network
 from da3_ros.model.camera_head import Cameras
@@ -158,7 +158,7 @@ class WindowExecutor:
         :raises ValueError: if an argument does not fit the others or the variant.
         """
         self._check(images, cameras, focal_px)
-        Share.of(len(images), wanted)
+        split_views(len(images), wanted)
         # What is interpreted over the whole window needs all of its maps.
         mapped = None if self._stays else wanted
         try:

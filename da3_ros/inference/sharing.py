@@ -158,10 +158,7 @@ class Share:
         :raises ValueError: if there are no such views.
         """
         peers = Peers() if peers is None else peers
-        chosen = list(range(num_views) if wanted is None else wanted)
-        others = sorted(set(range(num_views)).difference(chosen))
-        if not chosen or len(others) + len(chosen) != num_views:
-            raise ValueError(f'wanted: got {chosen}, expected some of {num_views} views')
+        others, chosen = split_views(num_views, wanted)
         owner_of = dict(enumerate(owners)) if owners is not None else _even_owners(
             others, chosen, peers.num_devices)
         ranks = range(peers.num_devices)
@@ -306,6 +303,21 @@ def _take(x: Tensor, views: Tensor) -> Tensor:
     if torch.equal(views, torch.arange(first, first + num_views)):
         return x[first:first + num_views]
     return x[views]
+
+
+def split_views(num_views: int, wanted: Sequence[int] | None) -> tuple[list[int], list[int]]:
+    """
+    Return the views of a window whose maps are not wanted, and those whose maps are.
+
+    :param num_views: N.
+    :param wanted: views whose maps are wanted, each once; None: all.
+    :raises ValueError: if there are no such views.
+    """
+    chosen = list(range(num_views) if wanted is None else wanted)
+    others = sorted(set(range(num_views)).difference(chosen))
+    if not chosen or len(others) + len(chosen) != num_views:
+        raise ValueError(f'wanted: got {chosen}, expected some of {num_views} views')
+    return others, chosen
 
 
 def _even_owners(others: list[int], chosen: list[int], num_devices: int) -> dict[int, int]:
